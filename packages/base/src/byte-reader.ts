@@ -95,14 +95,18 @@ export class ByteReader {
   count(elementBytesMin = 1): number {
     const count = this.u32()
     if (count * elementBytesMin > this.remaining) {
-      throw new ClusterError('EBADMSG', `count ${count} at offset ${this.at - 4} exceeds the ${this.remaining} bytes left`)
+      throw new ClusterError(
+        'EBADMSG',
+        `count ${count} at offset ${this.at - 4} exceeds the ${this.remaining} bytes left`,
+      )
     }
     return count
   }
 
   /** Throws unless everything was read. */
   end(): void {
-    if (this.remaining !== 0) throw new ClusterError('EBADMSG', `${this.remaining} bytes left over at offset ${this.at}`)
+    if (this.remaining !== 0)
+      throw new ClusterError('EBADMSG', `${this.remaining} bytes left over at offset ${this.at}`)
   }
 
   private take(length: number): number {

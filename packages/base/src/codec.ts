@@ -136,9 +136,13 @@ export function versioned<T>(
       const theirs = reader.u8()
       const needs = reader.u8()
       if (needs > version) {
-        throw new ClusterError('EPROTO', `${what} version ${theirs} needs a reader of version ${needs}, this one is ${version}`, {
-          hint: 'upgrade this daemon first',
-        })
+        throw new ClusterError(
+          'EPROTO',
+          `${what} version ${theirs} needs a reader of version ${needs}, this one is ${version}`,
+          {
+            hint: 'upgrade this daemon first',
+          },
+        )
       }
       return body.read(new ByteReader(reader.bytes()), theirs)
     },

@@ -1,4 +1,21 @@
-import { array, bytes, ByteReader, ByteWriter, type Codec, decode, encode, map, oneOf, optional, string, struct, u16, u32, u64, versioned } from '@shoal/base'
+import {
+  array,
+  ByteReader,
+  ByteWriter,
+  bytes,
+  type Codec,
+  decode,
+  encode,
+  map,
+  oneOf,
+  optional,
+  string,
+  struct,
+  u16,
+  u32,
+  u64,
+  versioned,
+} from '@shoal/base'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
@@ -45,7 +62,9 @@ describe('codecs', () => {
     fc.assert(
       fc.property(samples, fc.nat(), (value, cut) => {
         const whole = encode(sample, value)
-        expect(() => decode(sample, whole.subarray(0, cut % whole.length))).toThrow(expect.objectContaining({ code: 'EBADMSG' }))
+        expect(() => decode(sample, whole.subarray(0, cut % whole.length))).toThrow(
+          expect.objectContaining({ code: 'EBADMSG' }),
+        )
       }),
     )
   })
@@ -74,7 +93,10 @@ describe('versioned', () => {
     write: (w, v) => w.u32(v.a).u32(v.b),
     read: (r, version) => ({ a: r.u32(), b: version >= 2 ? r.u32() : 7 }),
   })
-  const breaking = versioned<{ a: number }>(3, 3, 'thing', { write: (w, v) => w.u32(v.a), read: (r) => ({ a: r.u32() }) })
+  const breaking = versioned<{ a: number }>(3, 3, 'thing', {
+    write: (w, v) => w.u32(v.a),
+    read: (r) => ({ a: r.u32() }),
+  })
 
   test('an older reader skips what a newer writer appended', () => {
     expect(decode(old, encode(current, { a: 1, b: 2 }))).toEqual({ a: 1 })

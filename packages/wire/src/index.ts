@@ -1,1 +1,3 @@
-export {}
+export * from './object-id.ts'
+export * from './transaction.ts'
+export * from './version.ts'

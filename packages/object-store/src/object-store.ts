@@ -1,0 +1,82 @@
+/**
+ * What an OSD asks of its local store. `FileObjectStore` in this package is the production implementation; the
+ * conformance suite runs on every implementation.
+ *
+ * Order and durability, the two promises:
+ * 1. Transactions apply in the order of the `submit` calls. Reads started after `submit` returned see its effect at
+ *    once, before it is durable.
+ * 2. The promise of `submit` resolves once the transaction is on stable storage; durability is a prefix of the order.
+ */
+import type { PgId } from '@shoal/base'
+import type { ObjectId, OmapEntry, Transaction } from '@shoal/wire'
+
+export interface ObjectStat {
+  readonly sizeBytes: number
+  /** Bytes of allocated blocks. */
+  readonly allocatedBytes: number
+}
+
+export interface StoreUsage {
+  readonly totalBytes: number
+  readonly usedBytes: number
+  readonly freeBytes: number
+  /** Bytes of `level` and the journal, part of `usedBytes`. */
+  readonly metadataBytes: number
+}
+
+export interface OmapPage {
+  readonly entries: readonly OmapEntry[]
+  /** More keys follow after the last one given. */
+  readonly more: boolean
+}
+
+export interface ObjectPage {
+  readonly objects: readonly ObjectId[]
+  readonly more: boolean
+}
+
+export interface Extent {
+  readonly offset: number
+  readonly length: number
+}
+
+export interface ObjectStore {
+  /**
+   * Rejects with ENOSPC (nothing applied: space is reserved before anything is ordered) and EINVAL (an unknown
+   * collection, for instance). Any other failure ends the daemon through `Env.abort`.
+   */
+  submit(transaction: Transaction): Promise<void>
+  /** Resolves once everything submitted before the call is durable. */
+  flush(): Promise<void>
+
+  collections(): readonly PgId[]
+  hasCollection(collection: PgId): boolean
+  /** Records of the collection itself in key order, `from` inclusive, `to` exclusive. */
+  metaEntries(collection: PgId, from: Uint8Array, to: Uint8Array, limit: number): Promise<OmapPage>
+  metaGet(collection: PgId, key: Uint8Array): Promise<Uint8Array | undefined>
+
+  /** Undefined when the object does not exist. */
+  stat(collection: PgId, object: ObjectId): Promise<ObjectStat | undefined>
+  /**
+   * Bytes from `offset`, at most `length`, short at the end of the object; holes read as zeros. Every block is checked
+   * against its checksum: ECHECKSUM names the bad range and nothing of it is returned. ENOENT when missing.
+   */
+  read(collection: PgId, object: ObjectId, offset: number, length: number): Promise<Uint8Array>
+  /** The allocated extents that meet the range, in order, merged. */
+  extents(collection: PgId, object: ObjectId, offset: number, length: number): Promise<readonly Extent[]>
+  xattrs(collection: PgId, object: ObjectId): Promise<ReadonlyMap<string, Uint8Array>>
+  omapHeader(collection: PgId, object: ObjectId): Promise<Uint8Array>
+  omapGet(collection: PgId, object: ObjectId, keys: readonly Uint8Array[]): Promise<readonly OmapEntry[]>
+  /** Entries with keys after `after` (exclusive) that start with `prefix`. */
+  omapEntries(
+    collection: PgId,
+    object: ObjectId,
+    options: { readonly after: Uint8Array | undefined; readonly prefix: Uint8Array; readonly limit: number },
+  ): Promise<OmapPage>
+  /** Objects in `compareObjectIds` order, strictly after `after` (undefined: from the start). */
+  list(collection: PgId, after: ObjectId | undefined, limit: number): Promise<ObjectPage>
+
+  usage(): StoreUsage
+  /** Checkpoints and closes; the next mount replays nothing. */
+  close(): Promise<void>
+}
