@@ -1,1 +1,3 @@
-export {}
+export * from './monitor-map.ts'
+export * from './osd-map.ts'
+export * from './pg-stats.ts'

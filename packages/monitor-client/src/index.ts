@@ -1,1 +1,1 @@
-export {}
+export * from './monitor-client.ts'

@@ -1,3 +1,6 @@
+export * from './client-op.ts'
+export * from './heartbeat.ts'
+export * from './message.ts'
 export * from './object-id.ts'
 export * from './transaction.ts'
 export * from './version.ts'
