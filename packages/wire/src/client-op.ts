@@ -10,11 +10,11 @@ import {
   type ByteWriter,
   bytes,
   ClusterError,
-  type Codec,
   type Epoch,
   map,
   type PgId,
   string,
+  unreachable,
 } from '@shoal/base'
 import { type ObjectId, objectIdCodec, objectIdsCodec } from './object-id.ts'
 import { type OmapEntry, omapEntryCodec, PayloadCursor } from './transaction.ts'
@@ -260,6 +260,8 @@ function readObjectOp(reader: ByteReader, payload: PayloadCursor): ObjectOp {
       return { kind, entries: entriesCodec.read(reader) }
     case 'omap-set-header':
       return { kind, header: reader.bytes() }
+    default:
+      return unreachable(kind)
   }
 }
 
@@ -302,9 +304,8 @@ function writeResult(writer: ByteWriter, result: ObjectOpResult, payload: Uint8A
 
 function readResult(reader: ByteReader, payload: PayloadCursor): ObjectOpResult {
   const kind = resultTags[reader.u8()]
+  if (kind === undefined) throw new ClusterError('EBADMSG', 'unknown kind of result')
   switch (kind) {
-    case undefined:
-      throw new ClusterError('EBADMSG', 'unknown kind of result')
     case 'none':
       return { kind }
     case 'data':
@@ -406,7 +407,16 @@ export const clientOpReplyCodec: MessageCodec<ClientOpReply> = {
 }
 
 /** Bounds of one operation, checked by the primary (E2BIG, EFBIG) and by the client before it sends. */
-export const opLimits = {
+export const opLimits: {
+  readonly stepsMax: number
+  readonly writeBytesMax: number
+  readonly objectBytesMax: number
+  readonly xattrNameBytesMax: number
+  readonly xattrValueBytesMax: number
+  readonly omapKeyBytesMax: number
+  readonly omapValueBytesMax: number
+  readonly omapEntriesMax: number
+} = {
   stepsMax: 256,
   writeBytesMax: 32 * 1024 * 1024,
   objectBytesMax: 128 * 1024 * 1024,
@@ -415,4 +425,4 @@ export const opLimits = {
   omapKeyBytesMax: 1024,
   omapValueBytesMax: 1024 * 1024,
   omapEntriesMax: 1024,
-} as const
+}
