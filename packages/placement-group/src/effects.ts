@@ -1,0 +1,153 @@
+/**
+ * The seam between a placement group's state machine and the OSD that drives it: what goes in, what comes out.
+ *
+ * `PlacementGroup.step(input)` is synchronous and returns effects in the order in which the driver must start them.
+ * Two rules bind the driver:
+ * 1. `transact` effects reach the store in the order given; their `committed` inputs come back in that order.
+ * 2. A `send`, `reply` or other effect never waits for an earlier `transact`; what must be durable first is expressed by the
+ *    machine, which holds the effect back until the `committed` input.
+ */
+import type { Epoch, OsdId, PgId } from '@shoal/base'
+import type { OsdMap, PgMapping, PgStats } from '@shoal/cluster-map'
+import type {
+  ClientOp,
+  ClientOpReply,
+  Message,
+  ObjectId,
+  ObjectOp,
+  ObjectOpResult,
+  OmapEntry,
+  Transaction,
+} from '@shoal/wire'
+
+/** What the machine must know of an object before it can order a write: its attributes, and the values its guards ask for. */
+export interface ObjectState {
+  readonly exists: boolean
+  readonly sizeBytes: number
+  /** Includes the machine's own attribute, which holds the object's version, last request and user-visible version. */
+  readonly xattrs: ReadonlyMap<string, Uint8Array>
+  /** Values of the omap keys that were asked for; missing keys are absent. */
+  readonly omap: readonly OmapEntry[]
+  /** Bytes of the extents that were asked for, in order, short at the end of the object. */
+  readonly extents: readonly Uint8Array[]
+}
+
+export interface LoadRequest {
+  readonly object: ObjectId
+  readonly omapKeys: readonly Uint8Array[]
+  readonly extents: readonly { readonly offset: number; readonly length: number }[]
+}
+
+export type PgTimer =
+  | 'lease-renew'
+  | 'lease-expire'
+  | 'wait-previous-lease'
+  | 'recovery-retry'
+  | 'peering-retry'
+  | 'stats'
+
+export type PgEffect =
+  | { readonly kind: 'send'; readonly to: OsdId; readonly message: Message }
+  | { readonly kind: 'reply'; readonly session: number; readonly reply: ClientOpReply }
+  /** Input `committed` with this token follows once it is durable. */
+  | { readonly kind: 'transact'; readonly transaction: Transaction; readonly token: number }
+  /** Input `loaded` with this token follows. Reads see every `transact` given before. */
+  | { readonly kind: 'load'; readonly request: LoadRequest; readonly token: number }
+  /** Runs the read steps against the store; input `read-done` follows. The machine has checked lease, object and order. */
+  | {
+      readonly kind: 'execute-read'
+      readonly object: ObjectId
+      readonly ops: readonly ObjectOp[]
+      readonly token: number
+    }
+  /** Reads a bounded piece of an object for a push (data from `offset`, omap after `omapAfter`); input `piece-read` follows. */
+  | {
+      readonly kind: 'read-piece'
+      readonly object: ObjectId
+      readonly offset: number
+      readonly lengthMax: number
+      readonly omapAfter: Uint8Array | undefined
+      readonly omapEntriesMax: number
+      readonly token: number
+    }
+  /** Lists objects after a cursor with their versions; input `scanned` follows. */
+  | { readonly kind: 'scan'; readonly after: ObjectId | undefined; readonly limit: number; readonly token: number }
+  | { readonly kind: 'set-timer'; readonly timer: PgTimer; readonly delayMs: number }
+  | { readonly kind: 'cancel-timer'; readonly timer: PgTimer }
+  | { readonly kind: 'request-up-thru'; readonly epoch: Epoch }
+  /** An empty list asks that the entry be removed. */
+  | { readonly kind: 'request-pg-temp'; readonly osds: readonly OsdId[] }
+  /** Asks the OSD's reserver for a slot; input `reservation-granted` follows, at once or later. Higher priority first. */
+  | { readonly kind: 'reserve'; readonly slot: ReservationSlot; readonly priority: number }
+  | { readonly kind: 'release'; readonly slot: ReservationSlot }
+  | { readonly kind: 'publish-stats'; readonly stats: PgStats }
+  | {
+      readonly kind: 'log'
+      readonly level: 'debug' | 'info' | 'warn' | 'error'
+      readonly message: string
+      readonly cluster: boolean
+    }
+  /** Counters for `daemon perf`. */
+  | { readonly kind: 'count'; readonly counter: string; readonly by: number }
+  /** A stage of a client operation, for `daemon ops`. */
+  | { readonly kind: 'mark'; readonly session: number; readonly tid: number; readonly stage: string }
+  /** The PG's collection is gone from this store: drop the machine. */
+  | { readonly kind: 'removed' }
+
+/** Local: this OSD recovers as primary. Remote: this OSD receives backfill or recovery as a replica. */
+export type ReservationSlot = 'local-recovery' | 'local-backfill' | 'remote-recovery' | 'remote-backfill'
+
+export type PgInput =
+  /** A newer map; `previous` is the map the machine last saw. Every epoch is given, in order. */
+  | { readonly kind: 'map'; readonly map: OsdMap; readonly mapping: PgMapping }
+  /** All known maps are in: the machine may act on the interval it is in now. */
+  | { readonly kind: 'activate-map' }
+  | { readonly kind: 'message'; readonly from: OsdId; readonly message: Message }
+  | { readonly kind: 'client-op'; readonly session: number; readonly op: ClientOp }
+  /** The client's session is gone: replies to it are pointless, its unordered operations may be dropped. */
+  | { readonly kind: 'session-closed'; readonly session: number }
+  | { readonly kind: 'committed'; readonly token: number }
+  | { readonly kind: 'transact-failed'; readonly token: number; readonly errno: number; readonly detail: string }
+  | { readonly kind: 'loaded'; readonly token: number; readonly state: ObjectState }
+  /** errno ECHECKSUM: the copy here is bad; the machine repairs it from a replica, then retries. */
+  | { readonly kind: 'load-failed'; readonly token: number; readonly errno: number; readonly detail: string }
+  | {
+      readonly kind: 'read-done'
+      readonly token: number
+      readonly errno: number
+      readonly detail: string
+      readonly results: readonly ObjectOpResult[]
+    }
+  | {
+      readonly kind: 'piece-read'
+      readonly token: number
+      readonly errno: number
+      readonly piece: ObjectPiece | undefined
+    }
+  | {
+      readonly kind: 'scanned'
+      readonly token: number
+      readonly objects: readonly { readonly object: ObjectId; readonly attribute: Uint8Array | undefined }[]
+      readonly more: boolean
+    }
+  | { readonly kind: 'timer'; readonly timer: PgTimer }
+  | { readonly kind: 'reservation-granted'; readonly slot: ReservationSlot }
+  /** The OSD is too full to receive backfill. */
+  | { readonly kind: 'reservation-revoked'; readonly slot: ReservationSlot }
+
+export interface ObjectPiece {
+  readonly sizeBytes: number
+  readonly xattrs: ReadonlyMap<string, Uint8Array>
+  readonly omapHeader: Uint8Array
+  /** Allocated extents only; the rest of [offset, nextOffset) is a hole. */
+  readonly extents: readonly { readonly offset: number; readonly data: Uint8Array }[]
+  readonly nextOffset: number
+  readonly dataDone: boolean
+  readonly omap: readonly OmapEntry[]
+  readonly omapDone: boolean
+}
+
+export interface PgIdentity {
+  readonly pgId: PgId
+  readonly whoami: OsdId
+}
