@@ -1,0 +1,8 @@
+// Original file: ../../protos/monitor.proto
+
+
+export interface ExchangeEnd {
+}
+
+export interface ExchangeEnd__Output {
+}

@@ -1,0 +1,10 @@
+// Original file: ../../protos/monitor.proto
+
+
+export interface GetOsdMapRequest {
+  'epoch'?: (number);
+}
+
+export interface GetOsdMapRequest__Output {
+  'epoch': (number);
+}

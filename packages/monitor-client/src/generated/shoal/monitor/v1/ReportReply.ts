@@ -1,0 +1,11 @@
+// Original file: ../../protos/monitor.proto
+
+import type { Failure as _shoal_monitor_v1_Failure, Failure__Output as _shoal_monitor_v1_Failure__Output } from '../../../shoal/monitor/v1/Failure.ts';
+
+export interface ReportReply {
+  'failure'?: (_shoal_monitor_v1_Failure | null);
+}
+
+export interface ReportReply__Output {
+  'failure': (_shoal_monitor_v1_Failure__Output | null);
+}
