@@ -5,9 +5,13 @@
 import type { Epoch, OsdId, PgId } from '@shoal/base'
 import type { MonitorMap, OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
 
-/** A command in Ceph's manner: `{prefix: 'osd pool create', pool: 'rbd', pg_num: 32}`. */
+/**
+ * A command in Ceph's manner: `{prefix: 'osd pool create', pool: 'rbd', pg_num: 32}`. With `stale: true` a read is
+ * answered from what the asked monitor has, even when it has no quorum.
+ */
 export interface MonitorCommand {
   readonly prefix: string
+  readonly stale?: boolean
   readonly [argument: string]: unknown
 }
 
@@ -16,6 +20,8 @@ export interface CommandReply {
   readonly status: string
   /** The result for machines; undefined where there is none. */
   readonly data: unknown
+  /** Answered by a monitor that did not ask a quorum: it may be old. */
+  readonly stale?: boolean
 }
 
 export interface OsdBoot {

@@ -1,5 +1,5 @@
 /** Admin calls over gRPC (`protos/admin.proto`). A channel lives for one call: these are calls by people and scripts. */
-import { credentials } from '@grpc/grpc-js'
+import { credentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { type Address, ClusterError, type Env, type ErrorCode, errorTable } from '@shoal/base'
 import type { AdminHandlers as AdminService } from '../generated/shoal/admin/v1/Admin.ts'
 import type { AdminReply, AdminReply__Output } from '../generated/shoal/admin/v1/AdminReply.ts'
@@ -17,15 +17,7 @@ export class GrpcAdminTransport implements AdminTransport {
   }
 
   serve(address: Address, handlers: AdminHandlers): Promise<AdminServer> {
-    const service: AdminService = {
-      Call(call, callback) {
-        answer(handlers, call.request.method, call.request.argumentsJson).then(
-          (reply) => callback(null, reply),
-          (error: Error) => callback(error),
-        )
-      },
-    }
-    return serveGrpc([[adminContract().Admin.service, service]], address, serverOptions)
+    return serveGrpc([adminService(handlers)], address, serverOptions)
   }
 
   async call(
@@ -47,6 +39,19 @@ export class GrpcAdminTransport implements AdminTransport {
       client.close()
     }
   }
+}
+
+/** The service and its implementation, for servers that share one port among several services. */
+export function adminService(handlers: AdminHandlers): readonly [ServiceDefinition, UntypedServiceImplementation] {
+  const service: AdminService = {
+    Call(call, callback) {
+      answer(handlers, call.request.method, call.request.argumentsJson).then(
+        (reply) => callback(null, reply),
+        (error: Error) => callback(error),
+      )
+    },
+  }
+  return [adminContract().Admin.service, service]
 }
 
 async function answer(handlers: AdminHandlers, method: string, argumentsJson: string): Promise<AdminReply> {
