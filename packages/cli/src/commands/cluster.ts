@@ -1,0 +1,124 @@
+/** What an operator looks at first: `status`, `health`, `log`; and `fsck` for a store that is not in use. */
+import { ClusterError } from '@shoal/base'
+import type { Command } from 'commander'
+import { action } from '../action.ts'
+import type { CommandContext } from '../context.ts'
+import { findSpec } from '../local/daemon-spec.ts'
+import { readRunFile } from '../local/process-table.ts'
+import { Progress } from '../output/progress.ts'
+import { formatBytes, parseInteger } from '../output/units.ts'
+
+interface HealthCheck {
+  readonly code: string
+  readonly severity: string
+  readonly summary: string
+  readonly detail: readonly string[]
+  readonly mend: string
+}
+
+interface Health {
+  readonly status: string
+  readonly checks: readonly HealthCheck[]
+}
+
+interface LogEntry {
+  readonly wallMs: number
+  readonly from: string
+  readonly level: string
+  readonly message: string
+}
+
+export function addClusterCommands(program: Command): void {
+  action(program.command('status').alias('-s').description('the state of the whole cluster'), async (context) => {
+    const { formatStatus } = await import('./status.ts')
+    const reply = await context.command({ prefix: 'status' })
+    context.print(reply.data, () => formatStatus(reply.data))
+  })
+  action(
+    program
+      .command('health')
+      .argument('[detail]', '`detail` for every affected daemon and how to mend it')
+      .description('what is wrong, if anything'),
+    async (context, [detail]) => {
+      if (detail !== undefined && detail !== 'detail')
+        throw new ClusterError('EINVAL', `health ${detail}?`, { hint: 'shoal health detail' })
+      const health = (await context.command({ prefix: 'health' })).data as Health
+      context.print(health, () => formatHealth(health, detail === 'detail'))
+    },
+  )
+  action(
+    program
+      .command('log')
+      .argument('[words...]', '`last [N]`, or text to add to the log')
+      .description('the cluster log'),
+    log,
+  )
+  action(
+    program
+      .command('fsck')
+      .argument('<osd>', 'osd.0')
+      .option('--deep', 'verify the checksum of every block')
+      .option('--repair', 'mend what can be mended without other copies')
+      .description('prove the store of an OSD that is not running'),
+    fsck,
+  )
+}
+
+function formatHealth(health: Health, detail: boolean): string {
+  const lines = [health.status]
+  for (const check of health.checks) {
+    lines.push(`[${check.severity === 'error' ? 'ERR' : 'WRN'}] ${check.code}: ${check.summary}`)
+    if (!detail) continue
+    lines.push(...check.detail.map((line) => `    ${line}`))
+    if (check.mend !== '') lines.push(`    mend: ${check.mend}`)
+  }
+  return lines.join('\n')
+}
+
+async function log(context: CommandContext, words: readonly string[]): Promise<void> {
+  if (words.length > 0 && words[0] !== 'last') {
+    context.done(await context.command({ prefix: 'log', logtext: words.join(' ') }))
+    return
+  }
+  const entries = (
+    await context.command({ prefix: 'log last', num: parseInteger(words[1] ?? '20', 'number of entries', 1, 10_000) })
+  ).data as readonly LogEntry[]
+  context.print(entries, () =>
+    entries
+      .map(
+        (entry) =>
+          `${new Date(entry.wallMs).toISOString()} ${entry.from} [${entry.level.toUpperCase()}] ${entry.message}`,
+      )
+      .join('\n'),
+  )
+}
+
+async function fsck(
+  context: CommandContext,
+  [name]: readonly string[],
+  options: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const spec = findSpec(context.layout.read(), name as string)
+  if (spec.kind !== 'osd')
+    throw new ClusterError('EINVAL', `${spec.name} has no object store`, { hint: 'shoal fsck osd.0' })
+  if (readRunFile(context.layout, spec.name) !== undefined) {
+    throw new ClusterError('EBUSY', `${spec.name} is running`, {
+      hint: `shoal daemon stop ${spec.name}, then fsck, then start it`,
+    })
+  }
+  const { fsckObjectStore } = await import('@shoal/object-store')
+  const progress = new Progress('checking', 1)
+  const report = await fsckObjectStore(await context.env(), context.layout.dataDirectory(spec.name), {
+    deep: options['deep'] === true,
+    repair: options['repair'] === true,
+    onProgress: (fraction: number) => progress.update(fraction),
+  })
+  progress.end()
+  context.print(report, () =>
+    [
+      ...report.findings.map((finding) => `${finding.severity} ${finding.code}: ${finding.message}`),
+      `${report.objects} objects, ${formatBytes(report.bytes)} checked: ${report.findings.length === 0 ? 'clean' : `${report.findings.length} findings`}`,
+    ].join('\n'),
+  )
+  if (report.findings.some((finding) => finding.severity === 'error')) process.exitCode = 1
+}

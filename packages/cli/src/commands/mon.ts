@@ -1,0 +1,28 @@
+/** `shoal mon ...`: the monitors and their quorum. */
+import { ClusterError, parseAddress } from '@shoal/base'
+import type { Command } from 'commander'
+import { action } from '../action.ts'
+import { formatPairs } from '../output/table.ts'
+
+interface MonitorStat {
+  readonly epoch: number
+  readonly leader: string | undefined
+  readonly term: number
+  readonly quorum: readonly string[]
+  readonly monitors: readonly { readonly name: string; readonly address: string }[]
+}
+
+export function addMonitorCommands(program: Command): void {
+  const mon = program.command('mon').description('monitors')
+  action(mon.command('stat').description('who they are and who is in quorum'), async (context) => {
+    const stat = (await context.command({ prefix: 'mon stat' })).data as MonitorStat
+    context.print(stat, () =>
+      formatPairs([
+        ['epoch', stat.epoch],
+        ['monitors', stat.monitors.map((monitor) => `${monitor.name}=${monitor.address}`).join(', ')],
+        ['quorum', stat.quorum.join(', ')],
+        ['leader', `${stat.leader ?? 'none'} (term ${stat.term})`],
+      ]),
+    )
+  })
+}

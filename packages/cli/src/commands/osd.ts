@@ -1,0 +1,227 @@
+/** `shoal osd ...`: OSDs, their weights and flags, and where objects are placed. */
+import type { Command } from 'commander'
+import { action } from '../action.ts'
+import type { CommandContext } from '../context.ts'
+import { formatTable } from '../output/table.ts'
+import { formatBytes, parseOsd } from '../output/units.ts'
+
+interface OsdRow {
+  readonly id: number
+  readonly up: boolean
+  readonly in: boolean
+  readonly weight: number
+  readonly uuid: string
+  readonly addresses?: { readonly data: string }
+}
+
+interface TreeNode {
+  readonly id: number
+  readonly name: string
+  readonly type: string
+  readonly depth: number
+  readonly crushWeight: number
+  readonly deviceClass?: string
+  readonly status?: 'up' | 'down'
+  readonly reweight?: number
+  readonly primaryAffinity?: number
+}
+
+interface UsageRow {
+  readonly id: number
+  readonly status: string
+  readonly crushWeight: number
+  readonly reweight: number
+  readonly totalBytes: number
+  readonly usedBytes: number
+  readonly metadataBytes: number
+  readonly pgs: number
+}
+
+interface ObjectPlace {
+  readonly epoch: number
+  readonly pool: string
+  readonly object: string
+  readonly pgId: string
+  readonly up: readonly number[]
+  readonly upPrimary: number
+  readonly acting: readonly number[]
+  readonly actingPrimary: number
+}
+
+export function addOsdCommands(program: Command): void {
+  const osd = program.command('osd').description('object storage daemons')
+  addReports(osd)
+  addChanges(osd)
+}
+
+function addReports(osd: Command): void {
+  action(osd.command('ls').description('OSDs'), async (context) => {
+    const rows = (await context.command({ prefix: 'osd ls' })).data as readonly OsdRow[]
+    context.print(rows, () =>
+      formatTable(
+        [
+          { title: 'ID', cell: (row) => row.id, align: 'right' },
+          { title: 'STATE', cell: (row) => `${row.up ? 'up' : 'down'},${row.in ? 'in' : 'out'}` },
+          { title: 'REWEIGHT', cell: (row) => row.weight.toFixed(5), align: 'right' },
+          { title: 'ADDRESS', cell: (row) => row.addresses?.data },
+          { title: 'UUID', cell: (row) => row.uuid },
+        ],
+        rows,
+      ),
+    )
+  })
+  action(osd.command('tree').description('the CRUSH hierarchy with the state of each OSD'), async (context) => {
+    const nodes = (await context.command({ prefix: 'osd tree' })).data as readonly TreeNode[]
+    context.print(nodes, () => formatTree(nodes))
+  })
+  action(osd.command('df').description('space used on each OSD'), async (context) => {
+    const rows = (await context.command({ prefix: 'osd df' })).data as readonly UsageRow[]
+    context.print(rows, () =>
+      formatTable(
+        [
+          { title: 'ID', cell: (row) => row.id, align: 'right' },
+          { title: 'STATUS', cell: (row) => row.status },
+          { title: 'WEIGHT', cell: (row) => row.crushWeight.toFixed(5), align: 'right' },
+          { title: 'REWEIGHT', cell: (row) => row.reweight.toFixed(5), align: 'right' },
+          { title: 'SIZE', cell: (row) => formatBytes(row.totalBytes), align: 'right' },
+          { title: 'USED', cell: (row) => formatBytes(row.usedBytes), align: 'right' },
+          { title: 'META', cell: (row) => formatBytes(row.metadataBytes), align: 'right' },
+          { title: 'AVAIL', cell: (row) => formatBytes(row.totalBytes - row.usedBytes), align: 'right' },
+          {
+            title: '%USE',
+            cell: (row) => (row.totalBytes === 0 ? '-' : ((100 * row.usedBytes) / row.totalBytes).toFixed(2)),
+            align: 'right',
+          },
+          { title: 'PGS', cell: (row) => row.pgs, align: 'right' },
+        ],
+        rows,
+      ),
+    )
+  })
+  action(
+    osd
+      .command('map')
+      .argument('<pool>')
+      .argument('<object>')
+      .option('--namespace <name>', 'namespace of the object', '')
+      .description('where an object is placed'),
+    async (context, [pool, object], options) => {
+      const reply = await context.command({ prefix: 'osd map', pool, object, nspace: options['namespace'] })
+      const place = reply.data as ObjectPlace
+      context.print(place, () =>
+        [
+          `osdmap e${place.epoch} pool '${place.pool}' object '${place.object}' -> pg ${place.pgId}`,
+          `up ([${place.up.join(',')}], p${place.upPrimary}) acting ([${place.acting.join(',')}], p${place.actingPrimary})`,
+        ].join(' -> '),
+      )
+    },
+  )
+}
+
+function formatTree(nodes: readonly TreeNode[]): string {
+  return formatTable(
+    [
+      { title: 'ID', cell: (node) => node.id, align: 'right' },
+      { title: 'CLASS', cell: (node) => node.deviceClass ?? '' },
+      { title: 'WEIGHT', cell: (node) => node.crushWeight.toFixed(5), align: 'right' },
+      {
+        title: 'TYPE NAME',
+        cell: (node) => `${'    '.repeat(node.depth)}${node.id >= 0 ? '' : `${node.type} `}${node.name}`,
+      },
+      { title: 'STATUS', cell: (node) => node.status ?? '' },
+      { title: 'REWEIGHT', cell: (node) => node.reweight?.toFixed(5) ?? '', align: 'right' },
+      { title: 'PRI-AFF', cell: (node) => node.primaryAffinity?.toFixed(5) ?? '', align: 'right' },
+    ],
+    nodes,
+  )
+}
+
+function addChanges(osd: Command): void {
+  const onEach = (verb: string, description: string): void => {
+    action(osd.command(verb).argument('<osds...>', 'ids').description(description), async (context, ids) =>
+      context.done(await context.command({ prefix: `osd ${verb}`, ids: ids.map(parseOsd) })),
+    )
+  }
+  onEach('in', 'place data on it again')
+  onEach('out', 'move its data to others')
+  onEach('down', 'mark it down; a running one comes back by itself')
+  onEach('rm', 'forget OSDs that are down and hold no data')
+  action(
+    osd
+      .command('reweight')
+      .argument('<osd>')
+      .argument('<weight>', '0 to 1')
+      .description('override the share of data, 0 to 1'),
+    async (context, [id, weight]) =>
+      context.done(
+        await context.command({ prefix: 'osd reweight', id: parseOsd(id as string), weight: Number(weight) }),
+      ),
+  )
+  action(
+    osd
+      .command('primary-affinity')
+      .argument('<osd>')
+      .argument('<weight>', '0 to 1')
+      .description('how willingly it is primary'),
+    async (context, [id, weight]) =>
+      context.done(
+        await context.command({ prefix: 'osd primary-affinity', id: parseOsd(id as string), weight: Number(weight) }),
+      ),
+  )
+  for (const verb of ['set', 'unset'] as const) {
+    action(
+      osd
+        .command(verb)
+        .argument('<flag>', 'noout, nodown, noup, noin, norecover, nobackfill, pause, ...')
+        .description(`${verb} a cluster flag`),
+      async (context, [flag]) => context.done(await context.command({ prefix: `osd ${verb}`, key: flag })),
+    )
+  }
+  action(
+    osd
+      .command('add')
+      .option('--capacity <size>', 'as in 100G')
+      .description('make a new OSD on this machine and start it'),
+    addOsd,
+  )
+  action(
+    osd
+      .command('destroy')
+      .argument('<osd>')
+      .option('--yes-i-really-mean-it', 'needed')
+      .description('its data is gone: the id may take a new disk'),
+    async (context, [id], options) =>
+      context.done(
+        await context.command({
+          prefix: 'osd destroy',
+          id: parseOsd(id as string),
+          sure: options['yesIReallyMeanIt'] === true,
+        }),
+      ),
+  )
+  action(
+    osd
+      .command('pg-upmap-items')
+      .argument('<pg>')
+      .argument('<pairs...>', 'FROM TO FROM TO ...')
+      .description('place copies of a PG elsewhere than CRUSH says'),
+    async (context, [pgId, ...pairs]) =>
+      context.done(await context.command({ prefix: 'osd pg-upmap-items', pgid: pgId, id: pairs.map(parseOsd) })),
+  )
+  action(
+    osd.command('rm-pg-upmap-items').argument('<pg>').description('let CRUSH place the PG again'),
+    async (context, [pgId]) => context.done(await context.command({ prefix: 'osd rm-pg-upmap-items', pgid: pgId })),
+  )
+}
+
+/** Takes the lowest free id, adds it to the directory's list, and lets the supervisor (or this command) start it. */
+async function addOsd(
+  context: CommandContext,
+  _args: readonly string[],
+  options: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const { addLocalOsd } = await import('../local/add-osd.ts')
+  const capacity = options['capacity']
+  const name = await addLocalOsd(context, typeof capacity === 'string' ? capacity : undefined)
+  context.print({ name }, () => `${name} runs`)
+}

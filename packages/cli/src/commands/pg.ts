@@ -1,0 +1,107 @@
+/** `shoal pg ...`: placement groups, their states, and what one primary says of its own. */
+import { address, ClusterError } from '@shoal/base'
+import type { Command } from 'commander'
+import { action } from '../action.ts'
+import type { CommandContext } from '../context.ts'
+import { formatTable } from '../output/table.ts'
+import { formatBytes } from '../output/units.ts'
+
+interface PgRow {
+  readonly pgId: string
+  readonly state: string
+  readonly objects: number
+  readonly bytes: number
+  readonly degradedCopies: number
+  readonly misplacedCopies: number
+  readonly unfoundObjects: number
+  readonly version: string
+  readonly up: readonly number[]
+  readonly acting: readonly number[]
+}
+
+interface PgSummary {
+  readonly pgs: number
+  readonly states: readonly { readonly state: string; readonly count: number }[]
+  readonly objects: number
+  readonly bytes: number
+}
+
+export function addPgCommands(program: Command): void {
+  const pg = program.command('pg').description('placement groups')
+  action(
+    pg
+      .command('ls')
+      .argument('[states...]', 'only those that have all these states')
+      .option('--pool <pool>', 'only of this pool')
+      .description('placement groups'),
+    async (context, states, options) => {
+      const rows = (
+        await context.command({
+          prefix: 'pg ls',
+          ...(states.length === 0 ? {} : { states: [...states] }),
+          ...(options['pool'] === undefined ? {} : { pool: options['pool'] }),
+        })
+      ).data as readonly PgRow[]
+      context.print(rows, () => pgTable(rows))
+    },
+  )
+  action(pg.command('stat').description('how many are in which state'), async (context) => {
+    const summary = (await context.command({ prefix: 'pg stat' })).data as PgSummary
+    context.print(summary, () => {
+      const states = summary.states.map(({ state, count }) => `${count} ${state}`).join(', ')
+      return `${summary.pgs} pgs: ${states}; ${summary.objects} objects, ${formatBytes(summary.bytes)}`
+    })
+  })
+  action(
+    pg.command('query').argument('<pg>').description('everything the primary knows of one placement group, as JSON'),
+    async (context, [pgId]) => {
+      const answer = await queryPg(context, pgId as string)
+      context.print(answer, () => JSON.stringify(answer, undefined, 2))
+    },
+  )
+}
+
+function pgTable(rows: readonly PgRow[]): string {
+  return formatTable(
+    [
+      { title: 'PG', cell: (row) => row.pgId },
+      { title: 'OBJECTS', cell: (row) => row.objects, align: 'right' },
+      { title: 'BYTES', cell: (row) => formatBytes(row.bytes), align: 'right' },
+      { title: 'DEGRADED', cell: (row) => row.degradedCopies, align: 'right' },
+      { title: 'MISPLACED', cell: (row) => row.misplacedCopies, align: 'right' },
+      { title: 'UNFOUND', cell: (row) => row.unfoundObjects, align: 'right' },
+      { title: 'VERSION', cell: (row) => row.version },
+      { title: 'UP', cell: (row) => `[${row.up.join(',')}]` },
+      { title: 'ACTING', cell: (row) => `[${row.acting.join(',')}]` },
+      { title: 'STATE', cell: (row) => row.state },
+    ],
+    rows,
+  )
+}
+
+interface PgMapReply {
+  readonly acting: readonly number[]
+  readonly actingPrimary: number
+}
+
+interface OsdDump {
+  readonly osds: readonly {
+    readonly id: number
+    readonly up: boolean
+    readonly addresses?: { readonly admin: string }
+  }[]
+}
+
+/** Finds the acting primary and asks it. */
+async function queryPg(context: CommandContext, pgId: string): Promise<unknown> {
+  const mapping = (await context.command({ prefix: 'pg map', pgid: pgId })).data as PgMapReply
+  const dump = (await context.command({ prefix: 'osd dump' })).data as OsdDump
+  const primary = dump.osds.find((osd) => osd.id === mapping.actingPrimary && osd.up)
+  if (primary?.addresses === undefined) {
+    throw new ClusterError('EAGAIN', `${pgId} has no primary now (acting [${mapping.acting.join(',')}])`, {
+      hint: 'shoal osd tree, then start one of its OSDs',
+    })
+  }
+  const { callAdmin } = await import('@shoal/monitor-client')
+  return callAdmin(await context.env(), address(primary.addresses.admin), 'pg query', { pgid: pgId }, context.timeoutMs)
+}

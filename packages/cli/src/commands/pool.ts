@@ -1,0 +1,140 @@
+/** `shoal pool ...`: pools and their settings (Ceph's `osd pool`). */
+import type { Command } from 'commander'
+import { action } from '../action.ts'
+import { formatPairs, formatTable } from '../output/table.ts'
+import { formatBytes, parseInteger } from '../output/units.ts'
+
+interface PoolRow {
+  readonly id: number
+  readonly name: string
+  readonly type: string
+  readonly size: number
+  readonly minSize: number
+  readonly pgNum: number
+  readonly crushRule: string
+  readonly applications: readonly string[]
+}
+
+interface PoolStatsRow {
+  readonly id: number
+  readonly name: string
+  readonly objects: number
+  readonly bytes: number
+  readonly usedBytes: number
+  readonly degradedCopies: number
+  readonly misplacedCopies: number
+  readonly unfoundObjects: number
+  readonly readOpsPerSecond: number
+  readonly writeOpsPerSecond: number
+}
+
+export function addPoolCommands(program: Command): void {
+  const pool = program.command('pool').description('pools: named sets of objects with a rule for their copies')
+  action(
+    pool
+      .command('create')
+      .argument('<pool>')
+      .argument('[pg-num]', 'placement groups', '32')
+      .option('--size <n>', 'copies')
+      .option('--min-size <n>', 'copies that must be there for I/O')
+      .option('--rule <name>', 'CRUSH rule')
+      .option('--application <name>', 'what it is for: block, object, file')
+      .description('create a pool'),
+    async (context, [name, pgNum], options) => {
+      const number = (option: string): number | undefined =>
+        options[option] === undefined ? undefined : parseInteger(String(options[option]), `--${option}`, 1)
+      const size = number('size')
+      const minSize = number('minSize')
+      context.done(
+        await context.command({
+          prefix: 'osd pool create',
+          pool: name,
+          pg_num: parseInteger(pgNum ?? '32', 'pg-num', 1),
+          ...(size === undefined ? {} : { size }),
+          ...(minSize === undefined ? {} : { min_size: minSize }),
+          ...(options['rule'] === undefined ? {} : { rule: options['rule'] }),
+          ...(options['application'] === undefined ? {} : { application: options['application'] }),
+        }),
+      )
+    },
+  )
+  action(pool.command('ls').description('pools'), async (context) => {
+    const rows = (await context.command({ prefix: 'osd pool ls' })).data as readonly PoolRow[]
+    context.print(rows, () =>
+      formatTable(
+        [
+          { title: 'ID', cell: (row) => row.id, align: 'right' },
+          { title: 'NAME', cell: (row) => row.name },
+          { title: 'TYPE', cell: (row) => row.type },
+          { title: 'SIZE', cell: (row) => row.size, align: 'right' },
+          { title: 'MIN_SIZE', cell: (row) => row.minSize, align: 'right' },
+          { title: 'PGS', cell: (row) => row.pgNum, align: 'right' },
+          { title: 'RULE', cell: (row) => row.crushRule },
+          { title: 'APPLICATIONS', cell: (row) => row.applications.join(',') || '-' },
+        ],
+        rows,
+      ),
+    )
+  })
+  action(
+    pool
+      .command('rm')
+      .argument('<pool>')
+      .argument('[pool-again]')
+      .option('--yes-i-really-really-mean-it', 'needed: all its objects go')
+      .description('remove a pool and everything in it; its name comes twice'),
+    async (context, [name, again], options) =>
+      context.done(
+        await context.command({
+          prefix: 'osd pool rm',
+          pool: name,
+          pool2: again ?? '',
+          sure: options['yesIReallyReallyMeanIt'] === true,
+        }),
+      ),
+  )
+  action(
+    pool
+      .command('set')
+      .argument('<pool>')
+      .argument('<name>')
+      .argument('<value>')
+      .description('change a setting: size, min_size, crush_rule, ...'),
+    async (context, [name, setting, value]) =>
+      context.done(await context.command({ prefix: 'osd pool set', pool: name, var: setting, val: value })),
+  )
+  action(
+    pool
+      .command('get')
+      .argument('<pool>')
+      .argument('[name]', 'a setting, or all of them', 'all')
+      .description('read settings'),
+    async (context, [name, setting]) => {
+      const data = (await context.command({ prefix: 'osd pool get', pool: name, var: setting ?? 'all' })).data as object
+      context.print(data, () => formatPairs(Object.entries(data).map(([key, value]) => [`${key}:`, String(value)])))
+    },
+  )
+  action(
+    pool.command('stats').argument('[pool]').description('objects, bytes and client I/O of pools'),
+    async (context, [name]) => {
+      const rows = (await context.command({ prefix: 'osd pool stats', ...(name === undefined ? {} : { pool: name }) }))
+        .data as readonly PoolStatsRow[]
+      context.print(rows, () =>
+        formatTable(
+          [
+            { title: 'NAME', cell: (row) => row.name },
+            { title: 'OBJECTS', cell: (row) => row.objects, align: 'right' },
+            { title: 'STORED', cell: (row) => formatBytes(row.bytes), align: 'right' },
+            { title: 'USED', cell: (row) => formatBytes(row.usedBytes), align: 'right' },
+            { title: 'DEGRADED', cell: (row) => row.degradedCopies, align: 'right' },
+            { title: 'MISPLACED', cell: (row) => row.misplacedCopies, align: 'right' },
+            { title: 'UNFOUND', cell: (row) => row.unfoundObjects, align: 'right' },
+            { title: 'RD/S', cell: (row) => Math.round(row.readOpsPerSecond), align: 'right' },
+            { title: 'WR/S', cell: (row) => Math.round(row.writeOpsPerSecond), align: 'right' },
+          ],
+          rows,
+        ),
+      )
+    },
+  )
+}

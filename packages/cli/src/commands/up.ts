@@ -1,0 +1,199 @@
+/** `shoal up` and `shoal down`: a whole cluster on this machine. `npm start` is `shoal up`. */
+import { spawn } from 'node:child_process'
+import { openSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { ClusterError } from '@shoal/base'
+import type { Command } from 'commander'
+import { action } from '../action.ts'
+import type { CommandContext } from '../context.ts'
+import { createCluster } from '../local/create.ts'
+import type { ClusterFile } from '../local/layout.ts'
+import {
+  readRunFile,
+  removeRunFile,
+  runningDaemons,
+  signalDaemon,
+  waitForExit,
+  writeRunFile,
+} from '../local/process-table.ts'
+import { type HealthSummary, waitForHealth } from '../local/readiness.ts'
+import { Supervisor, stopDaemon } from '../local/supervisor.ts'
+import { formatBytes, formatDuration, parseBytes, parseInteger } from '../output/units.ts'
+
+const healthTimeoutMs = 120_000
+
+export function addUpCommands(program: Command): void {
+  action(
+    program
+      .command('up')
+      .description('run a cluster on this machine until Ctrl-C; the first run creates it')
+      .option('--osds <n>', 'OSDs of a new cluster', '3')
+      .option('--mons <n>', 'monitors of a new cluster', '3')
+      .option('--size <n>', 'copies of each object in new pools (default: 3, or as many as there are OSDs)')
+      .option(
+        '--osd-capacity <size>',
+        'capacity of each new OSD, for example 100G (default: a share of the free space)',
+      )
+      .option('--bind <host>', 'address to listen on', '127.0.0.1')
+      .option('--detach', 'return once the cluster is healthy, leaving it running'),
+    async (context, _args, options) => up(context, options),
+  )
+  action(program.command('down').description('stop the cluster of this directory, keeping its data'), async (context) =>
+    down(context),
+  )
+}
+
+async function up(context: CommandContext, options: Readonly<Record<string, unknown>>): Promise<void> {
+  const startedMs = performance.now()
+  const { layout } = context
+  const other = readRunFile(layout, 'up')
+  if (other !== undefined) {
+    throw new ClusterError('EBUSY', `the cluster in ${layout.directory} is already run by process ${other.pid}`, {
+      hint: 'shoal status, or stop it with `shoal down`',
+    })
+  }
+  if (options['detach'] === true) return upDetached(context)
+  layout.makeDirectories()
+  writeRunFile(layout, { name: 'up', kind: 'up', address: '', adminAddress: '', dataDirectory: layout.directory })
+  const isNew = !layout.exists()
+  const cluster = isNew ? await createFromOptions(context, options) : layout.read()
+  const supervisor = new Supervisor(layout)
+  supervisor.on('exit', (name, how) => process.stderr.write(`${name} ended (${how}), starting it again\n`))
+  supervisor.start()
+  const interrupted = stopOnSignals(supervisor)
+  try {
+    const healthy = serve(context, cluster, isNew, startedMs)
+    healthy.catch((error: unknown) => process.stderr.write(`${String(error)}\nStill trying; see: shoal status\n`))
+    await interrupted
+  } finally {
+    await supervisor.stop()
+    removeRunFile(layout, 'up')
+    process.stderr.write('stopped; the data stays in place for the next start\n')
+  }
+}
+
+async function createFromOptions(
+  context: CommandContext,
+  options: Readonly<Record<string, unknown>>,
+): Promise<ClusterFile> {
+  const text = (name: string): string => String(options[name])
+  const osds = parseInteger(text('osds'), '--osds', 1, 64)
+  return createCluster(context.layout, {
+    host: text('bind'),
+    monitors: parseInteger(text('mons'), '--mons', 1, 9),
+    osds,
+    poolSize: options['size'] === undefined ? Math.min(3, osds) : parseInteger(text('size'), '--size', 1, 10),
+    osdCapacityBytes: options['osdCapacity'] === undefined ? undefined : parseBytes(text('osdCapacity')),
+  })
+}
+
+/** Resolves at the first signal to end; a second one stops waiting for clean exits. */
+function stopOnSignals(supervisor: Supervisor): Promise<void> {
+  return new Promise((resolve) => {
+    let signals = 0
+    const onSignal = (): void => {
+      signals++
+      if (signals === 1) {
+        process.stderr.write('\nstopping ...\n')
+        resolve()
+      } else if (signals > 2) {
+        supervisor.killAll()
+      }
+    }
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal)
+  })
+}
+
+async function serve(context: CommandContext, cluster: ClusterFile, isNew: boolean, startedMs: number): Promise<void> {
+  if (isNew) {
+    await context.command({
+      prefix: 'osd pool create',
+      pool: 'block',
+      pg_num: 32,
+      size: cluster.poolSize,
+      application: 'block',
+    })
+    await context.command({
+      prefix: 'osd pool create',
+      pool: 'objects',
+      pg_num: 32,
+      size: cluster.poolSize,
+      application: 'object',
+    })
+  }
+  const health = await waitForHealth(context, healthTimeoutMs)
+  process.stdout.write(`${welcome(context, cluster, health, performance.now() - startedMs)}\n`)
+}
+
+function welcome(context: CommandContext, cluster: ClusterFile, health: HealthSummary, tookMs: number): string {
+  const capacityBytes = cluster.osds.reduce((sum, osd) => sum + osd.capacityBytes, 0)
+  const osdCount = cluster.osds.length
+  return [
+    `${health.status} after ${formatDuration(tookMs)}: ${cluster.monitors.length} monitors, ${osdCount} OSDs, ${formatBytes(capacityBytes)} raw`,
+    ...health.checks.map((check) => `  ${check.code}: ${check.summary}`),
+    '',
+    `  monitors     ${cluster.monitors.map((monitor) => monitor.address).join(', ')}`,
+    `  NBD          nbd://${cluster.nbdAddress}/block/IMAGE`,
+    `  data         ${context.layout.directory}`,
+    '  credentials  none: every server listens on loopback only',
+    '',
+    'Try in another terminal:',
+    '  scripts/shoal status',
+    '  scripts/shoal block create block/disk --size 10G',
+    `  nbdinfo nbd://${cluster.nbdAddress}/block/disk`,
+    '',
+    'Ctrl-C stops the cluster and keeps its data.',
+  ].join('\n')
+}
+
+/** Starts the same command in the background and waits for its health. */
+async function upDetached(context: CommandContext): Promise<void> {
+  const { layout } = context
+  layout.makeDirectories()
+  const log = openSync(layout.logFile('up'), 'a')
+  const main = fileURLToPath(new URL('../main.js', import.meta.url))
+  const child = spawn(process.execPath, [main, ...process.argv.slice(2).filter((word) => word !== '--detach')], {
+    detached: true,
+    stdio: ['ignore', log, log],
+  })
+  child.unref()
+  const failed = new Promise<never>((_, reject) => {
+    child.once('exit', (code) =>
+      reject(
+        new ClusterError('EIO', `the cluster ended with exit code ${code}`, { hint: `see ${layout.logFile('up')}` }),
+      ),
+    )
+  })
+  const health = await Promise.race([failed, detachedHealth(context)])
+  child.removeAllListeners('exit')
+  context.print(
+    { pid: child.pid, health },
+    () => `${health.status}; running as process ${child.pid}, stop it with \`shoal down\``,
+  )
+}
+
+async function detachedHealth(context: CommandContext): Promise<HealthSummary> {
+  while (!context.layout.exists()) await new Promise((resolve) => setTimeout(resolve, 50))
+  return waitForHealth(context, healthTimeoutMs)
+}
+
+async function down(context: CommandContext): Promise<void> {
+  const { layout } = context
+  layout.read()
+  const supervisor = readRunFile(layout, 'up')
+  if (supervisor !== undefined) {
+    signalDaemon(supervisor, 'SIGTERM')
+    if (!(await waitForExit(supervisor, 60_000))) {
+      throw new ClusterError('ETIMEDOUT', `process ${supervisor.pid} does not end`, {
+        hint: `kill -9 ${supervisor.pid}, then shoal down`,
+      })
+    }
+  }
+  const left = runningDaemons(layout)
+  for (const kind of ['nbd', 'osd', 'mon'] as const) {
+    await Promise.all(left.filter((daemon) => daemon.kind === kind).map((daemon) => stopDaemon(layout, daemon.name)))
+  }
+  context.print({ stopped: true }, () =>
+    supervisor === undefined && left.length === 0 ? 'nothing was running' : 'stopped',
+  )
+}

@@ -1,0 +1,82 @@
+/** Makes a new cluster in a directory: its id, the monitors' stores with the first maps, and last `cluster.json`. */
+import { randomInt, randomUUID } from 'node:crypto'
+import { statfsSync } from 'node:fs'
+import { address, assert, ClusterError } from '@shoal/base'
+import { freePort } from './free-port.ts'
+import type { ClusterFile, ClusterLayout } from './layout.ts'
+
+export interface CreateOptions {
+  readonly host: string
+  readonly monitors: number
+  readonly osds: number
+  readonly poolSize: number
+  readonly osdCapacityBytes: number | undefined
+}
+
+const monitorPortFirst = 16_789
+const nbdPort = 10_809
+/** Below this a store has no room for its journal and the metadata of a useful number of objects. */
+const osdCapacityBytesMin = 1024 ** 3
+
+export async function createCluster(layout: ClusterLayout, options: CreateOptions): Promise<ClusterFile> {
+  if (options.monitors % 2 === 0 && options.monitors > 0) {
+    process.stderr.write(`note: ${options.monitors} monitors tolerate no more failures than ${options.monitors - 1}\n`)
+  }
+  if (options.poolSize > options.osds) {
+    throw new ClusterError(
+      'EINVAL',
+      `${options.poolSize} copies need ${options.poolSize} OSDs, there are ${options.osds}`,
+      {
+        hint: `--osds ${options.poolSize} or --size ${options.osds}`,
+      },
+    )
+  }
+  layout.makeDirectories()
+  const fsid = randomUUID()
+  const monitors: ClusterFile['monitors'] = []
+  for (let i = 0; i < options.monitors; i++) {
+    const port = await freePort(options.host, monitorPortFirst + i)
+    assert(!monitors.some((other) => other.address.endsWith(`:${port}`)), 'each monitor has a port of its own')
+    monitors.push({ name: String.fromCharCode(97 + i), id: randomInt(1, 2 ** 47), address: `${options.host}:${port}` })
+  }
+  const capacityBytes = options.osdCapacityBytes ?? defaultCapacityBytes(layout.directory, options.osds)
+  if (capacityBytes < osdCapacityBytesMin) {
+    throw new ClusterError('ENOSPC', `an OSD needs at least 1 GiB, there is room for ${capacityBytes} bytes each`, {
+      hint: 'free some space, or choose another directory with --data',
+    })
+  }
+  const cluster: ClusterFile = {
+    version: 1,
+    fsid,
+    monitors,
+    osds: Array.from({ length: options.osds }, (_, id) => ({ id, capacityBytes })),
+    nbdAddress: `${options.host}:${await freePort(options.host, nbdPort)}`,
+    poolSize: options.poolSize,
+  }
+  await makeMonitorStores(layout, cluster)
+  layout.write(cluster)
+  return cluster
+}
+
+/** A fair share of three quarters of what is free, at most 64 GiB: stores are sparse and take only what is written. */
+function defaultCapacityBytes(directory: string, osds: number): number {
+  const { bavail, bsize } = statfsSync(directory)
+  const share = Math.floor((bavail * bsize * 0.75) / Math.max(1, osds))
+  return Math.min(64 * 1024 ** 3, share - (share % 1024 ** 2))
+}
+
+async function makeMonitorStores(layout: ClusterLayout, cluster: ClusterFile): Promise<void> {
+  const [{ createRealEnv }, { MonitorDaemon }] = await Promise.all([import('@shoal/runtime'), import('@shoal/monitor')])
+  const env = createRealEnv({ name: 'mkfs', logLevel: 'warn' })
+  await Promise.all(
+    cluster.monitors.map((monitor) =>
+      MonitorDaemon.mkfs(env, layout.dataDirectory(`mon.${monitor.name}`), {
+        fsid: cluster.fsid,
+        name: monitor.name,
+        monitors: cluster.monitors.map((one) => ({ ...one, address: address(one.address) })),
+        poolSize: cluster.poolSize,
+        failureDomain: 'osd',
+      }),
+    ),
+  )
+}

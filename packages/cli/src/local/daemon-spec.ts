@@ -1,0 +1,61 @@
+/** How each daemon of a local cluster is started: one process per daemon, its own session, its output in its log file. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { ClusterError } from '@shoal/base'
+import type { ClusterFile, ClusterLayout } from './layout.ts'
+import { writeRunFile } from './process-table.ts'
+
+export type DaemonKind = 'mon' | 'osd' | 'nbd'
+
+export interface DaemonSpec {
+  readonly name: string
+  readonly kind: DaemonKind
+}
+
+/** All daemons of the cluster, in the order in which they should start; they stop in the opposite order. */
+export function daemonSpecs(cluster: ClusterFile): readonly DaemonSpec[] {
+  return [
+    ...cluster.monitors.map((monitor) => ({ name: `mon.${monitor.name}`, kind: 'mon' as const })),
+    ...cluster.osds.map((osd) => ({ name: `osd.${osd.id}`, kind: 'osd' as const })),
+    { name: 'nbd.0', kind: 'nbd' as const },
+  ]
+}
+
+export function findSpec(cluster: ClusterFile, name: string): DaemonSpec {
+  const spec = daemonSpecs(cluster).find((candidate) => candidate.name === name)
+  if (spec === undefined) {
+    throw new ClusterError('ENOENT', `there is no daemon ${name}`, { hint: 'shoal daemon ls' })
+  }
+  return spec
+}
+
+const entry = fileURLToPath(new URL('../daemon.js', import.meta.url))
+
+/**
+ * V8 flags by kind. Daemons keep little on the heap (payload lives outside), so a small young generation costs no
+ * measurable throughput and saves 20 to 30 MB each.
+ */
+const v8Flags: Readonly<Record<DaemonKind, readonly string[]>> = {
+  mon: ['--max-semi-space-size=2', '--max-old-space-size=512'],
+  osd: ['--max-semi-space-size=8', '--max-old-space-size=512'],
+  nbd: ['--max-semi-space-size=8', '--max-old-space-size=512'],
+}
+
+/** Starts the process. `detached` gives it a session of its own: Ctrl-C reaches the supervisor only, which then stops it in order. */
+export function spawnDaemon(layout: ClusterLayout, spec: DaemonSpec): ChildProcess {
+  const log = openSync(layout.logFile(spec.name), 'a')
+  try {
+    const child = spawn(process.execPath, [...v8Flags[spec.kind], entry, spec.name, '--data', layout.directory], {
+      detached: true,
+      stdio: ['ignore', log, log],
+    })
+    if (child.pid !== undefined) {
+      const dataDirectory = layout.dataDirectory(spec.name)
+      writeRunFile(layout, { ...spec, address: '', adminAddress: '', dataDirectory }, child.pid)
+    }
+    return child
+  } finally {
+    closeSync(log)
+  }
+}

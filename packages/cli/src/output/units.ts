@@ -1,0 +1,54 @@
+/** Sizes and times as people write them. Binary units throughout: 1 KiB = 1024 bytes. */
+import { ClusterError } from '@shoal/base'
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const
+
+/** `1536` -> `1.5 KiB`. */
+export function formatBytes(bytes: number): string {
+  let value = bytes
+  let unit = 0
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : Number(value.toFixed(1))} ${units[unit]}`
+}
+
+/** `4M`, `4MiB`, `4096`, `1.5g` -> bytes. Throws EINVAL. */
+export function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text.trim())
+  const exponent = match?.[2] === undefined ? 0 : 'kmgtp'.indexOf(match[2].toLowerCase()) + 1
+  const bytes = match === null ? Number.NaN : Number(match[1]) * 1024 ** exponent
+  if (!Number.isSafeInteger(bytes)) {
+    throw new ClusterError('EINVAL', `not a size: ${text}`, {
+      hint: 'write a number of bytes, or one with K, M, G or T: 64M',
+    })
+  }
+  return bytes
+}
+
+/** Throws EINVAL unless the text is an integer in [min, max]. */
+export function parseInteger(text: string, what: string, min = 0, max = Number.MAX_SAFE_INTEGER): number {
+  const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
+  if (!Number.isSafeInteger(value) || value < min || value > max) {
+    throw new ClusterError('EINVAL', `${what}: ${text} is not a whole number from ${min} to ${max}`)
+  }
+  return value
+}
+
+/** `0` or `osd.0` -> 0. */
+export function parseOsd(text: string): number {
+  return parseInteger(text.startsWith('osd.') ? text.slice(4) : text, 'OSD id', 0, 0x7fff_fffe)
+}
+
+/** `75.3 s`, `12m`, `3h 5m`, `2d 1h`. */
+export function formatDuration(milliseconds: number): string {
+  const seconds = milliseconds / 1000
+  if (seconds < 10) return `${seconds.toFixed(1)} s`
+  if (seconds < 120) return `${Math.round(seconds)} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 60) return `${minutes}m`
+  const hours = Math.floor(minutes / 60)
+  if (hours < 48) return `${hours}h ${minutes % 60}m`
+  return `${Math.floor(hours / 24)}d ${hours % 24}h`
+}

@@ -1,0 +1,52 @@
+/** The tree of commands. Each file in `commands/` adds one branch. */
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { addBlockCommands } from './commands/block.ts'
+import { addClusterCommands } from './commands/cluster.ts'
+import { addCrushCommands } from './commands/crush.ts'
+import { addDaemonCommands } from './commands/daemon.ts'
+import { addMonitorCommands } from './commands/mon.ts'
+import { addNbdCommands } from './commands/nbd.ts'
+import { addObjectCommands } from './commands/object.ts'
+import { addOsdCommands } from './commands/osd.ts'
+import { addPgCommands } from './commands/pg.ts'
+import { addPoolCommands } from './commands/pool.ts'
+import { addUpCommands } from './commands/up.ts'
+
+function seconds(text: string): number {
+  const value = Number(text)
+  if (!(value > 0 && value <= 3600)) throw new InvalidArgumentError('a number of seconds up to 3600')
+  return value
+}
+
+export function buildProgram(): Command {
+  const program = new Command('shoal')
+    // Before any subcommand is made: they inherit it. Usage errors reach `main` instead of ending the process.
+    .exitOverride()
+    .description('A distributed storage cluster: objects, block devices and shared files out of one pool of disks')
+    .version('0.1.0')
+    .option('--data <dir>', 'directory of a cluster on this machine (default: $SHOAL_DATA, then the nearest .shoal)')
+    .option('--monitors <addresses>', 'monitors of the cluster, HOST:PORT,... (default: as in the directory)')
+    .addOption(
+      new Option('--format <format>', 'for people or for machines').choices(['table', 'json']).default('table'),
+    )
+    .option('--timeout <seconds>', 'how long to wait for the cluster', seconds, 30)
+    .option('--verbose', 'log what happens, with stack traces')
+    .showHelpAfterError('(add --help for the usage)')
+    .configureHelp({ showGlobalOptions: true, sortSubcommands: true })
+  for (const add of [
+    addUpCommands,
+    addClusterCommands,
+    addDaemonCommands,
+    addMonitorCommands,
+    addOsdCommands,
+    addCrushCommands,
+    addPoolCommands,
+    addPgCommands,
+    addObjectCommands,
+    addBlockCommands,
+    addNbdCommands,
+  ]) {
+    add(program)
+  }
+  return program
+}

@@ -1,0 +1,40 @@
+/** What the gateway serves. Offsets and lengths are bytes; the gateway has checked that they lie inside the device. */
+
+export interface DeviceExtent {
+  readonly length: number
+  /** False: a hole, which reads as zeros and takes no space. */
+  readonly allocated: boolean
+}
+
+export interface BlockDevice {
+  readonly sizeBytes: number
+  readonly readOnly: boolean
+  readonly description: string
+  /** The sizes in which I/O is fastest; any alignment works. */
+  readonly preferredBlockBytes: number
+  /** Exactly `length` bytes, as chunks in order. */
+  read(offset: number, length: number): Promise<readonly Uint8Array[]>
+  /** Resolves once the bytes are on stable storage: every write is as strong as FUA asks. */
+  write(offset: number, data: Uint8Array): Promise<void>
+  /** Resolves once every write that was acknowledged before the call is on stable storage. */
+  flush(): Promise<void>
+  /** Afterwards the range reads as zeros, and takes no space where that is possible. */
+  trim(offset: number, length: number): Promise<void>
+  /** Zeros; `punchHole` allows the range to become a hole. */
+  writeZeroes(offset: number, length: number, punchHole: boolean): Promise<void>
+  /** The whole range as extents in order; neighbours differ. */
+  extents(offset: number, length: number): Promise<readonly DeviceExtent[]>
+}
+
+export interface NbdExport {
+  readonly device: BlockDevice
+  /** Called once, when the last connection to this opening has gone. */
+  close(): Promise<void>
+}
+
+/** Where exports come from: they may appear and go at any time. */
+export interface ExportSource {
+  list(): Promise<readonly { readonly name: string; readonly description: string }[]>
+  /** Undefined for an unknown name; the empty name asks for the default export. */
+  open(name: string): Promise<NbdExport | undefined>
+}
