@@ -6,14 +6,19 @@ export interface DeviceExtent {
   readonly allocated: boolean
 }
 
+/** A piece of what was read: bytes, or so many zeros that are a hole. */
+export type DeviceData =
+  | { readonly kind: 'data'; readonly data: Uint8Array }
+  | { readonly kind: 'hole'; readonly length: number }
+
 export interface BlockDevice {
   readonly sizeBytes: number
   readonly readOnly: boolean
   readonly description: string
   /** The sizes in which I/O is fastest; any alignment works. */
   readonly preferredBlockBytes: number
-  /** Exactly `length` bytes, as chunks in order. */
-  read(offset: number, length: number): Promise<readonly Uint8Array[]>
+  /** Exactly `length` bytes, as pieces in order. */
+  read(offset: number, length: number): Promise<readonly DeviceData[]>
   /** Resolves once the bytes are on stable storage: every write is as strong as FUA asks. */
   write(offset: number, data: Uint8Array): Promise<void>
   /** Resolves once every write that was acknowledged before the call is on stable storage. */

@@ -8,7 +8,7 @@
  * 3. A client that has not finished its handshake after `handshakeTimeoutMs` is hung up on.
  */
 import { assert, type ByteStream, type Env, type Log, type Timer, unreachable } from '@shoal/base'
-import type { BlockDevice, ExportSource, NbdExport } from './block-device.ts'
+import type { BlockDevice, DeviceData, ExportSource, NbdExport } from './block-device.ts'
 import { ByteQueue } from './byte-queue.ts'
 import { toNbdError } from './errors.ts'
 import { Negotiation, type NegotiationQuestion, type NegotiationStep } from './negotiation.ts'
@@ -243,12 +243,13 @@ export class NbdConnection {
 
   private async read(request: NbdRequest, device: BlockDevice): Promise<Uint8Array[]> {
     const { offset, length } = request
-    const data = length === 0 ? [] : await device.read(offset, length)
-    if (!this.negotiation.options.structuredReplies) return simpleReply(request, undefined, data)
+    const pieces = length === 0 ? [] : await device.read(offset, length)
+    if (!this.negotiation.options.structuredReplies)
+      return simpleReply(request, undefined, pieces.flatMap(bytesOfPiece))
     if (length === 0) return doneChunk(request)
-    // Chunks of a sparse read come back as shared zeros: one hole instead of the bytes, when all of it is one.
-    const isHole = (request.flags & commandFlag.df) === 0 && data.every((part) => isZeroView(part))
-    return isHole ? holeChunk(request, offset, length, true) : dataChunk(request, offset, data, true)
+    return (request.flags & commandFlag.df) === 0
+      ? sparseChunks(request, pieces)
+      : dataChunk(request, offset, pieces.flatMap(bytesOfPiece), true)
   }
 
   private async blockStatus(request: NbdRequest, device: BlockDevice): Promise<Uint8Array[]> {
@@ -262,17 +263,28 @@ function isStructured(request: NbdRequest): boolean {
   return request.type === command.read || request.type === command.blockStatus
 }
 
-/** Devices answer holes with views of this one buffer, which is how they are told from data that happens to be zero. */
-const zeroBytes = new Uint8Array(1024 * 1024)
-
-function isZeroView(bytes: Uint8Array): boolean {
-  return bytes.buffer === zeroBytes.buffer
+/** One chunk per run of data and per hole, the last one marked as done. */
+function sparseChunks(request: NbdRequest, pieces: readonly DeviceData[]): Uint8Array[] {
+  const reply: Uint8Array[] = []
+  let offset = request.offset
+  pieces.forEach((piece, i) => {
+    const done = i === pieces.length - 1
+    const length = piece.kind === 'hole' ? piece.length : piece.data.length
+    const chunks =
+      piece.kind === 'hole' ? holeChunk(request, offset, length, done) : dataChunk(request, offset, [piece.data], done)
+    reply.push(...chunks)
+    offset += length
+  })
+  return reply
 }
 
-/** `length` zeros as chunks, for the holes in what a device reads. */
-export function zeroChunks(length: number): Uint8Array[] {
+const zeroBytes = new Uint8Array(1024 * 1024)
+
+function bytesOfPiece(piece: DeviceData): Uint8Array[] {
+  if (piece.kind === 'data') return [piece.data]
   const chunks: Uint8Array[] = []
-  for (let left = length; left > 0; left -= zeroBytes.length)
+  for (let left = piece.length; left > 0; left -= zeroBytes.length) {
     chunks.push(zeroBytes.subarray(0, Math.min(left, zeroBytes.length)))
+  }
   return chunks
 }

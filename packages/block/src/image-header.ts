@@ -1,0 +1,100 @@
+/**
+ * The header of an image: one versioned record under one omap key of its header object, replaced only by
+ * compare-and-set, so that two administrators never overwrite each other. Byte table: docs/formats/block-image.md.
+ */
+import {
+  type ByteReader,
+  type ByteWriter,
+  ClusterError,
+  type Codec,
+  decode,
+  encode,
+  utf8Encode,
+  versioned,
+} from '@shoal/base'
+import type { ObjectOp } from '@shoal/wire'
+import type { ObjectIo } from './object-io.ts'
+import { headerObjectName } from './striping.ts'
+
+export interface ImageHeader {
+  readonly id: string
+  readonly name: string
+  readonly sizeBytes: number
+  readonly objectBytes: number
+  readonly createdMs: number
+  /** Features a reader must know to touch the image at all; none are defined yet. */
+  readonly incompatibleFeatures: number
+  /** Features that an older reader may ignore. */
+  readonly compatibleFeatures: number
+  /** Removal has begun: the image can only be removed further. */
+  readonly removing: boolean
+  /** While a shrink is under way: the old size, up to which data objects may still exist. 0 otherwise. */
+  readonly shrinkingFromBytes: number
+}
+
+export const knownIncompatibleFeatures = 0
+
+const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image header', {
+  write(writer: ByteWriter, header: ImageHeader) {
+    writer.string(header.id).string(header.name).u64(header.sizeBytes).u64(header.objectBytes).f64(header.createdMs)
+    writer.u32(header.incompatibleFeatures).u32(header.compatibleFeatures)
+    writer.boolean(header.removing).u64(header.shrinkingFromBytes)
+  },
+  read: (reader: ByteReader): ImageHeader => ({
+    id: reader.string(),
+    name: reader.string(),
+    sizeBytes: reader.u64(),
+    objectBytes: reader.u64(),
+    createdMs: reader.f64(),
+    incompatibleFeatures: reader.u32(),
+    compatibleFeatures: reader.u32(),
+    removing: reader.boolean(),
+    shrinkingFromBytes: reader.u64(),
+  }),
+})
+
+const headerKey = utf8Encode('image')
+
+/** A header and the exact bytes it was read from: the expectation of the next compare-and-set. */
+export interface StoredHeader {
+  readonly header: ImageHeader
+  readonly stored: Uint8Array
+}
+
+/** ENOENT when there is no such image, EOPNOTSUPP when it needs features that this version lacks. */
+export async function readHeader(io: ObjectIo, imageId: string): Promise<StoredHeader> {
+  const { results } = await io.execute(headerObjectName(imageId), [{ kind: 'omap-get-keys', keys: [headerKey] }])
+  const result = results[0]
+  const entry = result?.kind === 'omap' ? result.entries[0] : undefined
+  if (entry === undefined) throw new ClusterError('ENOENT', `image ${imageId} has no header`)
+  const header = decode(headerCodec, entry.value)
+  const unknown = header.incompatibleFeatures & ~knownIncompatibleFeatures
+  if (unknown !== 0) {
+    throw new ClusterError(
+      'EOPNOTSUPP',
+      `image ${header.name} uses features 0x${unknown.toString(16)} that this version lacks`,
+      {
+        hint: 'upgrade this client',
+      },
+    )
+  }
+  return { header, stored: entry.value }
+}
+
+/** The steps that create the header object; EEXIST if the id is taken. */
+export function createHeaderOps(header: ImageHeader): readonly ObjectOp[] {
+  return [
+    { kind: 'create', exclusive: true },
+    { kind: 'omap-set', entries: [{ key: headerKey, value: encode(headerCodec, header) }] },
+  ]
+}
+
+/** Replaces the header if it is still what was read; ECANCELED when somebody else changed it meanwhile. */
+export async function replaceHeader(io: ObjectIo, current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
+  const stored = encode(headerCodec, header)
+  await io.execute(headerObjectName(header.id), [
+    { kind: 'compare-omap', key: headerKey, mode: 'equal', value: current.stored },
+    { kind: 'omap-set', entries: [{ key: headerKey, value: stored }] },
+  ])
+  return { header, stored }
+}

@@ -1,0 +1,259 @@
+/**
+ * The images of one pool: create, list, look up, resize, remove, measure.
+ *
+ * Order of steps, so that a crash between any two leaves nothing half visible and the same command finishes the work:
+ * 1. create: header first, then the name (one compare-and-set in the directory). A crash between leaves a header that
+ *    no name points to.
+ * 2. rm: mark the header, remove data, remove the name, remove the header. Run again, it goes on where it was.
+ * 3. shrink: the header takes the new size and remembers the old one, data beyond goes, the memory is cleared. Whoever
+ *    opens the image next completes it, before anything can grow it again and bring old bytes back to light.
+ */
+import { ClusterError, type Env, emptyBytes, hexEncode, isClusterError, utf8Decode, utf8Encode } from '@shoal/base'
+import type { ObjectOp } from '@shoal/wire'
+import { Image, truncateTo } from './image.ts'
+import { createHeaderOps, type ImageHeader, readHeader, replaceHeader, type StoredHeader } from './image-header.ts'
+import type { ObjectIo } from './object-io.ts'
+import { forEachIndex } from './parallel.ts'
+import { dataObjectName, defaultObjectBytes, directoryObjectName, headerObjectName } from './striping.ts'
+
+export const imageNameBytesMax = 96
+/** 2^53 would do; this keeps object numbers and NBD's signed offsets far from their edges. */
+export const imageBytesMax: number = 1024 ** 5
+const listPage = 512
+const removeWidthMax = 64
+
+export interface ImageSummary {
+  readonly id: string
+  readonly name: string
+}
+
+export interface ImageUsage {
+  readonly name: string
+  readonly sizeBytes: number
+  readonly usedBytes: number
+  readonly objects: number
+}
+
+export type ProgressListener = (done: number, total: number) => void
+
+const nameKey = (name: string): Uint8Array => utf8Encode(`name_${name}`)
+const idKey = (id: string): Uint8Array => utf8Encode(`id_${id}`)
+
+export class ImageStore {
+  private readonly env: Pick<Env, 'clock' | 'random'>
+  private readonly io: ObjectIo
+
+  constructor(env: Pick<Env, 'clock' | 'random'>, io: ObjectIo) {
+    this.env = env
+    this.io = io
+  }
+
+  /** EEXIST when the name is taken, EINVAL for a bad name or size. */
+  async create(name: string, sizeBytes: number, objectBytes: number = defaultObjectBytes): Promise<ImageHeader> {
+    checkName(name)
+    checkSize(sizeBytes)
+    if (!Number.isInteger(Math.log2(objectBytes)) || objectBytes < 4096 || objectBytes > 32 * 1024 * 1024) {
+      throw new ClusterError('EINVAL', `object size ${objectBytes} is not a power of two from 4 KiB to 32 MiB`)
+    }
+    const header: ImageHeader = {
+      id: hexEncode(this.env.random.bytes(8)),
+      name,
+      sizeBytes,
+      objectBytes,
+      createdMs: this.env.clock.wallMs(),
+      incompatibleFeatures: 0,
+      compatibleFeatures: 0,
+      removing: false,
+      shrinkingFromBytes: 0,
+    }
+    await this.io.execute(headerObjectName(header.id), createHeaderOps(header))
+    try {
+      await this.io.execute(directoryObjectName, [
+        { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: emptyBytes },
+        {
+          kind: 'omap-set',
+          entries: [
+            { key: nameKey(name), value: utf8Encode(header.id) },
+            { key: idKey(header.id), value: utf8Encode(name) },
+          ],
+        },
+      ])
+    } catch (error) {
+      if (!isClusterError(error, 'ECANCELED')) throw error
+      await this.io.execute(headerObjectName(header.id), [{ kind: 'remove' }])
+      throw new ClusterError('EEXIST', `there is an image ${name} already`, { hint: 'shoal block ls' })
+    }
+    return header
+  }
+
+  /** Sorted by name. */
+  async list(): Promise<readonly ImageSummary[]> {
+    const prefix = utf8Encode('name_')
+    const images: ImageSummary[] = []
+    let after: Uint8Array | undefined
+    for (;;) {
+      const page = await this.directoryPage({ kind: 'omap-get-range', after, prefix, limit: listPage })
+      for (const entry of page.entries) {
+        images.push({ name: utf8Decode(entry.key.subarray(prefix.length)), id: utf8Decode(entry.value) })
+      }
+      if (!page.more) return images
+      after = page.entries.at(-1)?.key
+    }
+  }
+
+  /** The header, as it is stored. ENOENT when there is no such image. */
+  async info(name: string): Promise<ImageHeader> {
+    return (await this.find(name)).header
+  }
+
+  /** Ready for I/O; completes a shrink that was interrupted. */
+  async open(name: string): Promise<Image> {
+    const found = await this.find(name)
+    if (found.header.removing) {
+      throw new ClusterError('ENOENT', `image ${name} is being removed`, { hint: 'shoal block rm again, to finish' })
+    }
+    const settled = await this.finishShrink(found)
+    return new Image(this.io, settled.header)
+  }
+
+  async resize(name: string, sizeBytes: number, onProgress: ProgressListener = () => undefined): Promise<ImageHeader> {
+    checkSize(sizeBytes)
+    const current = await this.finishShrink(await this.find(name))
+    const { header } = current
+    if (header.removing)
+      throw new ClusterError('ENOENT', `image ${name} is being removed`, { hint: 'shoal block rm again, to finish' })
+    const shrinkingFromBytes = sizeBytes < header.sizeBytes ? header.sizeBytes : 0
+    const changed = await this.replace(current, { ...header, sizeBytes, shrinkingFromBytes })
+    return (await this.finishShrink(changed, onProgress)).header
+  }
+
+  /** Data first, name last. Run again after an interruption it goes on. */
+  async remove(name: string, onProgress: ProgressListener = () => undefined): Promise<void> {
+    const current = await this.find(name)
+    const { header } = current.header.removing
+      ? current
+      : await this.replace(current, { ...current.header, removing: true })
+    const objects = Math.ceil(Math.max(header.sizeBytes, header.shrinkingFromBytes) / header.objectBytes)
+    await this.removeObjects(header.id, 0, objects, onProgress)
+    await this.io.execute(directoryObjectName, [
+      { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: utf8Encode(header.id) },
+      { kind: 'omap-remove', keys: [nameKey(name), idKey(header.id)] },
+    ])
+    await this.removeIfThere(headerObjectName(header.id))
+  }
+
+  /** Bytes that are allocated, found by asking every object of the image. */
+  async usage(name: string, onProgress: ProgressListener = () => undefined): Promise<ImageUsage> {
+    const { header } = await this.find(name)
+    const count = Math.ceil(header.sizeBytes / header.objectBytes)
+    let usedBytes = 0
+    let objects = 0
+    let done = 0
+    await forEachIndex(count, removeWidthMax, async (index) => {
+      try {
+        const ops: ObjectOp[] = [{ kind: 'map-extents', offset: 0, length: header.objectBytes }]
+        const result = (await this.io.execute(dataObjectName(header.id, index), ops)).results[0]
+        objects++
+        if (result?.kind === 'extents') for (const extent of result.extents) usedBytes += extent.length
+      } catch (error) {
+        if (!isClusterError(error, 'ENOENT')) throw error
+      }
+      onProgress(++done, count)
+    })
+    return { name, sizeBytes: header.sizeBytes, usedBytes, objects }
+  }
+
+  private async find(name: string): Promise<StoredHeader> {
+    checkName(name)
+    const page = await this.directoryPage({ kind: 'omap-get-keys', keys: [nameKey(name)] })
+    const id = page.entries[0]?.value
+    if (id === undefined) throw new ClusterError('ENOENT', `there is no image ${name}`, { hint: 'shoal block ls' })
+    return readHeader(this.io, utf8Decode(id))
+  }
+
+  private async directoryPage(
+    op: ObjectOp,
+  ): Promise<{
+    readonly entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]
+    readonly more: boolean
+  }> {
+    try {
+      const result = (await this.io.execute(directoryObjectName, [op])).results[0]
+      return result?.kind === 'omap' ? result : { entries: [], more: false }
+    } catch (error) {
+      if (isClusterError(error, 'ENOENT')) return { entries: [], more: false }
+      throw error
+    }
+  }
+
+  private async replace(current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
+    try {
+      return await replaceHeader(this.io, current, header)
+    } catch (error) {
+      if (!isClusterError(error, 'ECANCELED')) throw error
+      throw new ClusterError('EBUSY', `image ${header.name} was changed by somebody else meanwhile`, {
+        cause: error,
+        retry: true,
+        hint: 'look again: shoal block info',
+      })
+    }
+  }
+
+  private async finishShrink(
+    current: StoredHeader,
+    onProgress: ProgressListener = () => undefined,
+  ): Promise<StoredHeader> {
+    const { header } = current
+    if (header.shrinkingFromBytes === 0) return current
+    const keptPart = header.sizeBytes % header.objectBytes
+    const firstGone = Math.ceil(header.sizeBytes / header.objectBytes)
+    if (keptPart > 0) {
+      try {
+        await this.io.execute(dataObjectName(header.id, firstGone - 1), truncateTo(keptPart))
+      } catch (error) {
+        if (!isClusterError(error, 'ENOENT')) throw error
+      }
+    }
+    await this.removeObjects(
+      header.id,
+      firstGone,
+      Math.ceil(header.shrinkingFromBytes / header.objectBytes),
+      onProgress,
+    )
+    return this.replace(current, { ...header, shrinkingFromBytes: 0 })
+  }
+
+  private async removeObjects(id: string, from: number, to: number, onProgress: ProgressListener): Promise<void> {
+    const count = Math.max(0, to - from)
+    let done = 0
+    await forEachIndex(count, removeWidthMax, async (i) => {
+      await this.removeIfThere(dataObjectName(id, from + i))
+      onProgress(++done, count)
+    })
+  }
+
+  private async removeIfThere(objectName: string): Promise<void> {
+    try {
+      await this.io.execute(objectName, [{ kind: 'remove' }])
+    } catch (error) {
+      if (!isClusterError(error, 'ENOENT')) throw error
+    }
+  }
+}
+
+function checkName(name: string): void {
+  const bytes = utf8Encode(name).length
+  if (bytes === 0 || bytes > imageNameBytesMax || /[/@\0]/.test(name)) {
+    throw new ClusterError('EINVAL', `not a name for an image: '${name}'`, {
+      hint: `1 to ${imageNameBytesMax} bytes without '/' and '@'`,
+    })
+  }
+}
+
+function checkSize(sizeBytes: number): void {
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes > imageBytesMax) {
+    throw new ClusterError('EINVAL', `not a size for an image: ${sizeBytes} bytes`, {
+      hint: 'from 1 byte to 1 PiB: --size 10G',
+    })
+  }
+}

@@ -1,0 +1,7 @@
+/** What images need of a pool: one compound operation on one object. The client library's pool handle is one. */
+import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
+
+export interface ObjectIo {
+  /** Rejects with the code of the step that failed; nothing was applied then. */
+  execute(objectName: string, ops: readonly ObjectOp[]): Promise<{ readonly results: readonly ObjectOpResult[] }>
+}
