@@ -1,0 +1,142 @@
+/**
+ * Gathers changes to the OSD map into one incremental. Later changes see earlier ones through `map`, so that many
+ * commands share one epoch.
+ *
+ * Invariant 1: `map` is `base` with `incremental` applied, except for its epoch's time stamp.
+ */
+import type { Epoch, OsdId, PgId, PoolId } from '@shoal/base'
+import { parsePgId } from '@shoal/base'
+import {
+  applyIncremental,
+  type OsdFlag,
+  type OsdInfo,
+  type OsdMap,
+  type OsdMapIncremental,
+  type Pool,
+  type UpmapItem,
+} from '@shoal/cluster-map'
+import type { CrushMap } from '@shoal/crush'
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+export class OsdMapChange {
+  readonly base: OsdMap
+  readonly epoch: Epoch
+  private fields: Mutable<OsdMapIncremental>
+  private preview: OsdMap | undefined
+
+  constructor(base: OsdMap) {
+    this.base = base
+    this.epoch = (base.epoch + 1) as Epoch
+    this.fields = { fsid: base.fsid, epoch: this.epoch, modifiedMs: base.modifiedMs }
+    this.preview = base
+  }
+
+  get empty(): boolean {
+    return Object.keys(this.fields).length === 3
+  }
+
+  get map(): OsdMap {
+    this.preview ??= applyIncremental(this.base, this.fields)
+    return this.preview
+  }
+
+  /** What a failed mutation must take back. */
+  checkpoint(): () => void {
+    const fields = { ...this.fields }
+    const preview = this.preview
+    return () => {
+      this.fields = fields
+      this.preview = preview
+    }
+  }
+
+  setOsd(osd: OsdInfo): void {
+    this.set('osds', osd.id, osd)
+  }
+
+  updateOsd(osd: OsdInfo, fields: Partial<OsdInfo>): OsdInfo {
+    const updated = { ...osd, ...fields }
+    this.setOsd(updated)
+    return updated
+  }
+
+  removeOsd(id: OsdId): void {
+    this.set('osds', id, null)
+  }
+
+  setPool(pool: Pool): void {
+    this.set('pools', pool.id, pool)
+    if (pool.id > this.map.poolIdMax) this.assign('poolIdMax', pool.id)
+  }
+
+  removePool(id: PoolId): void {
+    this.set('pools', id, null)
+  }
+
+  setCrush(crush: CrushMap): void {
+    this.assign('crush', crush)
+  }
+
+  setFlags(flags: ReadonlySet<OsdFlag>): void {
+    this.assign('flags', flags)
+  }
+
+  setRatios(ratios: NonNullable<OsdMapIncremental['ratios']>): void {
+    this.assign('ratios', ratios)
+  }
+
+  setPgTemp(pgId: PgId, osds: readonly OsdId[] | null): void {
+    this.set('pgTemp', pgId, osds)
+  }
+
+  setUpmap(pgId: PgId, osds: readonly OsdId[] | null): void {
+    this.set('upmap', pgId, osds)
+  }
+
+  setUpmapItems(pgId: PgId, items: readonly UpmapItem[] | null): void {
+    this.set('upmapItems', pgId, items)
+  }
+
+  setBlocklist(session: string, untilMs: number | null): void {
+    this.set('blocklist', session, untilMs)
+  }
+
+  /** Drops what points to removed pools, removed OSDs or to nobody who is up, and stamps. */
+  finish(modifiedMs: number): OsdMapIncremental {
+    const { map } = this
+    const gone = (pgId: PgId) => {
+      const id = parsePgId(pgId)
+      return id === undefined || !map.pools.has(id.pool)
+    }
+    for (const [pgId, osds] of map.pgTemp) {
+      if (gone(pgId) || !osds.some((id) => map.osds.get(id)?.up === true)) this.setPgTemp(pgId, null)
+    }
+    for (const [pgId, osds] of map.upmap) {
+      if (gone(pgId) || osds.some((id) => !map.osds.has(id))) this.setUpmap(pgId, null)
+    }
+    for (const [pgId, items] of map.upmapItems) {
+      if (gone(pgId) || items.some((item) => !map.osds.has(item.to))) this.setUpmapItems(pgId, null)
+    }
+    return { ...this.fields, modifiedMs }
+  }
+
+  private set<Field extends 'osds' | 'pools' | 'pgTemp' | 'upmap' | 'upmapItems' | 'blocklist'>(
+    field: Field,
+    key: unknown,
+    value: unknown,
+  ): void {
+    const entries = new Map(this.fields[field] as ReadonlyMap<unknown, unknown> | undefined)
+    entries.set(key, value)
+    this.fields = { ...this.fields, [field]: entries }
+    this.preview = undefined
+  }
+
+  private assign<Field extends keyof OsdMapIncremental>(
+    field: Field,
+    value: NonNullable<OsdMapIncremental[Field]>,
+  ): void {
+    this.fields = { ...this.fields, [field]: value }
+    this.preview = undefined
+  }
+}
