@@ -23,6 +23,14 @@ const handshakeTimeoutMs = 20_000
 /** A status reply covers at most this much: asking a huge image costs one bounded look. */
 const blockStatusBytesMax = 1024 * 1024 * 1024
 
+export interface RequestInFlight {
+  readonly remote: string
+  readonly type: number
+  readonly offset: number
+  readonly length: number
+  readonly ageMs: number
+}
+
 export interface ConnectionOptions {
   readonly env: Pick<Env, 'timers' | 'clock'>
   readonly log: Log
@@ -41,7 +49,8 @@ export class NbdConnection {
   private readonly handshakeTimer: Timer
   private phase: 'negotiation' | 'asking' | 'transmission' | 'closed' = 'negotiation'
   private served: NbdExport | undefined
-  private requests = 0
+  /** Requests in progress and when they began. */
+  private readonly requests = new Map<NbdRequest, number>()
   private bytes = 0
   private paused = false
   private draining = false
@@ -63,6 +72,17 @@ export class NbdConnection {
       onClose: (error) => this.onStreamClosed(error),
     })
     this.send(this.negotiation.takeOutput())
+  }
+
+  requestsInFlight(): readonly RequestInFlight[] {
+    const nowMs = this.options.env.clock.monotonicMs()
+    return [...this.requests].map(([{ type, offset, length }, startedMs]) => ({
+      remote: this.stream.remote,
+      type,
+      offset,
+      length,
+      ageMs: nowMs - startedMs,
+    }))
   }
 
   /** Hangs up; requests in progress still finish against the device. */
@@ -90,7 +110,7 @@ export class NbdConnection {
 
   private releaseWhenIdle(): void {
     const served = this.served
-    if (this.phase !== 'closed' || this.requests > 0 || served === undefined) return
+    if (this.phase !== 'closed' || this.requests.size > 0 || served === undefined) return
     this.served = undefined
     served
       .close()
@@ -104,7 +124,7 @@ export class NbdConnection {
   }
 
   private updatePause(): void {
-    const full = this.draining || this.requests >= requestsMax || this.bytes >= bytesMax || this.phase === 'asking'
+    const full = this.draining || this.requests.size >= requestsMax || this.bytes >= bytesMax || this.phase === 'asking'
     if (this.phase === 'closed' || full === this.paused) return
     this.paused = full
     if (full) this.stream.pause()
@@ -171,7 +191,12 @@ export class NbdConnection {
   // Transmission
 
   private serveRequests(): void {
-    while (this.phase === 'transmission' && !this.draining && this.requests < requestsMax && this.bytes < bytesMax) {
+    while (
+      this.phase === 'transmission' &&
+      !this.draining &&
+      this.requests.size < requestsMax &&
+      this.bytes < bytesMax
+    ) {
       const request = this.parser.next(this.input)
       if (request === 'need-bytes') return
       if (request === 'unfollowable') return this.close('malformed request')
@@ -185,7 +210,7 @@ export class NbdConnection {
     if (fault !== undefined) return this.send(this.failure(request, fault))
     const held = request.type === command.read || request.type === command.write ? request.length : 0
     const startedMs = this.options.env.clock.monotonicMs()
-    this.requests++
+    this.requests.set(request, startedMs)
     this.bytes += held
     this.execute(request, device)
       .catch((error: unknown) => {
@@ -199,7 +224,7 @@ export class NbdConnection {
         return this.failure(request, toNbdError(error))
       })
       .then((reply) => {
-        this.requests--
+        this.requests.delete(request)
         this.bytes -= held
         this.options.counters.record(request.type, request.length, this.options.env.clock.monotonicMs() - startedMs)
         this.send(reply)

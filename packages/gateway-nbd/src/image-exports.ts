@@ -25,8 +25,8 @@ function imageDevice(image: Image, name: string): BlockDevice {
 }
 
 export interface ImageExportsOptions {
-  /** The pools whose images are offered. */
-  readonly pools: readonly string[]
+  /** The pools whose images are offered, at this moment. */
+  readonly pools: () => readonly string[]
   /** Only these `POOL/IMAGE`s; all images of the pools when left out. */
   readonly only?: readonly string[]
   /** What the empty export name means; nothing when left out. */
@@ -50,7 +50,7 @@ export class ImageExports implements ExportSource {
 
   async list(): Promise<readonly { readonly name: string; readonly description: string }[]> {
     const names: string[] = []
-    for (const pool of this.options.pools) {
+    for (const pool of this.options.pools()) {
       const images = await (await this.options.store(pool)).list()
       names.push(...images.map((image) => `${pool}/${image.name}`))
     }
@@ -81,7 +81,7 @@ export class ImageExports implements ExportSource {
 
   private isOffered(name: string): boolean {
     const slash = name.indexOf('/')
-    if (slash < 0 || !this.options.pools.includes(name.slice(0, slash))) return false
+    if (slash < 0 || !this.options.pools().includes(name.slice(0, slash))) return false
     return this.options.only === undefined || this.options.only.includes(name)
   }
 

@@ -1,7 +1,7 @@
 /** Listens, and runs one {@link NbdConnection} per client. */
 import { type Address, type Env, Histogram, type HistogramSummary, type Listener, type Log } from '@shoal/base'
 import type { ExportSource } from './block-device.ts'
-import { NbdConnection } from './connection.ts'
+import { NbdConnection, type RequestInFlight } from './connection.ts'
 import { command } from './protocol.ts'
 
 const connectionsMax = 1024
@@ -71,6 +71,13 @@ export class NbdServer {
       this.counters.connections = this.connections.size
     })
     return this.listener.address
+  }
+
+  /** Requests that wait for the cluster, oldest first. */
+  requestsInFlight(): readonly RequestInFlight[] {
+    return [...this.connections]
+      .flatMap((connection) => connection.requestsInFlight())
+      .sort((a, b) => b.ageMs - a.ageMs)
   }
 
   /** Stops listening and hangs up on every client. */

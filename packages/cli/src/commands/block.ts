@@ -1,0 +1,149 @@
+/** `shoal block ...`: thin images (Ceph's `rbd`). */
+import type { Command } from 'commander'
+import { action } from '../action.ts'
+import type { CommandContext } from '../context.ts'
+import { Progress } from '../output/progress.ts'
+import { formatPairs, formatTable } from '../output/table.ts'
+import { formatBytes, parseBytes } from '../output/units.ts'
+import { defaultBlockPool, imageStore, parsePoolAndName } from './pool-io.ts'
+
+export function addBlockCommands(program: Command): void {
+  const block = program.command('block').description('block images')
+  addChanges(block)
+  addReports(block)
+}
+
+/** Runs long work with a bar. */
+async function withProgress<T>(
+  label: string,
+  work: (update: (done: number, total: number) => void) => Promise<T>,
+): Promise<T> {
+  let bar: Progress | undefined
+  try {
+    return await work((done, total) => {
+      bar ??= new Progress(label, total)
+      bar.update(done)
+    })
+  } finally {
+    bar?.end()
+  }
+}
+
+function addChanges(block: Command): void {
+  action(
+    block
+      .command('create')
+      .argument('<image>', 'POOL/IMAGE')
+      .requiredOption('--size <size>', 'as in 10G')
+      .option('--object-size <size>', 'a power of two', '4M')
+      .description('make an image; it takes space only as it is written'),
+    async (context, [image], options) => {
+      const { pool, name } = parsePoolAndName(image as string, defaultBlockPool)
+      const store = await imageStore(context, pool)
+      const header = await store.create(
+        name,
+        parseBytes(String(options['size'])),
+        parseBytes(String(options['objectSize'])),
+      )
+      context.print({ pool, ...header }, () => `image ${pool}/${name} of ${formatBytes(header.sizeBytes)} created`)
+    },
+  )
+  action(
+    block
+      .command('resize')
+      .argument('<image>', 'POOL/IMAGE')
+      .requiredOption('--size <size>', 'as in 20G')
+      .option('--allow-shrink', 'the bytes beyond the new size are lost')
+      .description('change the size of an image'),
+    resize,
+  )
+  action(
+    block
+      .command('rm')
+      .argument('<image>', 'POOL/IMAGE')
+      .description('remove an image and its data; can be run again after an interruption'),
+    async (context, [image]) => {
+      const { pool, name } = parsePoolAndName(image as string, defaultBlockPool)
+      const store = await imageStore(context, pool)
+      await withProgress('removing', (update) => store.remove(name, update))
+      context.print({ removed: `${pool}/${name}` }, () => `image ${pool}/${name} removed`)
+    },
+  )
+}
+
+async function resize(
+  context: CommandContext,
+  [image]: readonly string[],
+  options: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const { ClusterError } = await import('@shoal/base')
+  const { pool, name } = parsePoolAndName(image as string, defaultBlockPool)
+  const store = await imageStore(context, pool)
+  const sizeBytes = parseBytes(String(options['size']))
+  const current = await store.info(name)
+  if (sizeBytes < current.sizeBytes && options['allowShrink'] !== true) {
+    throw new ClusterError(
+      'EINVAL',
+      `${pool}/${name} has ${formatBytes(current.sizeBytes)}: a smaller size loses what lies beyond`,
+      {
+        hint: 'add --allow-shrink if that is meant',
+      },
+    )
+  }
+  const header = await withProgress('resizing', (update) => store.resize(name, sizeBytes, update))
+  context.print({ pool, ...header }, () => `image ${pool}/${name} has ${formatBytes(header.sizeBytes)}`)
+}
+
+function addReports(block: Command): void {
+  action(
+    block.command('ls').argument('[pool]', 'pool', defaultBlockPool).description('images of a pool'),
+    async (context, [pool]) => {
+      const store = await imageStore(context, pool ?? defaultBlockPool)
+      const images = await Promise.all((await store.list()).map((image) => store.info(image.name)))
+      context.print(images, () =>
+        formatTable(
+          [
+            { title: 'NAME', cell: (row) => row.name },
+            { title: 'SIZE', cell: (row) => formatBytes(row.sizeBytes), align: 'right' },
+            { title: 'OBJECT', cell: (row) => formatBytes(row.objectBytes), align: 'right' },
+            { title: 'ID', cell: (row) => row.id },
+          ],
+          images,
+        ),
+      )
+    },
+  )
+  action(block.command('info').argument('<image>', 'POOL/IMAGE').description('one image'), async (context, [image]) => {
+    const { pool, name } = parsePoolAndName(image as string, defaultBlockPool)
+    const header = await (await imageStore(context, pool)).info(name)
+    context.print({ pool, ...header }, () =>
+      formatPairs([
+        ['name', `${pool}/${name}`],
+        ['id', header.id],
+        ['size', `${formatBytes(header.sizeBytes)} in ${Math.ceil(header.sizeBytes / header.objectBytes)} objects`],
+        ['object size', formatBytes(header.objectBytes)],
+        ['created', new Date(header.createdMs).toISOString()],
+        ...(header.removing ? ([['state', 'being removed']] as const) : []),
+      ]),
+    )
+  })
+  action(
+    block.command('du').argument('<image>', 'POOL/IMAGE').description('space that an image takes, before copies'),
+    async (context, [image]) => {
+      const { pool, name } = parsePoolAndName(image as string, defaultBlockPool)
+      const store = await imageStore(context, pool)
+      const usage = await withProgress('measuring', (update) => store.usage(name, update))
+      context.print({ pool, ...usage }, () =>
+        formatTable(
+          [
+            { title: 'NAME', cell: (row) => row.name },
+            { title: 'PROVISIONED', cell: (row) => formatBytes(row.sizeBytes), align: 'right' },
+            { title: 'USED', cell: (row) => formatBytes(row.usedBytes), align: 'right' },
+            { title: 'OBJECTS', cell: (row) => row.objects, align: 'right' },
+          ],
+          [usage],
+        ),
+      )
+    },
+  )
+}

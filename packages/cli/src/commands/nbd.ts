@@ -1,0 +1,49 @@
+/** `shoal nbd ...`: images over NBD. `up` runs one gateway already; this runs another, anywhere. */
+import { address } from '@shoal/base'
+import type { Command } from 'commander'
+import { action } from '../action.ts'
+import type { CommandContext } from '../context.ts'
+import { defaultBlockPool, imageStore } from './pool-io.ts'
+
+export function addNbdCommands(program: Command): void {
+  const nbd = program.command('nbd').description('block images over NBD')
+  action(
+    nbd
+      .command('serve')
+      .argument('[images...]', 'POOL/IMAGE; all images of --pool when left out')
+      .option('--pool <pool>', 'the pool whose images are offered', defaultBlockPool)
+      .option('--listen <address>', 'HOST:PORT; port 0 picks a free one', '127.0.0.1:0')
+      .description('serve images until Ctrl-C; the first one is also the default export'),
+    serve,
+  )
+}
+
+async function serve(
+  context: CommandContext,
+  images: readonly string[],
+  options: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const [{ ImageExports, NbdServer }, env] = await Promise.all([import('@shoal/gateway-nbd'), context.env()])
+  const pools =
+    images.length === 0 ? [String(options['pool'])] : [...new Set(images.map((image) => image.split('/')[0] as string))]
+  // Connected before anything listens: a client never meets a gateway that cannot serve.
+  await context.client()
+  const server = new NbdServer(
+    env,
+    new ImageExports({
+      pools: () => pools,
+      ...(images.length === 0 ? {} : { only: images, defaultExport: images[0] as string }),
+      store: (pool) => imageStore(context, pool),
+    }),
+  )
+  const listening = await server.listen(address(String(options['listen'])))
+  const urls =
+    images.length === 0
+      ? [`nbd://${listening}/${pools[0]}/IMAGE`]
+      : images.map((image) => `nbd://${listening}/${image}`)
+  context.print({ address: listening, urls }, () => urls.join('\n'))
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve())
+  })
+  await server.close()
+}

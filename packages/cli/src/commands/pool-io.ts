@@ -1,0 +1,28 @@
+/** Names on the command line: `POOL/NAME`, and the handles they lead to. */
+import { ClusterError } from '@shoal/base'
+import type { ImageStore } from '@shoal/block'
+import type { CommandContext } from '../context.ts'
+
+export interface PoolAndName {
+  readonly pool: string
+  readonly name: string
+}
+
+/** `disk` alone means the default pool. */
+export function parsePoolAndName(text: string, defaultPool: string): PoolAndName {
+  const slash = text.indexOf('/')
+  const parsed =
+    slash < 0 ? { pool: defaultPool, name: text } : { pool: text.slice(0, slash), name: text.slice(slash + 1) }
+  if (parsed.pool === '' || parsed.name === '') {
+    throw new ClusterError('EINVAL', `not a name: '${text}'`, { hint: 'POOL/NAME' })
+  }
+  return parsed
+}
+
+export const defaultBlockPool = 'block'
+export const defaultObjectPool = 'objects'
+
+export async function imageStore(context: CommandContext, pool: string): Promise<ImageStore> {
+  const [client, { ImageStore }, env] = await Promise.all([context.client(), import('@shoal/block'), context.env()])
+  return new ImageStore(env, client.pool(pool))
+}

@@ -1,0 +1,41 @@
+/** The NBD gateway: every image of every pool that says it is for block images. */
+import { address } from '@shoal/base'
+import { ImageStore } from '@shoal/block'
+import { ClusterClient } from '@shoal/client'
+import { ImageExports, NbdServer } from '@shoal/gateway-nbd'
+import { GrpcMonitorClient, serveAdmin } from '@shoal/monitor-client'
+import { bindHost, type DaemonContext, monitorAddresses, type RunningService } from './context.ts'
+
+/** The cluster may come up after us: the gateway waits this long for its first map before the supervisor tries again. */
+const startTimeoutMs = 120_000
+
+export async function runNbdGateway({ env, cluster }: DaemonContext): Promise<RunningService> {
+  const monitor = new GrpcMonitorClient(env, { monitors: monitorAddresses(cluster), startTimeoutMs })
+  await monitor.start()
+  const client = await ClusterClient.connect(env, { monitor })
+  const server = new NbdServer(
+    env,
+    new ImageExports({
+      pools: () =>
+        [...(monitor.osdMap?.pools.values() ?? [])]
+          .filter((pool) => pool.applications.includes('block'))
+          .map((pool) => pool.name),
+      store: async (pool) => new ImageStore(env, client.pool(pool)),
+    }),
+  )
+  const listening = await server.listen(address(cluster.nbdAddress))
+  const admin = await serveAdmin(env, address(`${bindHost(cluster)}:0`), {
+    perf: () => server.counters.summary(),
+    ops: () => ({ inFlight: server.requestsInFlight() }),
+  })
+  return {
+    address: listening,
+    adminAddress: admin.address,
+    async stop() {
+      await server.close()
+      await admin.close()
+      await client.close()
+      await monitor.close()
+    },
+  }
+}
