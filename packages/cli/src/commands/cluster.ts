@@ -1,5 +1,6 @@
 /** What an operator looks at first: `status`, `health`, `log`; and `fsck` for a store that is not in use. */
 import { ClusterError } from '@shoal/base'
+import type { ClusterStatus, HealthReport } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
@@ -7,19 +8,6 @@ import { findSpec } from '../local/daemon-spec.ts'
 import { readRunFile } from '../local/process-table.ts'
 import { Progress } from '../output/progress.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
-
-interface HealthCheck {
-  readonly code: string
-  readonly severity: string
-  readonly summary: string
-  readonly detail: readonly string[]
-  readonly mend: string
-}
-
-interface Health {
-  readonly status: string
-  readonly checks: readonly HealthCheck[]
-}
 
 interface LogEntry {
   readonly wallMs: number
@@ -32,7 +20,7 @@ export function addClusterCommands(program: Command): void {
   action(program.command('status').alias('-s').description('the state of the whole cluster'), async (context) => {
     const { formatStatus } = await import('./status.ts')
     const reply = await context.command({ prefix: 'status' })
-    context.print(reply.data, () => formatStatus(reply.data))
+    context.print(reply.data, () => formatStatus(reply.data as ClusterStatus))
   })
   action(
     program
@@ -42,7 +30,7 @@ export function addClusterCommands(program: Command): void {
     async (context, [detail]) => {
       if (detail !== undefined && detail !== 'detail')
         throw new ClusterError('EINVAL', `health ${detail}?`, { hint: 'shoal health detail' })
-      const health = (await context.command({ prefix: 'health' })).data as Health
+      const health = (await context.command({ prefix: 'health' })).data as HealthReport
       context.print(health, () => formatHealth(health, detail === 'detail'))
     },
   )
@@ -64,7 +52,7 @@ export function addClusterCommands(program: Command): void {
   )
 }
 
-function formatHealth(health: Health, detail: boolean): string {
+function formatHealth(health: HealthReport, detail: boolean): string {
   const lines = [health.status]
   for (const check of health.checks) {
     lines.push(`[${check.severity === 'error' ? 'ERR' : 'WRN'}] ${check.code}: ${check.summary}`)

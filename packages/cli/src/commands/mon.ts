@@ -1,16 +1,9 @@
 /** `shoal mon ...`: the monitors and their quorum. */
 import { ClusterError, parseAddress } from '@shoal/base'
+import type { MonitorStat } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs } from '../output/table.ts'
-
-interface MonitorStat {
-  readonly epoch: number
-  readonly leader: string | undefined
-  readonly term: number
-  readonly quorum: readonly string[]
-  readonly monitors: readonly { readonly name: string; readonly address: string }[]
-}
 
 export function addMonitorCommands(program: Command): void {
   const mon = program.command('mon').description('monitors')

@@ -1,52 +1,11 @@
 /** `shoal osd ...`: OSDs, their weights and flags, and where objects are placed. */
+
+import type { OsdRow, OsdTreeNode, OsdUsageRow, PlacementReply } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes, parseOsd } from '../output/units.ts'
-
-interface OsdRow {
-  readonly id: number
-  readonly up: boolean
-  readonly in: boolean
-  readonly weight: number
-  readonly uuid: string
-  readonly addresses?: { readonly data: string }
-}
-
-interface TreeNode {
-  readonly id: number
-  readonly name: string
-  readonly type: string
-  readonly depth: number
-  readonly crushWeight: number
-  readonly deviceClass?: string
-  readonly status?: 'up' | 'down'
-  readonly reweight?: number
-  readonly primaryAffinity?: number
-}
-
-interface UsageRow {
-  readonly id: number
-  readonly status: string
-  readonly crushWeight: number
-  readonly reweight: number
-  readonly totalBytes: number
-  readonly usedBytes: number
-  readonly metadataBytes: number
-  readonly pgs: number
-}
-
-interface ObjectPlace {
-  readonly epoch: number
-  readonly pool: string
-  readonly object: string
-  readonly pgId: string
-  readonly up: readonly number[]
-  readonly upPrimary: number
-  readonly acting: readonly number[]
-  readonly actingPrimary: number
-}
 
 export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
@@ -71,11 +30,11 @@ function addReports(osd: Command): void {
     )
   })
   action(osd.command('tree').description('the CRUSH hierarchy with the state of each OSD'), async (context) => {
-    const nodes = (await context.command({ prefix: 'osd tree' })).data as readonly TreeNode[]
+    const nodes = (await context.command({ prefix: 'osd tree' })).data as readonly OsdTreeNode[]
     context.print(nodes, () => formatTree(nodes))
   })
   action(osd.command('df').description('space used on each OSD'), async (context) => {
-    const rows = (await context.command({ prefix: 'osd df' })).data as readonly UsageRow[]
+    const rows = (await context.command({ prefix: 'osd df' })).data as readonly OsdUsageRow[]
     context.print(rows, () =>
       formatTable(
         [
@@ -107,7 +66,7 @@ function addReports(osd: Command): void {
       .description('where an object is placed'),
     async (context, [pool, object], options) => {
       const reply = await context.command({ prefix: 'osd map', pool, object, nspace: options['namespace'] })
-      const place = reply.data as ObjectPlace
+      const place = reply.data as PlacementReply
       context.print(place, () =>
         [
           `osdmap e${place.epoch} pool '${place.pool}' object '${place.object}' -> pg ${place.pgId}`,
@@ -118,7 +77,7 @@ function addReports(osd: Command): void {
   )
 }
 
-function formatTree(nodes: readonly TreeNode[]): string {
+function formatTree(nodes: readonly OsdTreeNode[]): string {
   return formatTable(
     [
       { title: 'ID', cell: (node) => node.id, align: 'right' },

@@ -1,30 +1,11 @@
 /** `shoal pg ...`: placement groups, their states, and what one primary says of its own. */
 import { address, ClusterError } from '@shoal/base'
+import type { OsdRow, PgRow, PgSummary, PlacementReply } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes } from '../output/units.ts'
-
-interface PgRow {
-  readonly pgId: string
-  readonly state: string
-  readonly objects: number
-  readonly bytes: number
-  readonly degradedCopies: number
-  readonly misplacedCopies: number
-  readonly unfoundObjects: number
-  readonly version: string
-  readonly up: readonly number[]
-  readonly acting: readonly number[]
-}
-
-interface PgSummary {
-  readonly pgs: number
-  readonly states: readonly { readonly state: string; readonly count: number }[]
-  readonly objects: number
-  readonly bytes: number
-}
 
 export function addPgCommands(program: Command): void {
   const pg = program.command('pg').description('placement groups')
@@ -79,23 +60,10 @@ function pgTable(rows: readonly PgRow[]): string {
   )
 }
 
-interface PgMapReply {
-  readonly acting: readonly number[]
-  readonly actingPrimary: number
-}
-
-interface OsdDump {
-  readonly osds: readonly {
-    readonly id: number
-    readonly up: boolean
-    readonly addresses?: { readonly admin: string }
-  }[]
-}
-
 /** Finds the acting primary and asks it. */
 async function queryPg(context: CommandContext, pgId: string): Promise<unknown> {
-  const mapping = (await context.command({ prefix: 'pg map', pgid: pgId })).data as PgMapReply
-  const dump = (await context.command({ prefix: 'osd dump' })).data as OsdDump
+  const mapping = (await context.command({ prefix: 'pg map', pgid: pgId })).data as PlacementReply
+  const dump = (await context.command({ prefix: 'osd dump' })).data as { readonly osds: readonly OsdRow[] }
   const primary = dump.osds.find((osd) => osd.id === mapping.actingPrimary && osd.up)
   if (primary?.addresses === undefined) {
     throw new ClusterError('EAGAIN', `${pgId} has no primary now (acting [${mapping.acting.join(',')}])`, {

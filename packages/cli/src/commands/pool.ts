@@ -1,32 +1,10 @@
 /** `shoal pool ...`: pools and their settings (Ceph's `osd pool`). */
+
+import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
-
-interface PoolRow {
-  readonly id: number
-  readonly name: string
-  readonly type: string
-  readonly size: number
-  readonly minSize: number
-  readonly pgNum: number
-  readonly crushRule: string
-  readonly applications: readonly string[]
-}
-
-interface PoolStatsRow {
-  readonly id: number
-  readonly name: string
-  readonly objects: number
-  readonly bytes: number
-  readonly usedBytes: number
-  readonly degradedCopies: number
-  readonly misplacedCopies: number
-  readonly unfoundObjects: number
-  readonly readOpsPerSecond: number
-  readonly writeOpsPerSecond: number
-}
 
 export function addPoolCommands(program: Command): void {
   const pool = program.command('pool').description('pools: named sets of objects with a rule for their copies')

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { openSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { ClusterError } from '@shoal/base'
+import type { HealthReport } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
@@ -16,7 +17,7 @@ import {
   waitForExit,
   writeRunFile,
 } from '../local/process-table.ts'
-import { type HealthSummary, waitForHealth } from '../local/readiness.ts'
+import { waitForHealth } from '../local/readiness.ts'
 import { Supervisor, stopDaemon } from '../local/supervisor.ts'
 import { formatBytes, formatDuration, parseBytes, parseInteger } from '../output/units.ts'
 
@@ -125,7 +126,7 @@ async function serve(context: CommandContext, cluster: ClusterFile, isNew: boole
   process.stdout.write(`${welcome(context, cluster, health, performance.now() - startedMs)}\n`)
 }
 
-function welcome(context: CommandContext, cluster: ClusterFile, health: HealthSummary, tookMs: number): string {
+function welcome(context: CommandContext, cluster: ClusterFile, health: HealthReport, tookMs: number): string {
   const capacityBytes = cluster.osds.reduce((sum, osd) => sum + osd.capacityBytes, 0)
   const osdCount = cluster.osds.length
   return [
@@ -172,7 +173,7 @@ async function upDetached(context: CommandContext): Promise<void> {
   )
 }
 
-async function detachedHealth(context: CommandContext): Promise<HealthSummary> {
+async function detachedHealth(context: CommandContext): Promise<HealthReport> {
   while (!context.layout.exists()) await new Promise((resolve) => setTimeout(resolve, 50))
   return waitForHealth(context, healthTimeoutMs)
 }

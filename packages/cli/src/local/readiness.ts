@@ -1,21 +1,17 @@
 /** Waits until a cluster serves: all daemons announced, quorum, OSDs up, placement groups clean. */
 import { ClusterError } from '@shoal/base'
+import type { HealthReport } from '@shoal/monitor-client'
 import type { CommandContext } from '../context.ts'
 
-export interface HealthSummary {
-  readonly status: string
-  readonly checks: readonly { readonly code: string; readonly summary: string }[]
-}
-
 /** The present health, as `shoal health` gives it. */
-export async function fetchHealth(context: CommandContext): Promise<HealthSummary> {
-  return (await context.command({ prefix: 'health' })).data as HealthSummary
+export async function fetchHealth(context: CommandContext): Promise<HealthReport> {
+  return (await context.command({ prefix: 'health' })).data as HealthReport
 }
 
 /** Resolves with HEALTH_OK, or with the last answer when the time is over; ETIMEDOUT when there was none at all. */
-export async function waitForHealth(context: CommandContext, timeoutMs: number): Promise<HealthSummary> {
+export async function waitForHealth(context: CommandContext, timeoutMs: number): Promise<HealthReport> {
   const deadlineMs = performance.now() + timeoutMs
-  let last: HealthSummary | undefined
+  let last: HealthReport | undefined
   while (performance.now() < deadlineMs) {
     try {
       last = await fetchHealth(context)
