@@ -1,1 +1,2 @@
-export {}
+export { createRealEnv, installCrashHandlers, type RealEnv, type RealEnvOptions } from './real-env.ts'
+export type { LogLevel } from './real-log.ts'

@@ -1,0 +1,184 @@
+/**
+ * The machine's file system. The journal's fast path is `write` and `datasync`, so those go straight to libuv's
+ * callbacks (`fs.writev`, `fs.fdatasync`) instead of through FileHandle objects.
+ */
+import { close, constants, fdatasync, fstat, ftruncate, open, read, writev } from 'node:fs'
+import { lstat, mkdir, readdir, readFile, rename, rm, statfs } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { ClusterError, type Disk, type ErrorCode, errorTable, type FileHandle, type OpenMode } from '@shoal/base'
+import { lockDirectory } from './directory-lock.ts'
+
+const openFlags: Readonly<Record<OpenMode, number>> = {
+  read: constants.O_RDONLY,
+  'read-write': constants.O_RDWR,
+  create: constants.O_RDWR | constants.O_CREAT,
+}
+
+/** System errors keep their code where our table has it; anything else is EIO. */
+function toClusterError(error: NodeJS.ErrnoException, path: string): ClusterError {
+  const code = error.code !== undefined && Object.hasOwn(errorTable, error.code) ? (error.code as ErrorCode) : 'EIO'
+  return new ClusterError(code, `${path}: ${error.message}`, { cause: error, outcome: 'unknown' })
+}
+
+/** Most buffers one writev takes (IOV_MAX on Linux). */
+const chunksPerWriteMax = 1024
+
+class RealFile implements FileHandle {
+  private readonly fd: number
+  private readonly path: string
+
+  constructor(fd: number, path: string) {
+    this.fd = fd
+    this.path = path
+  }
+
+  read(buffer: Uint8Array, offset: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const step = (filled: number): void => {
+        read(this.fd, buffer, filled, buffer.length - filled, offset + filled, (error, count) => {
+          if (error !== null) reject(toClusterError(error, this.path))
+          else if (count === 0 || filled + count === buffer.length) resolve(filled + count)
+          else step(filled + count)
+        })
+      }
+      step(0)
+    })
+  }
+
+  write(chunks: readonly Uint8Array[], offset: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const step = (rest: readonly Uint8Array[], at: number): void => {
+        if (rest.length === 0) return resolve()
+        const batch = rest.length > chunksPerWriteMax ? rest.slice(0, chunksPerWriteMax) : rest
+        writev(this.fd, batch as Uint8Array[], at, (error, written) => {
+          if (error !== null) reject(toClusterError(error, this.path))
+          else step(dropBytes(rest, written), at + written)
+        })
+      }
+      step(
+        chunks.filter((chunk) => chunk.length > 0),
+        offset,
+      )
+    })
+  }
+
+  datasync(): Promise<void> {
+    return this.call((done) => fdatasync(this.fd, done))
+  }
+
+  truncate(sizeBytes: number): Promise<void> {
+    return this.call((done) => ftruncate(this.fd, sizeBytes, done))
+  }
+
+  sizeBytes(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fstat(this.fd, (error, stats) =>
+        error === null ? resolve(stats.size) : reject(toClusterError(error, this.path)),
+      )
+    })
+  }
+
+  close(): Promise<void> {
+    return this.call((done) => close(this.fd, done))
+  }
+
+  private call(start: (done: (error: NodeJS.ErrnoException | null | undefined) => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      start((error) => (error === null || error === undefined ? resolve() : reject(toClusterError(error, this.path))))
+    })
+  }
+}
+
+/** What is left after a short write. */
+function dropBytes(chunks: readonly Uint8Array[], count: number): readonly Uint8Array[] {
+  let at = 0
+  let left = count
+  while (at < chunks.length && left >= (chunks[at] as Uint8Array).length) left -= (chunks[at++] as Uint8Array).length
+  if (left === 0) return chunks.slice(at)
+  return [(chunks[at] as Uint8Array).subarray(left), ...chunks.slice(at + 1)]
+}
+
+async function attempt<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof ClusterError) throw error
+    throw toClusterError(error as NodeJS.ErrnoException, path)
+  }
+}
+
+export class RealDisk implements Disk {
+  open(path: string, mode: OpenMode): Promise<FileHandle> {
+    return new Promise((resolve, reject) => {
+      open(path, openFlags[mode], 0o600, (error, fd) =>
+        error === null ? resolve(new RealFile(fd, path)) : reject(toClusterError(error, path)),
+      )
+    })
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return attempt(path, async () => {
+      await mkdir(path, { recursive: true, mode: 0o700 })
+    })
+  }
+
+  list(path: string): Promise<readonly string[]> {
+    return attempt(path, async () => (await readdir(path)).sort())
+  }
+
+  async exists(path: string): Promise<boolean> {
+    try {
+      await lstat(path)
+      return true
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+      throw toClusterError(error as NodeJS.ErrnoException, path)
+    }
+  }
+
+  remove(path: string): Promise<void> {
+    return attempt(path, () => rm(path, { recursive: true, force: true }))
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return attempt(from, () => rename(from, to))
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    const directory = await this.open(path, 'read')
+    try {
+      await directory.datasync()
+    } finally {
+      await directory.close()
+    }
+  }
+
+  readFile(path: string): Promise<Uint8Array> {
+    return attempt(path, () => readFile(path))
+  }
+
+  async writeFileAtomic(path: string, content: Uint8Array): Promise<void> {
+    const temporary = `${path}.new`
+    const file = await this.open(temporary, 'create')
+    try {
+      await file.truncate(0)
+      await file.write([content], 0)
+      await file.datasync()
+    } finally {
+      await file.close()
+    }
+    await this.rename(temporary, path)
+    await this.syncDirectory(dirname(path))
+  }
+
+  space(path: string): Promise<{ readonly totalBytes: number; readonly freeBytes: number }> {
+    return attempt(path, async () => {
+      const { blocks, bavail, bsize } = await statfs(path)
+      return { totalBytes: blocks * bsize, freeBytes: bavail * bsize }
+    })
+  }
+
+  lock(path: string): Promise<{ release(): Promise<void> }> {
+    return lockDirectory(join(path))
+  }
+}

@@ -1,0 +1,54 @@
+/** The real machine as an {@link Env}, and what a process does when it meets a bug. */
+import { randomFillSync } from 'node:crypto'
+import { type Env, Prng } from '@shoal/base'
+import { realClock, realTimers } from './real-clock.ts'
+import { RealDisk } from './real-disk.ts'
+import { realKeyValueStores } from './real-key-value.ts'
+import { RealLog } from './real-log.ts'
+import { RealNetwork } from './real-network.ts'
+
+/** BSD's EX_SOFTWARE: an internal error. The supervisor tells it from a failed start (1). */
+const abortExitCode = 70
+
+export interface RealEnvOptions {
+  /** In every log line: `osd.3`. */
+  readonly name: string
+  readonly logLevel?: string
+  /** Standard error when left out. */
+  readonly logFile?: string
+  /** For reproducing a run; the system's entropy when left out. */
+  readonly seed?: readonly [number, number, number]
+}
+
+export interface RealEnv extends Env {
+  readonly log: RealLog
+}
+
+export function createRealEnv(options: RealEnvOptions): RealEnv {
+  const log = RealLog.open(options.name, options.logLevel ?? 'info', options.logFile)
+  return {
+    clock: realClock,
+    timers: realTimers,
+    random: new Prng(options.seed ?? entropy()),
+    disk: new RealDisk(),
+    keyValue: realKeyValueStores,
+    network: new RealNetwork(),
+    log,
+    abort(reason, cause): never {
+      log.dumpRecent()
+      log.error('aborting', { reason, cause: cause instanceof Error ? (cause.stack ?? cause.message) : cause })
+      process.exit(abortExitCode)
+    },
+  }
+}
+
+function entropy(): readonly [number, number, number] {
+  const [a = 0, b = 0, c = 0] = randomFillSync(new Uint32Array(3))
+  return [a, b, c]
+}
+
+/** A broken invariant or a lost rejection ends the daemon with its latest events in the log; the journal makes that safe. */
+export function installCrashHandlers(env: Env): void {
+  process.on('uncaughtException', (error) => env.abort('uncaught exception', error))
+  process.on('unhandledRejection', (reason) => env.abort('unhandled rejection', reason))
+}
