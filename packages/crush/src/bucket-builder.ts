@@ -58,7 +58,7 @@ export function fromWorkBucket(work: WorkBucket): CrushBucket {
       return { ...base, algorithm, nodeWeights: derived }
     case 'straw':
       return { ...base, algorithm, itemWeights, straws: derived }
-    case 'straw2':
+    default:
       return { ...base, algorithm, itemWeights }
   }
 }

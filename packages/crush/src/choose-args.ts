@@ -97,7 +97,7 @@ function adjustChooseArgs(
 /** Drops the choose_args of buckets that are gone or are not straw2. */
 export function trimChooseArgs(map: WorkMap): void {
   for (const args of map.chooseArgs.values()) {
-    for (const index of [...args.keys()]) {
+    for (const index of args.keys()) {
       if (map.buckets[index]?.algorithm !== 'straw2') args.delete(index)
     }
   }

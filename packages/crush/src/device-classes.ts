@@ -134,7 +134,7 @@ function dropDeadClasses(map: WorkMap): void {
   for (const shadows of map.classBuckets.values()) {
     for (const [classId, shadow] of shadows) if (taken.has(shadow)) alive.add(classId)
   }
-  for (const classId of [...map.classNames.keys()]) if (!alive.has(classId)) map.classNames.delete(classId)
+  for (const classId of map.classNames.keys()) if (!alive.has(classId)) map.classNames.delete(classId)
 }
 
 /** Removes a bucket with all buckets beneath it. */

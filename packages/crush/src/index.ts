@@ -1,5 +1,7 @@
 export { decodeCrushMap, encodeCrushMap } from './binary.ts'
 export { checkCrushMap } from './check.ts'
+export { crushCompile } from './compile.ts'
+export { crushDecompile } from './decompile.ts'
 export {
   addBucket,
   addItem,
@@ -19,6 +21,7 @@ export { CrushMapper } from './mapper.ts'
 export { stableMod, stableModMask, strHashRjenkins } from './name-hash.ts'
 export { hash1, hash2, hash3, hash4, hash5 } from './rjenkins.ts'
 export { createErasureRule, createReplicatedRule, type NewRule, removeRule, ruleIdOf } from './rules.ts'
+export { type CrushTestOptions, type PrintLine, testCrushMap } from './tester.ts'
 export {
   ancestorOf,
   ancestorsOf,

@@ -194,8 +194,9 @@ export class CrushMapper {
   private choose(workSize: number, wanted: number, numRep: number, firstn: boolean): number {
     const numrep = wanted > 0 ? wanted : wanted + numRep
     const { type, tries, toLeaf } = this.frame
+    if (numrep <= 0) workSize = 0
     let size = 0
-    for (let i = 0; numrep > 0 && i < workSize; i++) {
+    for (let i = 0; i < workSize; i++) {
       const index = -1 - (this.work[i] as number)
       if (index < 0 || index >= this.bucketCount) continue
       const room = numRep - size
