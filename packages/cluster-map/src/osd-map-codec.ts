@@ -1,0 +1,165 @@
+/**
+ * The bytes of OSD maps and incrementals: docs/formats/osd-map.md. Fields are only ever appended; `versioned` lets older
+ * readers skip them.
+ */
+import {
+  array,
+  type ByteReader,
+  type ByteWriter,
+  boolean,
+  type Codec,
+  f64,
+  map,
+  oneOf,
+  optional,
+  string,
+  struct,
+  u32,
+  u64,
+  versioned,
+} from '@shoal/base'
+import { type CrushMap, decodeCrushMap, encodeCrushMap } from '@shoal/crush'
+import {
+  type OsdAddresses,
+  type OsdFlag,
+  type OsdInfo,
+  type OsdMap,
+  type OsdMapIncremental,
+  osdFlags,
+  type Pool,
+  poolTypes,
+  type UpmapItem,
+} from './osd-map.ts'
+
+const addressesCodec: Codec<OsdAddresses> = struct({ data: string(), heartbeat: string(), admin: string() })
+
+export const osdInfoCodec: Codec<OsdInfo> = versioned<OsdInfo>(
+  1,
+  1,
+  'OSD entry',
+  struct<OsdInfo>({
+    id: u32(),
+    uuid: string(),
+    up: boolean(),
+    weight: u32(),
+    autoOut: boolean(),
+    primaryAffinity: u32(),
+    addresses: optional(addressesCodec),
+    incarnation: u64(),
+    upFrom: u32(),
+    upThru: u32(),
+    downAt: u32(),
+    lostAt: u32(),
+    lastCleanBegin: u32(),
+    lastCleanEnd: u32(),
+    features: u64(),
+    deviceClass: optional(string()),
+  }),
+)
+
+export const poolCodec: Codec<Pool> = versioned<Pool>(
+  1,
+  1,
+  'pool',
+  struct<Pool>({
+    id: u64(),
+    name: string(),
+    type: oneOf(poolTypes),
+    size: u32(),
+    minSize: u32(),
+    pgNum: u32(),
+    pgpNum: u32(),
+    crushRule: u32(),
+    hashPool: boolean(),
+    created: u32(),
+    lastChange: u32(),
+    applications: array(string()),
+    options: map(string(), string()),
+  }),
+)
+
+const crushCodec: Codec<CrushMap> = {
+  write(writer: ByteWriter, crush: CrushMap) {
+    writer.bytes(encodeCrushMap(crush))
+  },
+  read: (reader: ByteReader) => decodeCrushMap(reader.bytes()),
+}
+
+const flagsCodec: Codec<ReadonlySet<OsdFlag>> = {
+  write(writer, flags) {
+    array(oneOf(osdFlags)).write(writer, [...flags])
+  },
+  read: (reader) => new Set(array(oneOf(osdFlags)).read(reader)),
+}
+
+const osdListCodec = array(u32<OsdInfo['id']>())
+const upmapItemsCodec: Codec<readonly UpmapItem[]> = array(struct<UpmapItem>({ from: u32(), to: u32() }))
+
+export const osdMapCodec: Codec<OsdMap> = versioned<OsdMap>(
+  1,
+  1,
+  'OSD map',
+  struct<OsdMap>({
+    fsid: string(),
+    epoch: u32(),
+    createdMs: f64(),
+    modifiedMs: f64(),
+    flags: flagsCodec,
+    osds: map(u32(), osdInfoCodec),
+    pools: map(u64(), poolCodec),
+    poolIdMax: u64(),
+    crush: crushCodec,
+    pgTemp: map(string(), osdListCodec),
+    primaryTemp: map(string(), u32()),
+    upmap: map(string(), osdListCodec),
+    upmapItems: map(string(), upmapItemsCodec),
+    blocklist: map(string(), f64()),
+    nearfullRatio: f64(),
+    backfillfullRatio: f64(),
+    fullRatio: f64(),
+    requiredFeatures: u64(),
+  }),
+)
+
+/** An entry that is removed is written as "absent". */
+function removable<T>(inner: Codec<T>): Codec<T | null> {
+  const codec = optional(inner)
+  return {
+    write: (writer, value) => codec.write(writer, value ?? undefined),
+    read: (reader) => codec.read(reader) ?? null,
+  }
+}
+
+type Changes = { readonly [K in keyof OsdMapIncremental]-?: OsdMapIncremental[K] | undefined }
+
+const changesCodec: Codec<Changes> = struct<Changes>({
+  fsid: string(),
+  epoch: u32(),
+  modifiedMs: f64(),
+  full: optional(osdMapCodec),
+  flags: optional(flagsCodec),
+  osds: optional(map(u32(), removable(osdInfoCodec))),
+  pools: optional(map(u64(), removable(poolCodec))),
+  poolIdMax: optional(u64()),
+  crush: optional(crushCodec),
+  pgTemp: optional(map(string(), removable(osdListCodec))),
+  primaryTemp: optional(map(string(), removable(u32()))),
+  upmap: optional(map(string(), removable(osdListCodec))),
+  upmapItems: optional(map(string(), removable(upmapItemsCodec))),
+  blocklist: optional(map(string(), removable(f64()))),
+  ratios: optional(struct({ nearfull: f64(), backfillfull: f64(), full: f64() })),
+  requiredFeatures: optional(u64()),
+})
+
+export const osdMapIncrementalCodec: Codec<OsdMapIncremental> = versioned<OsdMapIncremental>(
+  1,
+  1,
+  'OSD map incremental',
+  {
+    write: (writer, incremental) => changesCodec.write(writer, incremental as Changes),
+    read(reader) {
+      const entries = Object.entries(changesCodec.read(reader)).filter(([, value]) => value !== undefined)
+      return Object.fromEntries(entries) as unknown as OsdMapIncremental
+    },
+  },
+)

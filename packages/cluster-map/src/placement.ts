@@ -1,0 +1,187 @@
+/**
+ * Where things live, in the steps of Ceph's OSDMap: name -> hash -> PG seed -> CRUSH input -> raw -> upmap -> up ->
+ * primary affinity -> acting. The same map gives the same OSDs as `osdmaptool`, bit for bit.
+ *
+ * Raw: what CRUSH chose, without OSDs that do not exist. Up: raw with exceptions (upmap) applied and down OSDs dropped.
+ * Acting: up, unless `pg_temp` says otherwise. Sets of replicated pools close their gaps, erasure-coded ones keep holes.
+ */
+import { ClusterError, type OsdId, type PgId, type PoolId, parsePgId, pgId, utf8Encode } from '@shoal/base'
+import { CrushMapper, hash2, stableMod, stableModMask, strHashRjenkins } from '@shoal/crush'
+import { noOsd, noPrimary, type OsdMap, type PgMapping, type Pool, weightOne } from './osd-map.ts'
+
+const namespaceSeparator = '\u001F'
+
+/** The rjenkins hash that places an object: the name, with its namespace in front where there is one. */
+export function hashObjectName(namespace: string, name: string): number {
+  return strHashRjenkins(utf8Encode(namespace === '' ? name : `${namespace}${namespaceSeparator}${name}`))
+}
+
+export interface ObjectPlacement {
+  readonly pgId: PgId
+  readonly hash: number
+}
+
+/** The PG of an object. ENOENT when there is no such pool. */
+export function placeObject(map: OsdMap, pool: PoolId, namespace: string, name: string): ObjectPlacement {
+  const found = map.pools.get(pool)
+  if (found === undefined) throw new ClusterError('ENOENT', `pool ${pool} does not exist`, { hint: 'shoal pool ls' })
+  const hash = hashObjectName(namespace, name)
+  return { pgId: pgId(pool, seedOfHash(found, hash)), hash }
+}
+
+/** The PG seed that a name hash falls to. */
+export function seedOfHash(pool: Pool, hash: number): number {
+  return stableMod(hash, pool.pgNum, stableModMask(pool.pgNum))
+}
+
+export function poolByName(map: OsdMap, name: string): Pool | undefined {
+  for (const pool of map.pools.values()) if (pool.name === name) return pool
+  return undefined
+}
+
+/** All PGs of a pool. */
+export function pgIdsOf(pool: Pool): readonly PgId[] {
+  return Array.from({ length: pool.pgNum }, (_, seed) => pgId(pool.id, seed))
+}
+
+/** CRUSH's input for a PG (Ceph's pps): the pool is mixed in so that pools do not share their sets. */
+function placementSeed(pool: Pool, seed: number): number {
+  const folded = stableMod(seed, pool.pgpNum, stableModMask(pool.pgpNum))
+  return pool.hashPool ? hash2(folded, pool.id) : (folded + pool.id) >>> 0
+}
+
+/** Maps PGs under one epoch; each answer is computed once. Make a new one for each map. */
+export class PlacementCache {
+  readonly map: OsdMap
+  private mapper: CrushMapper | undefined
+  private weights: Uint32Array | undefined
+  private readonly mappings = new Map<PgId, PgMapping>()
+
+  /** `previous`: the cache of an earlier map, whose compiled CRUSH map is used again if it is still the same. */
+  constructor(map: OsdMap, previous?: PlacementCache) {
+    this.map = map
+    if (previous?.map.crush === map.crush) this.mapper = previous.mapper
+  }
+
+  /** ENOENT when the pool or the PG does not exist. */
+  mapping(id: PgId): PgMapping {
+    let mapping = this.mappings.get(id)
+    if (mapping === undefined) {
+      mapping = this.compute(id)
+      this.mappings.set(id, mapping)
+    }
+    return mapping
+  }
+
+  /** The PGs whose up or acting set has this OSD. */
+  pgsOf(osd: OsdId): readonly PgId[] {
+    const found: PgId[] = []
+    for (const pool of this.map.pools.values()) {
+      for (const id of pgIdsOf(pool)) {
+        const { up, acting } = this.mapping(id)
+        if (up.includes(osd) || acting.includes(osd)) found.push(id)
+      }
+    }
+    return found
+  }
+
+  /** What CRUSH says, before upmap and before anybody's state counts. */
+  raw(id: PgId): readonly OsdId[] {
+    const { pool, seed } = this.find(id)
+    return this.rawOf(pool, placementSeed(pool, seed))
+  }
+
+  private find(id: PgId): { readonly pool: Pool; readonly seed: number } {
+    const parsed = parsePgId(id)
+    const pool = parsed === undefined ? undefined : this.map.pools.get(parsed.pool)
+    if (parsed === undefined || pool === undefined || parsed.seed >= pool.pgNum) {
+      throw new ClusterError('ENOENT', `placement group ${id} does not exist`, { hint: 'shoal pg ls' })
+    }
+    return { pool, seed: parsed.seed }
+  }
+
+  private compute(id: PgId): PgMapping {
+    const { pool, seed } = this.find(id)
+    const input = placementSeed(pool, seed)
+    const up = this.dropDown(pool, this.applyUpmap(id, this.rawOf(pool, input)))
+    const upPrimary = this.applyPrimaryAffinity(pool, input, up)
+    const temporary = this.dropDown(pool, this.map.pgTemp.get(id) ?? [])
+    const temporaryPrimary = this.map.primaryTemp.get(id) ?? firstOsd(temporary)
+    return temporary.length === 0
+      ? { up, upPrimary, acting: up, actingPrimary: temporaryPrimary === noPrimary ? upPrimary : temporaryPrimary }
+      : { up, upPrimary, acting: temporary, actingPrimary: temporaryPrimary }
+  }
+
+  private rawOf(pool: Pool, input: number): OsdId[] {
+    this.mapper ??= new CrushMapper(this.map.crush)
+    this.weights ??= this.reweights()
+    const chosen = this.mapper.map(pool.crushRule, input, pool.size, this.weights, pool.id) as OsdId[]
+    return this.keep(pool, chosen, (osd) => this.map.osds.has(osd))
+  }
+
+  private reweights(): Uint32Array {
+    const weights = new Uint32Array(Math.max(0, ...this.map.osds.keys()) + 1)
+    for (const osd of this.map.osds.values()) weights[osd.id] = osd.weight
+    return weights
+  }
+
+  /** Keeps the members that qualify: the others close up, or leave holes in an erasure-coded set. */
+  private keep(pool: Pool, osds: readonly OsdId[], qualifies: (osd: OsdId) => boolean): OsdId[] {
+    if (pool.type === 'replicated') return osds.filter((osd) => osd !== noOsd && qualifies(osd))
+    return osds.map((osd) => (osd !== noOsd && qualifies(osd) ? osd : noOsd))
+  }
+
+  private dropDown(pool: Pool, osds: readonly OsdId[]): OsdId[] {
+    return this.keep(pool, osds, (osd) => this.map.osds.get(osd)?.up === true)
+  }
+
+  private isOut(osd: OsdId): boolean {
+    return osd !== noOsd && this.map.osds.get(osd)?.weight === 0
+  }
+
+  private applyUpmap(id: PgId, raw: OsdId[]): readonly OsdId[] {
+    let mapped = raw
+    const whole = this.map.upmap.get(id)
+    if (whole !== undefined) {
+      // An explicit set with an out member is void, and so are the items.
+      if (whole.some((osd) => this.isOut(osd))) return raw
+      mapped = [...whole]
+    }
+    for (const { from, to } of this.map.upmapItems.get(id) ?? []) {
+      if (mapped.includes(to) || this.isOut(to)) continue
+      const at = mapped.indexOf(from)
+      if (at >= 0) mapped[at] = to
+    }
+    return mapped
+  }
+
+  /** Picks the primary; in a replicated set it moves to the front of `up`. */
+  private applyPrimaryAffinity(pool: Pool, input: number, up: OsdId[]): OsdId {
+    const affinity = (osd: OsdId): number => this.map.osds.get(osd)?.primaryAffinity ?? weightOne
+    if (!up.some((osd) => osd !== noOsd && affinity(osd) !== weightOne)) return firstOsd(up)
+    let chosen = -1
+    for (let at = 0; at < up.length; at++) {
+      const osd = up[at] as OsdId
+      if (osd === noOsd) continue
+      const share = affinity(osd)
+      if (share < weightOne && hash2(input, osd) >>> 16 >= share) {
+        // Not this one, unless there is no other.
+        if (chosen < 0) chosen = at
+      } else {
+        chosen = at
+        break
+      }
+    }
+    if (chosen < 0) return firstOsd(up)
+    const primary = up[chosen] as OsdId
+    if (pool.type === 'replicated' && chosen > 0) {
+      up.splice(chosen, 1)
+      up.unshift(primary)
+    }
+    return primary
+  }
+}
+
+function firstOsd(osds: readonly OsdId[]): OsdId {
+  return osds.find((osd) => osd !== noOsd) ?? noPrimary
+}
