@@ -1,0 +1,177 @@
+/**
+ * Frames: a fixed little-endian header, an encoded message header, payload. Byte table: docs/formats/messenger-frames.md.
+ *
+ * Invariants
+ * 1. Nothing of a frame is delivered before both its checksums were verified.
+ * 2. No more memory is taken for a frame than its declared, bounded lengths, and only after its header proved sound.
+ * 3. Payload is never copied on the way out; on the way in only when it straddles chunks of the stream.
+ */
+import { ClusterError } from '@shoal/base'
+import xxhash, { type XXHashAPI } from 'xxhash-wasm'
+
+export const frameHeaderBytes = 48
+const frameMagic = 0x314c4853
+
+/** Larger frames are hostile or broken: no message of ours comes near. */
+export const messageHeaderBytesMax: number = 16 * 1024 * 1024
+export const payloadBytesMax: number = 64 * 1024 * 1024
+
+/** Types from here on are the messenger's own. */
+export const controlType = { ack: 0xfff0, keepalive: 0xfff1 } as const
+
+export interface OutgoingFrame {
+  readonly type: number
+  readonly tid: number
+  readonly traceId: number
+  readonly header: Uint8Array
+  readonly payload: readonly Uint8Array[]
+}
+
+export interface ReceivedFrame {
+  readonly type: number
+  readonly tid: number
+  readonly traceId: number
+  readonly header: Uint8Array
+  readonly payload: Uint8Array
+}
+
+let checksums: XXHashAPI | undefined
+
+/** Loads the checksum's WebAssembly; awaited once before the first frame. */
+export async function loadFrameChecksum(): Promise<void> {
+  checksums ??= await xxhash()
+}
+
+const low32 = 0xffff_ffffn
+
+/** The low half of xxh64, over all chunks as one. */
+function checksum(chunks: readonly Uint8Array[]): number {
+  const api = checksums as XXHashAPI
+  if (chunks.length === 1) return Number(api.h64Raw(chunks[0] as Uint8Array) & low32)
+  const hash = api.create64()
+  for (const chunk of chunks) hash.update(chunk)
+  return Number(hash.digest() & low32)
+}
+
+function setU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true)
+  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true)
+}
+
+function getU64(view: DataView, at: number): number {
+  return view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true)
+}
+
+export function frameBytes(frame: OutgoingFrame): number {
+  let total = frameHeaderBytes + frame.header.length
+  for (const chunk of frame.payload) total += chunk.length
+  return total
+}
+
+/** The chunks to write: one small buffer with both headers, then the payload by reference. */
+export function encodeFrame(frame: OutgoingFrame, sequence: number): readonly Uint8Array[] {
+  let payloadBytes = 0
+  for (const chunk of frame.payload) payloadBytes += chunk.length
+  const head = new Uint8Array(frameHeaderBytes + frame.header.length)
+  const view = new DataView(head.buffer)
+  view.setUint32(0, frameMagic, true)
+  view.setUint16(4, frame.type, true)
+  view.setUint16(6, 0, true)
+  view.setUint32(8, frame.header.length, true)
+  view.setUint32(12, payloadBytes, true)
+  setU64(view, 16, sequence)
+  setU64(view, 24, frame.tid)
+  setU64(view, 32, frame.traceId)
+  view.setUint32(44, payloadBytes === 0 ? 0 : checksum(frame.payload), true)
+  head.set(frame.header, frameHeaderBytes)
+  // Over everything but itself: computed while its own field is zero.
+  view.setUint32(40, checksum([head]), true)
+  return payloadBytes === 0 ? [head] : [head, ...frame.payload]
+}
+
+/** Cuts a stream of chunks into frames. */
+export class FrameReader {
+  private chunks: Uint8Array[] = []
+  private length = 0
+  private needed = frameHeaderBytes
+
+  push(chunk: Uint8Array): void {
+    this.chunks.push(chunk)
+    this.length += chunk.length
+  }
+
+  /** The next whole frame, or undefined. Throws EBADMSG; the stream is useless then. */
+  next(): (ReceivedFrame & { readonly sequence: number }) | undefined {
+    if (this.length < this.needed) return undefined
+    const head = this.peek(frameHeaderBytes)
+    const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
+    const headerLength = view.getUint32(8, true)
+    const payloadLength = view.getUint32(12, true)
+    if (view.getUint32(0, true) !== frameMagic) throw new ClusterError('EBADMSG', 'bytes that are no frame')
+    if (headerLength > messageHeaderBytesMax || payloadLength > payloadBytesMax) {
+      throw new ClusterError('EBADMSG', `frame of ${headerLength} + ${payloadLength} bytes is over the limit`)
+    }
+    this.needed = frameHeaderBytes + headerLength + payloadLength
+    if (this.length < this.needed) return undefined
+    const whole = this.take(this.needed)
+    this.needed = frameHeaderBytes
+    return decodeFrame(whole, headerLength)
+  }
+
+  private peek(size: number): Uint8Array {
+    const first = this.chunks[0] as Uint8Array
+    return first.length >= size ? first : this.gather(size).bytes
+  }
+
+  private take(size: number): Uint8Array {
+    this.length -= size
+    const first = this.chunks[0] as Uint8Array
+    if (first.length === size) {
+      this.chunks.shift()
+      return first
+    }
+    if (first.length > size) {
+      this.chunks[0] = first.subarray(size)
+      return first.subarray(0, size)
+    }
+    const { bytes, chunks, lastUsed } = this.gather(size)
+    const last = this.chunks[chunks - 1] as Uint8Array
+    this.chunks.splice(0, chunks)
+    if (lastUsed < last.length) this.chunks.unshift(last.subarray(lastUsed))
+    return bytes
+  }
+
+  /** A copy of the first `size` bytes, which straddle chunks; how many chunks that took, and how much of the last. */
+  private gather(size: number): { readonly bytes: Uint8Array; readonly chunks: number; readonly lastUsed: number } {
+    const bytes = new Uint8Array(size)
+    let at = 0
+    for (let chunks = 0; ; chunks++) {
+      const chunk = this.chunks[chunks] as Uint8Array
+      const part = chunk.subarray(0, size - at)
+      bytes.set(part, at)
+      at += part.length
+      if (at === size) return { bytes, chunks: chunks + 1, lastUsed: part.length }
+    }
+  }
+}
+
+function decodeFrame(whole: Uint8Array, headerLength: number): ReceivedFrame & { readonly sequence: number } {
+  const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength)
+  const payload = whole.subarray(frameHeaderBytes + headerLength)
+  const stored = view.getUint32(40, true)
+  view.setUint32(40, 0, true)
+  if (checksum([whole.subarray(0, frameHeaderBytes + headerLength)]) !== stored) {
+    throw new ClusterError('EBADMSG', 'checksum of a frame header does not match')
+  }
+  if ((payload.length === 0 ? 0 : checksum([payload])) !== view.getUint32(44, true)) {
+    throw new ClusterError('EBADMSG', 'checksum of a payload does not match')
+  }
+  return {
+    type: view.getUint16(4, true),
+    sequence: getU64(view, 16),
+    tid: getU64(view, 24),
+    traceId: getU64(view, 32),
+    header: whole.subarray(frameHeaderBytes, frameHeaderBytes + headerLength),
+    payload,
+  }
+}

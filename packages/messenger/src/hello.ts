@@ -1,0 +1,103 @@
+/**
+ * The first words on a connection, from both sides: who is there, of which cluster, which features it has and which it
+ * cannot do without. Everything a later version may need to negotiate has its field already.
+ */
+import {
+  ByteReader,
+  ByteWriter,
+  ClusterError,
+  type Codec,
+  decode,
+  type EntityName,
+  encode,
+  oneOf,
+  string,
+  struct,
+  u16,
+  u64,
+  versioned,
+} from '@shoal/base'
+
+const helloMagic = 0x4f4c4853
+export const helloBytesMax = 4096
+
+/**
+ * `lossy`: messages flow both ways, and end with the connection. `peer`: messages flow from the connecting side only,
+ * numbered, and are sent again on the next connection until acknowledged.
+ */
+export const connectionKinds = ['lossy', 'peer'] as const
+export type ConnectionKind = (typeof connectionKinds)[number]
+
+export interface Hello {
+  readonly protocol: number
+  readonly fsid: string
+  readonly name: EntityName
+  /** Unique to the run of the process. */
+  readonly nonce: number
+  readonly kind: ConnectionKind
+  /** Of a `peer` connection: names the sender's outbox, whose numbering it carries on. */
+  readonly stream: number
+  readonly featuresSupported: number
+  readonly featuresRequired: number
+  /** How the peer proves who it is; only `none` exists so far. */
+  readonly authentication: number
+  /** Of the accepting side of a `peer` connection: the last message it has of this sender's run. */
+  readonly lastSequence: number
+}
+
+export const protocolVersion = 1
+
+const codec: Codec<Hello> = versioned<Hello>(
+  1,
+  1,
+  'hello',
+  struct<Hello>({
+    protocol: u16(),
+    fsid: string(),
+    name: string(),
+    nonce: u64(),
+    kind: oneOf(connectionKinds),
+    stream: u64(),
+    featuresSupported: u64(),
+    featuresRequired: u64(),
+    authentication: u16(),
+    lastSequence: u64(),
+  }),
+)
+
+export function encodeHello(hello: Hello): Uint8Array {
+  const body = encode(codec, hello)
+  return new ByteWriter().u32(helloMagic).u32(body.length).raw(body).finish()
+}
+
+/** Undefined while bytes are missing; `rest` is what follows. Throws EBADMSG or EPROTO. */
+export function decodeHello(received: Uint8Array): { readonly hello: Hello; readonly rest: Uint8Array } | undefined {
+  if (received.length < 8) return undefined
+  const reader = new ByteReader(received)
+  if (reader.u32() !== helloMagic) throw new ClusterError('EBADMSG', 'the other side does not speak our protocol')
+  const length = reader.u32()
+  if (length > helloBytesMax) throw new ClusterError('EBADMSG', `hello of ${length} bytes`)
+  if (reader.remaining < length) return undefined
+  return { hello: decode(codec, reader.raw(length)), rest: received.subarray(8 + length) }
+}
+
+/** Throws EPROTO with what does not fit; `ours` is what this side says. */
+export function checkHello(ours: Hello, theirs: Hello): void {
+  if (theirs.fsid !== ours.fsid) {
+    throw new ClusterError('EPROTO', `${theirs.name} belongs to cluster ${theirs.fsid}, not ${ours.fsid}`, {
+      hint: 'check the monitors that it was started with',
+    })
+  }
+  if (theirs.protocol !== ours.protocol) {
+    throw new ClusterError('EPROTO', `${theirs.name} speaks protocol ${theirs.protocol}, not ${ours.protocol}`)
+  }
+  if (theirs.authentication !== ours.authentication) {
+    throw new ClusterError('EPROTO', `${theirs.name} wants authentication method ${theirs.authentication}`)
+  }
+  const missing = Number(BigInt(theirs.featuresRequired) & ~BigInt(ours.featuresSupported))
+  if (missing !== 0) {
+    throw new ClusterError('EPROTO', `${theirs.name} needs features 0x${missing.toString(16)}`, {
+      hint: 'upgrade this daemon',
+    })
+  }
+}
