@@ -1,1 +1,2 @@
-export {}
+export { ClusterClient, type ClusterClientOptions } from './cluster-client.ts'
+export { type OperationOptions, type OperationOutcome, PoolHandle } from './pool-handle.ts'

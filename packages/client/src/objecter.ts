@@ -1,0 +1,344 @@
+/**
+ * Gets operations to the right OSD until they are answered (Ceph's Objecter).
+ *
+ * Each operation belongs to a placement group and is sent to its acting primary. It is sent again, with the same
+ * request id, whenever the primary may have dropped it: the PG's interval changed, the session was reset, or the OSD
+ * said that it is not the one.
+ *
+ * Invariants
+ * 1. Operations of one PG go out in the order in which they were submitted, resends included: while one of them waits
+ *    to be sent again, later ones wait behind it.
+ * 2. A request id is used for one operation only, for ever.
+ * 3. Every operation ends: answered, or with ETIMEDOUT after its time (outcome unknown if it was ever sent).
+ */
+import {
+  assert,
+  ClusterError,
+  type Env,
+  entityName,
+  errorCodeOf,
+  type Log,
+  type OsdId,
+  type PgId,
+  type PoolId,
+  type Timer,
+  pgId as toPgId,
+  pgId as toPgId,
+} from '@shoal/base'
+import {
+  hashObjectName,
+  isNewInterval,
+  noPrimary,
+  type OsdMap,
+  type PgMapping,
+  PlacementCache,
+  seedOfHash,
+} from '@shoal/cluster-map'
+import { type LossySession, Messenger, type ReceivedFrame } from '@shoal/messenger'
+import type { MonitorClient } from '@shoal/monitor-client'
+import {
+  type ClientOp,
+  type ClientOpReply,
+  decodeMessage,
+  encodeMessage,
+  headSnap,
+  isWriteOp,
+  type ObjectId,
+  type ObjectOp,
+} from '@shoal/wire'
+
+const sweepMs = 500
+/** After a reset or a refusal the PG is tried again this much later, doubling. */
+const retryMsMin = 20
+const retryMsMax = 1_000
+
+export interface ObjecterOptions {
+  readonly monitor: MonitorClient
+  readonly clientId: number
+}
+
+interface Operation {
+  readonly tid: number
+  readonly object: ObjectId
+  readonly ops: readonly ObjectOp[]
+  readonly writes: boolean
+  readonly deadlineMs: number
+  readonly resolve: (reply: ClientOpReply) => void
+  readonly reject: (error: ClusterError) => void
+  attempt: number
+  sent: boolean
+}
+
+/** A placement group that has operations under way. */
+interface Target {
+  readonly pgId: PgId
+  readonly pool: PoolId
+  /** By tid, in order of submission. */
+  readonly operations: Map<number, Operation>
+  mapping: PgMapping
+  /** Set while operations wait to be sent (again). */
+  retry: Timer | undefined
+  retryMs: number
+}
+
+export class Objecter {
+  private readonly env: Pick<Env, 'clock' | 'timers'>
+  private readonly log: Log
+  private readonly options: ObjecterOptions
+  private readonly messenger: Messenger
+  private readonly targets = new Map<PgId, Target>()
+  /** By OSD and the address of its present run. */
+  private readonly sessions = new Map<string, LossySession>()
+  private readonly targetOfTid = new Map<number, Target>()
+  private placement: PlacementCache
+  private nextTid = 1
+  private sweep: Timer | undefined
+  private closed = false
+
+  private constructor(
+    env: Pick<Env, 'clock' | 'timers' | 'log'>,
+    options: ObjecterOptions,
+    messenger: Messenger,
+    map: OsdMap,
+  ) {
+    this.env = env
+    this.log = env.log.child('objecter')
+    this.options = options
+    this.messenger = messenger
+    this.placement = new PlacementCache(map)
+  }
+
+  /** The monitor client has started: there is a map. */
+  static async create(
+    env: Pick<Env, 'clock' | 'timers' | 'log' | 'network' | 'random'>,
+    options: ObjecterOptions,
+  ): Promise<Objecter> {
+    const map = options.monitor.osdMap
+    assert(map !== undefined, 'the monitor client has started')
+    const messenger = await Messenger.create(
+      env,
+      { name: entityName('client', options.clientId), nonce: options.clientId, fsid: map.fsid },
+      { onSession: (session) => session.close(), onPeerFrame: () => undefined, onPeerReset: () => undefined },
+    )
+    const objecter = new Objecter(env, options, messenger, map)
+    options.monitor.onOsdMap((next) => objecter.onMap(next))
+    return objecter
+  }
+
+  get map(): OsdMap {
+    return this.placement.map
+  }
+
+  get operationsInFlight(): number {
+    return this.targetOfTid.size
+  }
+
+  /** Resolves with the primary's reply, whatever its errno. Rejects with ENOENT (no such pool) or ETIMEDOUT. */
+  submit(
+    pool: PoolId,
+    namespace: string,
+    name: string,
+    ops: readonly ObjectOp[],
+    timeoutMs: number,
+    seed?: number,
+  ): Promise<ClientOpReply> {
+    const found = this.map.pools.get(pool)
+    if (found === undefined)
+      return Promise.reject(new ClusterError('ENOENT', `pool ${pool} does not exist`, { hint: 'shoal pool ls' }))
+    const hash = hashObjectName(namespace, name)
+    const target = this.targetOf(toPgId(pool, seed ?? seedOfHash(found, hash)), pool)
+    return new Promise((resolve, reject) => {
+      const operation: Operation = {
+        tid: this.nextTid++,
+        object: { pool, hash: seed ?? hash, namespace, name, snap: headSnap },
+        ops,
+        writes: ops.some(isWriteOp),
+        deadlineMs: this.env.clock.monotonicMs() + timeoutMs,
+        resolve,
+        reject,
+        attempt: 0,
+        sent: false,
+      }
+      target.operations.set(operation.tid, operation)
+      this.targetOfTid.set(operation.tid, target)
+      if (target.retry === undefined) this.send(target, operation)
+      this.sweep ??= this.env.timers.after(sweepMs, () => this.onSweep())
+    })
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+    this.sweep?.cancel()
+    for (const target of this.targets.values()) {
+      target.retry?.cancel()
+      for (const operation of target.operations.values()) {
+        operation.reject(
+          new ClusterError('ESHUTDOWN', 'the client was closed', {
+            outcome: operation.sent ? 'unknown' : 'not-applied',
+          }),
+        )
+      }
+    }
+    this.targets.clear()
+    this.targetOfTid.clear()
+    await this.messenger.close()
+  }
+
+  private targetOf(pgId: PgId, pool: PoolId): Target {
+    let target = this.targets.get(pgId)
+    if (target === undefined) {
+      const mapping = this.placement.mapping(pgId)
+      target = { pgId, pool, operations: new Map(), mapping, retry: undefined, retryMs: retryMsMin }
+      this.targets.set(pgId, target)
+    }
+    return target
+  }
+
+  // Sending
+
+  private isPaused(operation: Operation): boolean {
+    const { flags } = this.map
+    if (!operation.writes) return flags.has('pauserd')
+    // A full cluster still takes removals: they are how it gets better.
+    return (
+      flags.has('pausewr') ||
+      (flags.has('full') && !operation.ops.every((op) => op.kind === 'remove' || !isWriteOp(op)))
+    )
+  }
+
+  private send(target: Target, operation: Operation): void {
+    const session = this.sessionOf(target.mapping.actingPrimary)
+    // Held until a map that changes it; the map's arrival sends everything of the PG again, in order.
+    if (session === undefined || this.isPaused(operation)) return
+    const message: ClientOp = {
+      type: 'client-op',
+      request: { client: this.options.clientId, tid: operation.tid },
+      pgId: target.pgId,
+      epoch: this.map.epoch,
+      object: operation.object,
+      ops: operation.ops,
+      attempt: operation.attempt++,
+    }
+    operation.sent = true
+    session.send({ ...encodeMessage(message), tid: operation.tid, traceId: 0 })
+  }
+
+  private sendAll(target: Target): void {
+    for (const operation of target.operations.values()) this.send(target, operation)
+  }
+
+  private sessionOf(osd: OsdId): LossySession | undefined {
+    if (osd === noPrimary) return undefined
+    const address = this.map.osds.get(osd)?.addresses?.data
+    if (address === undefined) return undefined
+    const key = `${osd}@${address}`
+    let session = this.sessions.get(key)
+    if (session === undefined) {
+      session = this.messenger.connect(address)
+      session.onFrame = (frame) => this.onFrame(frame)
+      session.onReset = (error) => this.onReset(key, osd, error)
+      this.sessions.set(key, session)
+    }
+    return session
+  }
+
+  /** Sends everything of the PG again a little later; until then nothing of it is sent. */
+  private retryLater(target: Target): void {
+    if (target.retry !== undefined || this.closed) return
+    target.retry = this.env.timers.after(target.retryMs, () => {
+      target.retry = undefined
+      this.sendAll(target)
+    })
+    target.retryMs = Math.min(retryMsMax, target.retryMs * 2)
+  }
+
+  // Answers and changes
+
+  private onFrame(frame: ReceivedFrame): void {
+    const message = decodeMessage(frame.type, frame.header, frame.payload)
+    if (message.type === 'client-op-reply') this.onReply(message)
+  }
+
+  private onReply(reply: ClientOpReply): void {
+    const target = this.targetOfTid.get(reply.request.tid)
+    const operation = target?.operations.get(reply.request.tid)
+    // Answered before: an earlier send and its resend were both answered.
+    if (target === undefined || operation === undefined) return
+    const code = reply.errno === 0 ? undefined : errorCodeOf(reply.errno)
+    if (code === 'ESTALE' || code === 'EAGAIN') return this.retryLater(target)
+    target.retryMs = retryMsMin
+    this.finish(target, operation)
+    operation.resolve(reply)
+  }
+
+  private finish(target: Target, operation: Operation): void {
+    target.operations.delete(operation.tid)
+    this.targetOfTid.delete(operation.tid)
+    if (target.operations.size > 0) return
+    target.retry?.cancel()
+    this.targets.delete(target.pgId)
+  }
+
+  private onReset(key: string, osd: OsdId, error: Error | undefined): void {
+    this.sessions.delete(key)
+    if (this.closed) return
+    this.log.debug('session reset', { osd, error: error?.message })
+    for (const target of this.targets.values()) if (target.mapping.actingPrimary === osd) this.retryLater(target)
+  }
+
+  private onMap(map: OsdMap): void {
+    const before = this.placement.map
+    this.placement = new PlacementCache(map, this.placement)
+    for (const target of this.targets.values()) this.remap(target, before, map)
+    for (const [key, session] of this.sessions) {
+      const osd = Number(key.slice(0, key.indexOf('@'))) as OsdId
+      const info = map.osds.get(osd)
+      if (info?.up !== true || key !== `${osd}@${info.addresses?.data}`) session.close()
+    }
+  }
+
+  private remap(target: Target, before: OsdMap, map: OsdMap): void {
+    const pool = map.pools.get(target.pool)
+    if (pool === undefined) {
+      for (const operation of target.operations.values()) {
+        this.finish(target, operation)
+        operation.reject(
+          new ClusterError('ENOENT', `pool ${target.pool} was removed`, { outcome: 'unknown', hint: 'shoal pool ls' }),
+        )
+      }
+      return
+    }
+    const mapping = this.placement.mapping(target.pgId)
+    const changed = isNewInterval({ mapping: target.mapping, pool: before.pools.get(target.pool) }, { mapping, pool })
+    target.mapping = mapping
+    const restarted =
+      before.osds.get(mapping.actingPrimary)?.incarnation !== map.osds.get(mapping.actingPrimary)?.incarnation
+    if (!changed && !restarted && before.flags === map.flags) return
+    target.retry?.cancel()
+    target.retry = undefined
+    target.retryMs = retryMsMin
+    this.sendAll(target)
+  }
+
+  private onSweep(): void {
+    const nowMs = this.env.clock.monotonicMs()
+    for (const target of this.targets.values()) {
+      for (const operation of target.operations.values()) {
+        if (operation.deadlineMs > nowMs) continue
+        this.finish(target, operation)
+        operation.reject(
+          new ClusterError(
+            'ETIMEDOUT',
+            `no answer for ${operation.object.name} in ${target.pgId} from osd.${target.mapping.actingPrimary}`,
+            {
+              outcome: operation.sent ? 'unknown' : 'not-applied',
+              hint: 'shoal health detail',
+              retry: true,
+            },
+          ),
+        )
+      }
+    }
+    this.sweep = this.targetOfTid.size === 0 ? undefined : this.env.timers.after(sweepMs, () => this.onSweep())
+  }
+}

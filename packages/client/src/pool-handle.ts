@@ -1,0 +1,131 @@
+/** One pool (and namespace) as its user sees it: operations on named objects, and their names. */
+import { assert, ClusterError, errorCodeOf, type PoolId, utf8Encode } from '@shoal/base'
+import { type Pool, poolByName } from '@shoal/cluster-map'
+import type { MonitorClient } from '@shoal/monitor-client'
+import {
+  isWriteOp,
+  type ObjectId,
+  type ObjectOp,
+  type ObjectOpResult,
+  objectNameBytesMax,
+  objectNamespaceBytesMax,
+  opLimits,
+  type Version,
+} from '@shoal/wire'
+import type { Objecter } from './objecter.ts'
+import type { Throttle } from './throttle.ts'
+
+export const operationTimeoutMs = 120_000
+const listPage = 1000
+
+export interface OperationOutcome {
+  readonly results: readonly ObjectOpResult[]
+  /** Of the write; zero for reads. */
+  readonly version: Version
+}
+
+export interface OperationOptions {
+  readonly timeoutMs?: number
+}
+
+export class PoolHandle {
+  readonly name: string
+  readonly namespace: string
+  private readonly objecter: Objecter
+  private readonly monitor: MonitorClient
+  private readonly throttle: Throttle
+  private id: PoolId | undefined
+
+  constructor(name: string, namespace: string, objecter: Objecter, monitor: MonitorClient, throttle: Throttle) {
+    this.name = name
+    this.namespace = namespace
+    this.objecter = objecter
+    this.monitor = monitor
+    this.throttle = throttle
+  }
+
+  /**
+   * Runs a compound operation on one object. Rejects with the code of the step that failed (nothing was applied then),
+   * ENOENT for an unknown pool, EINVAL and E2BIG for an operation over the limits, ETIMEDOUT (outcome unknown).
+   */
+  async execute(
+    objectName: string,
+    ops: readonly ObjectOp[],
+    options: OperationOptions = {},
+  ): Promise<OperationOutcome> {
+    const bytes = checkOperation(objectName, this.namespace, ops)
+    const pool = this.id ?? (await this.resolve()).id
+    const entered = this.throttle.enter(bytes)
+    if (entered !== undefined) await entered
+    try {
+      const reply = await this.objecter.submit(
+        pool,
+        this.namespace,
+        objectName,
+        ops,
+        options.timeoutMs ?? operationTimeoutMs,
+      )
+      if (reply.errno === 0) return { results: reply.results, version: reply.version }
+      const code = errorCodeOf(reply.errno)
+      throw new ClusterError(code, `${this.name}/${objectName}: ${reply.detail === '' ? code : reply.detail}`)
+    } finally {
+      this.throttle.leave(bytes)
+    }
+  }
+
+  /** Names of the objects of this namespace, PG by PG; objects that come or go meanwhile may be missed or named. */
+  async *list(): AsyncGenerator<string> {
+    const pool = await this.resolve()
+    for (let seed = 0; seed < pool.pgNum; seed++) {
+      let after: ObjectId | undefined
+      for (let more = true; more; ) {
+        const ops: ObjectOp[] = [{ kind: 'list-objects', after, limit: listPage }]
+        const reply = await this.objecter.submit(pool.id, '', '', ops, operationTimeoutMs, seed)
+        if (reply.errno !== 0) throw new ClusterError(errorCodeOf(reply.errno), `listing ${this.name}: ${reply.detail}`)
+        const page = reply.results[0]
+        assert(page?.kind === 'objects', 'a listing answers with objects')
+        for (const object of page.objects) if (object.namespace === this.namespace) yield object.name
+        after = page.objects.at(-1)
+        more = page.more && after !== undefined
+      }
+    }
+  }
+
+  /** The pool under its name, asking the monitors when our map does not have it (yet). */
+  private async resolve(): Promise<Pool> {
+    let pool = poolByName(this.objecter.map, this.name)
+    if (pool === undefined) {
+      const { data } = await this.monitor.command({ prefix: 'osd stat' })
+      const { epoch } = data as { readonly epoch: Parameters<MonitorClient['waitForEpoch']>[0] }
+      pool = poolByName(await this.monitor.waitForEpoch(epoch, operationTimeoutMs), this.name)
+    }
+    if (pool === undefined) throw new ClusterError('ENOENT', `there is no pool ${this.name}`, { hint: 'shoal pool ls' })
+    this.id = pool.id
+    return pool
+  }
+}
+
+/** The bytes the operation moves, or what is wrong with it. The primary checks the same bounds. */
+function checkOperation(objectName: string, namespace: string, ops: readonly ObjectOp[]): number {
+  const nameBytes = utf8Encode(objectName).length
+  if (nameBytes === 0 || nameBytes > objectNameBytesMax) {
+    throw new ClusterError('EINVAL', `an object's name has 1 to ${objectNameBytesMax} bytes, not ${nameBytes}`)
+  }
+  if (utf8Encode(namespace).length > objectNamespaceBytesMax) {
+    throw new ClusterError('EINVAL', `a namespace has at most ${objectNamespaceBytesMax} bytes`)
+  }
+  if (ops.length === 0 || ops.length > opLimits.stepsMax) {
+    throw new ClusterError('EINVAL', `an operation has 1 to ${opLimits.stepsMax} steps, not ${ops.length}`)
+  }
+  let bytes = 0
+  for (const op of ops) {
+    if ('data' in op) bytes += op.data.length
+    else if (op.kind === 'read' || op.kind === 'sparse-read') bytes += Math.min(op.length, opLimits.objectBytesMax)
+  }
+  if (bytes > opLimits.writeBytesMax && ops.some(isWriteOp)) {
+    throw new ClusterError('E2BIG', `${bytes} bytes in one operation`, {
+      hint: `at most ${opLimits.writeBytesMax}; split it`,
+    })
+  }
+  return bytes
+}
