@@ -23,7 +23,6 @@ import {
   type PoolId,
   type Timer,
   pgId as toPgId,
-  pgId as toPgId,
 } from '@shoal/base'
 import {
   hashObjectName,
