@@ -3,6 +3,7 @@
  * class, in buckets named `NAME~CLASS`. A rule that takes a root `class ssd` takes the shadow, and so sees neither other
  * devices nor their weight. Shadow ids stay what they were through a rebuild, because rules and clients know them.
  */
+import { ClusterError } from '@shoal/base'
 import { addBucketItem, itemWeightOf, makeBucket, type WorkBucket } from './bucket-builder.ts'
 import { trimChooseArgs } from './choose-args.ts'
 import { stepOp } from './types.ts'
@@ -103,25 +104,33 @@ class ShadowBuilder {
   }
 }
 
-/** Makes the shadow trees of all roots; `previous` tells the ids that shadows had or are to have. */
-export function populateClasses(map: WorkMap, previous: ClassBuckets): void {
+/**
+ * Makes the shadow trees of all roots; `previous` tells the ids that shadows had or are to have. False if one could
+ * not be made, and so those after it were not tried.
+ */
+export function populateClasses(map: WorkMap, previous: ClassBuckets): boolean {
   const builder = new ShadowBuilder(map, previous)
   for (const root of map.roots()) {
     if (map.isShadow(root)) continue
     for (const classId of [...map.classNames.keys()].sort((a, b) => a - b)) {
-      if (builder.clone(root, classId) === undefined) return
+      if (builder.clone(root, classId) === undefined) return false
     }
   }
+  return true
 }
 
-/** Makes the shadow trees anew after a change of the tree or of the classes of devices. */
+/** Makes the shadow trees anew after a change of the tree or of the classes of devices. EINVAL if they cannot be. */
 export function rebuildShadowTrees(map: WorkMap): void {
   const previous = new Map(map.classBuckets)
   dropDeadClasses(map)
-  for (const root of map.roots()) if (map.isShadow(root)) removeTree(map, root)
-  trimChooseArgs(map)
+  const shadowRoots = map.roots().filter((root) => map.isShadow(root))
+  for (const root of shadowRoots) removeTree(map, root)
+  if (shadowRoots.length > 0) trimChooseArgs(map)
   map.classBuckets.clear()
-  populateClasses(map, previous)
+  if (populateClasses(map, previous)) return
+  throw new ClusterError('EINVAL', 'the shadow trees of the device classes cannot be made with this change', {
+    hint: 'a uniform bucket cannot hold devices with classes: remove the classes, or make it straw2',
+  })
 }
 
 function dropDeadClasses(map: WorkMap): void {

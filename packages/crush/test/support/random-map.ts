@@ -14,6 +14,7 @@ export interface RandomMapLimits {
   /** Without those that crushtool itself is not deterministic about: shadows of trees read memory it never set. */
   readonly classes?: boolean
   readonly devicesMax?: number
+  readonly chooseArgs?: boolean
 }
 
 const typeNames = ['osd', 'host', 'rack', 'room', 'root'] as const
@@ -66,7 +67,7 @@ export class MapWriter {
     const roots = this.hierarchy(devices, classes)
     const rules = 1 + this.below(4)
     for (let id = 0; id < rules; id++) this.rule(id, roots, classes)
-    if (this.chance(50)) this.chooseArgs()
+    if (limits.chooseArgs !== false && this.chance(50)) this.chooseArgs()
     return { text: `${this.lines.join('\n')}\n`, devices, rules }
   }
 
