@@ -1,0 +1,631 @@
+/**
+ * Raft as a synchronous state machine (Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", with
+ * pre-vote, check-quorum, learners, leadership transfer and ReadIndex from Ongaro's dissertation).
+ *
+ * The driver steps it with ticks, messages and proposals, takes what must happen with `ready()`, makes entries, hard
+ * state and snapshot durable, then sends the messages and applies the committed entries, then calls `advance()`.
+ *
+ * Invariants (asserted)
+ * 1. A term has at most one leader: a node votes once per term, and the vote is durable before its answer is sent.
+ * 2. A leader never overwrites or drops entries of its own log.
+ * 3. Only entries of the leader's own term are committed by counting (section 5.4.2).
+ * 4. The commit index never goes back, and never passes what is durable on a majority.
+ * 5. At most one membership change is uncommitted (dissertation, section 4.1), and none before the leader has committed an
+ *    entry of its own term.
+ */
+import { assert, decode, emptyBytes, encode, type Random } from '@shoal/base'
+import {
+  type Entry,
+  type HardState,
+  type Membership,
+  membershipCodec,
+  type NodeId,
+  type RaftMessage,
+  type Snapshot,
+} from './messages.ts'
+import { Progress } from './progress.ts'
+import { RaftLog } from './raft-log.ts'
+
+export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader'
+
+export interface RaftOptions {
+  readonly id: NodeId
+  readonly random: Random
+  /** Ticks without a leader before an election: drawn between this and twice this. */
+  readonly electionTicks: number
+  readonly heartbeatTicks: number
+  readonly hardState: HardState
+  readonly snapshot: Snapshot | undefined
+  readonly entries: readonly Entry[]
+  /** Of a new cluster, before any membership entry; of a joining node, empty. */
+  readonly initialMembership: Membership
+  readonly appendBytesMax?: number
+  readonly uncommittedEntriesMax?: number
+}
+
+/** Everything the driver must do, in this order: persist, send, apply. */
+export interface Ready {
+  readonly hardState: HardState | undefined
+  /** Replaces what is stored. */
+  readonly snapshot: Snapshot | undefined
+  /** To store; those with the same or a higher index that were stored before are void. */
+  readonly entries: readonly Entry[]
+  readonly messages: readonly RaftMessage[]
+  readonly committed: readonly Entry[]
+  /** Contexts of `readIndex` whose reads are linearizable once `index` is applied. */
+  readonly reads: readonly { readonly context: number; readonly index: number }[]
+}
+
+type Body<T> = T extends RaftMessage ? Omit<T, 'from' | 'to' | 'term'> : never
+
+const readsMax = 4096
+
+export class RaftNode {
+  readonly id: NodeId
+  role: Role = 'follower'
+  leader: NodeId = 0
+  term: number
+  commit: number
+  membership: Membership
+  private votedFor: NodeId
+  private readonly log: RaftLog
+  private readonly options: RaftOptions
+  private readonly appendBytesMax: number
+  private readonly uncommittedEntriesMax: number
+  private progress = new Map<NodeId, Progress>()
+  private votes = new Map<NodeId, boolean>()
+  private applied: number
+  /** Membership entries that are not below the snapshot, oldest first: how a truncation finds its way back. */
+  private memberships: { readonly index: number; readonly membership: Membership }[]
+  private electionElapsed = 0
+  private heartbeatElapsed = 0
+  private electionTimeout = 0
+  private transferTo: NodeId = 0
+  private reads: { readonly context: number; readonly index: number; readonly acks: Set<NodeId> }[] = []
+  private nextRead = 1
+  // What the next Ready holds.
+  private messages: RaftMessage[] = []
+  private readStates: { readonly context: number; readonly index: number }[] = []
+  private incomingSnapshot: Snapshot | undefined
+  private savedHardState: HardState
+  private unsavedFrom: number
+  private inReady: { readonly lastIndex: number; readonly lastTerm: number; readonly appliedTo: number } | undefined
+
+  constructor(options: RaftOptions) {
+    this.options = options
+    this.id = options.id
+    this.appendBytesMax = options.appendBytesMax ?? 1024 * 1024
+    this.uncommittedEntriesMax = options.uncommittedEntriesMax ?? 4096
+    this.term = options.hardState.term
+    this.votedFor = options.hardState.votedFor
+    this.log = new RaftLog(options.snapshot, options.entries)
+    this.commit = Math.max(options.hardState.commit, this.log.snapshotIndex)
+    this.applied = this.log.snapshotIndex
+    this.savedHardState = options.hardState
+    this.unsavedFrom = this.log.lastIndex + 1
+    this.memberships = [
+      { index: this.log.snapshotIndex, membership: options.snapshot?.membership ?? options.initialMembership },
+    ]
+    for (const entry of options.entries) this.noteMembership(entry)
+    this.membership = this.latestMembership()
+    this.drawElectionTimeout()
+  }
+
+  get lastIndex(): number {
+    return this.log.lastIndex
+  }
+
+  get appliedIndex(): number {
+    return this.applied
+  }
+
+  get logLength(): number {
+    return this.log.length
+  }
+
+  isVoter(id: NodeId = this.id): boolean {
+    return this.membership.voters.includes(id)
+  }
+
+  /** Of a leader: how far each follower is. */
+  followerProgress(id: NodeId): { readonly match: number; readonly active: boolean } | undefined {
+    const progress = this.progress.get(id)
+    return progress === undefined ? undefined : { match: progress.match, active: progress.active }
+  }
+
+  // Time
+
+  tick(): void {
+    if (this.role === 'leader') this.tickLeader()
+    else if (this.isVoter() && ++this.electionElapsed >= this.electionTimeout) this.campaign('pre-candidate')
+  }
+
+  private tickLeader(): void {
+    this.electionElapsed++
+    if (this.electionElapsed >= this.options.electionTicks) {
+      this.electionElapsed = 0
+      this.transferTo = 0
+      this.checkQuorum()
+      if (this.role !== 'leader') return
+    }
+    if (++this.heartbeatElapsed >= this.options.heartbeatTicks) this.broadcastHeartbeat()
+  }
+
+  /** Dissertation, section 6.2: a leader that does not hear from a majority steps down, so that clients go elsewhere. */
+  private checkQuorum(): void {
+    const active = this.membership.voters.filter((id) => id === this.id || this.progress.get(id)?.active === true)
+    for (const progress of this.progress.values()) progress.active = false
+    if (active.length < majority(this.membership.voters.length)) this.becomeFollower(this.term, 0)
+  }
+
+  private drawElectionTimeout(): void {
+    this.electionTimeout = this.options.electionTicks + this.options.random.below(this.options.electionTicks)
+  }
+
+  // Proposals
+
+  /** The index the command will have if it commits; undefined unless leader, or while too much is uncommitted. */
+  propose(data: Uint8Array): number | undefined {
+    if (!this.mayPropose()) return undefined
+    return this.appendOwn('command', data)
+  }
+
+  /** One step: adds, promotes or removes one node. Undefined if it cannot be proposed now. */
+  proposeMembership(membership: Membership): number | undefined {
+    if (!this.mayPropose() || !this.hasCommittedInTerm() || this.hasPendingMembership()) return undefined
+    assert(isOneStep(this.membership, membership), 'a membership changes by one voter at a time')
+    return this.appendOwn('membership', encode(membershipCodec, membership))
+  }
+
+  private mayPropose(): boolean {
+    return (
+      this.role === 'leader' && this.transferTo === 0 && this.log.lastIndex - this.commit < this.uncommittedEntriesMax
+    )
+  }
+
+  hasPendingMembership(): boolean {
+    return (this.memberships.at(-1)?.index ?? 0) > this.commit
+  }
+
+  hasCommittedInTerm(): boolean {
+    return this.log.termAt(this.commit) === this.term
+  }
+
+  private appendOwn(kind: Entry['kind'], data: Uint8Array): number {
+    const entry: Entry = { index: this.log.lastIndex + 1, term: this.term, kind, data }
+    this.log.append(entry)
+    this.noteMembership(entry)
+    this.adoptMembership()
+    this.broadcastAppend()
+    return entry.index
+  }
+
+  /**
+   * A linearizable read (dissertation, section 6.4): the context comes back in `Ready.reads` once a majority confirmed that
+   * this leader still leads. Undefined unless leader, before the first commit of its term, or when too many wait.
+   */
+  readIndex(): number | undefined {
+    if (this.role !== 'leader' || !this.hasCommittedInTerm() || this.reads.length >= readsMax) return undefined
+    const context = this.nextRead++
+    this.reads.push({ context, index: this.commit, acks: new Set([this.id]) })
+    this.confirmReads()
+    if (this.reads.length > 0) this.broadcastHeartbeat()
+    return context
+  }
+
+  /** Asks a voter to take over; proposals stop until it does, or an election timeout passes. */
+  transferLeadership(to: NodeId): void {
+    if (this.role !== 'leader' || to === this.id || !this.isVoter(to)) return
+    this.transferTo = to
+    this.electionElapsed = 0
+    this.maybeTransfer()
+  }
+
+  private maybeTransfer(): void {
+    const progress = this.progress.get(this.transferTo)
+    if (progress === undefined) return
+    if (progress.match === this.log.lastIndex) this.send(this.transferTo, { type: 'timeout-now' })
+    else this.sendAppend(this.transferTo, progress)
+  }
+
+  // Roles
+
+  becomeFollower(term: number, leader: NodeId): void {
+    if (term !== this.term) this.votedFor = 0
+    this.term = term
+    this.leader = leader
+    this.role = 'follower'
+    this.electionElapsed = 0
+    this.transferTo = 0
+    this.progress = new Map()
+    this.reads = []
+    this.drawElectionTimeout()
+  }
+
+  /** Asks for votes, first for form's sake (pre-vote): a node that cannot win does not raise the term. */
+  private campaign(role: 'pre-candidate' | 'candidate', transfer = false): void {
+    this.role = role
+    this.leader = 0
+    this.electionElapsed = 0
+    this.drawElectionTimeout()
+    this.votes = new Map([[this.id, true]])
+    if (role === 'candidate') {
+      this.term++
+      this.votedFor = this.id
+    }
+    const position = { lastIndex: this.log.lastIndex, lastTerm: this.log.lastTerm }
+    for (const id of this.membership.voters) {
+      if (id === this.id) continue
+      if (role === 'candidate') this.send(id, { type: 'vote', ...position, transfer })
+      else this.messages.push({ type: 'pre-vote', from: this.id, to: id, term: this.term + 1, ...position })
+    }
+    this.countVotes()
+  }
+
+  private countVotes(): void {
+    const { voters } = this.membership
+    const granted = voters.filter((id) => this.votes.get(id) === true).length
+    const refused = voters.filter((id) => this.votes.get(id) === false).length
+    if (granted >= majority(voters.length)) {
+      if (this.role === 'pre-candidate') this.campaign('candidate')
+      else this.becomeLeader()
+    } else if (refused >= majority(voters.length)) {
+      this.becomeFollower(this.term, 0)
+    }
+  }
+
+  private becomeLeader(): void {
+    assert(this.role === 'candidate', 'only a candidate becomes leader')
+    this.role = 'leader'
+    this.leader = this.id
+    this.electionElapsed = 0
+    this.progress = new Map()
+    this.adoptMembership()
+    // An entry of the new term: until it commits, nothing from before may count as committed (invariant 3).
+    this.appendOwn('empty', emptyBytes)
+  }
+
+  // Membership
+
+  private noteMembership(entry: Entry): void {
+    if (entry.kind === 'membership') {
+      this.memberships.push({ index: entry.index, membership: decode(membershipCodec, entry.data) })
+    }
+  }
+
+  private latestMembership(): Membership {
+    return (this.memberships.at(-1) as { readonly membership: Membership }).membership
+  }
+
+  /** A node uses the latest membership in its log, committed or not (dissertation, section 4.1). */
+  private adoptMembership(): void {
+    this.membership = this.latestMembership()
+    if (this.role !== 'leader') return
+    const members = new Set([...this.membership.voters, ...this.membership.learners])
+    for (const id of this.progress.keys()) if (!members.has(id)) this.progress.delete(id)
+    for (const id of members) {
+      if (id !== this.id && !this.progress.has(id)) {
+        const progress = new Progress(this.log.lastIndex + 1)
+        progress.active = true
+        this.progress.set(id, progress)
+      }
+    }
+  }
+
+  // Messages
+
+  step(message: RaftMessage): void {
+    if (message.to !== this.id) return
+    if (message.term > this.term && !this.onHigherTerm(message)) return
+    if (message.term < this.term) return this.onLowerTerm(message)
+    switch (message.type) {
+      case 'pre-vote':
+      case 'vote':
+        return this.onVoteRequest(message)
+      case 'pre-vote-reply':
+      case 'vote-reply':
+        if (this.role !== (message.type === 'vote-reply' ? 'candidate' : 'pre-candidate')) return
+        this.votes.set(message.from, message.granted)
+        return this.countVotes()
+      case 'append':
+      case 'heartbeat':
+      case 'snapshot':
+        return this.onLeaderMessage(message)
+      case 'append-reply':
+        return this.onAppendReply(message)
+      case 'heartbeat-reply':
+        return this.onHeartbeatReply(message)
+      case 'timeout-now':
+        if (this.isVoter()) this.campaign('candidate', true)
+    }
+  }
+
+  /** False: the message is dealt with, or must be ignored. */
+  private onHigherTerm(message: RaftMessage): boolean {
+    if (message.type === 'vote' || message.type === 'pre-vote') {
+      // Section 6, "disruptive servers": while a leader is heard from, nobody votes for another.
+      const hearsLeader = this.leader !== 0 && this.electionElapsed < this.options.electionTicks
+      if (hearsLeader && !(message.type === 'vote' && message.transfer)) return false
+      if (message.type === 'pre-vote') return true
+    }
+    // A granted pre-vote carries the term that is asked for; it does not exist yet.
+    if (message.type === 'pre-vote-reply' && message.granted) return true
+    const fromLeader = message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot'
+    this.becomeFollower(message.term, fromLeader ? message.from : 0)
+    return true
+  }
+
+  /** The sender lags: an answer in our term lets it find out. */
+  private onLowerTerm(message: RaftMessage): void {
+    if (message.type === 'append' || message.type === 'heartbeat') {
+      this.send(message.from, { type: 'append-reply', index: 0, rejected: true })
+    } else if (message.type === 'pre-vote') {
+      this.send(message.from, { type: 'pre-vote-reply', granted: false })
+    }
+  }
+
+  private onVoteRequest(message: RaftMessage & { readonly type: 'vote' | 'pre-vote' }): void {
+    const upToDate = this.log.isUpToDate(message.lastIndex, message.lastTerm)
+    if (message.type === 'pre-vote') {
+      const granted = upToDate && message.term > this.term
+      const term = granted ? message.term : this.term
+      this.messages.push({ type: 'pre-vote-reply', from: this.id, to: message.from, term, granted })
+      return
+    }
+    const free = this.votedFor === message.from || (this.votedFor === 0 && this.leader === 0)
+    const granted = free && upToDate
+    if (granted) {
+      this.votedFor = message.from
+      this.electionElapsed = 0
+    }
+    this.send(message.from, { type: 'vote-reply', granted })
+  }
+
+  private onLeaderMessage(message: RaftMessage & { readonly type: 'append' | 'heartbeat' | 'snapshot' }): void {
+    assert(this.role !== 'leader', `invariant 1: ${message.from} leads term ${this.term} too`)
+    if (this.role !== 'follower') this.becomeFollower(this.term, message.from)
+    this.leader = message.from
+    this.electionElapsed = 0
+    if (message.type === 'append') return this.onAppend(message)
+    if (message.type === 'snapshot') return this.onSnapshot(message.from, message.snapshot)
+    this.commitTo(Math.min(message.commit, this.log.lastIndex))
+    this.send(message.from, { type: 'heartbeat-reply', context: message.context })
+  }
+
+  private onAppend(message: RaftMessage & { readonly type: 'append' }): void {
+    const { previousIndex, previousTerm, entries, from } = message
+    if (previousIndex < this.commit) {
+      // What is committed matches already.
+      this.send(from, { type: 'append-reply', index: this.commit, rejected: false })
+      return
+    }
+    if (this.log.termAt(previousIndex) !== previousTerm) {
+      const hint = Math.min(this.log.lastIndex, previousIndex - 1)
+      this.send(from, { type: 'append-reply', index: hint, rejected: true })
+      return
+    }
+    for (const entry of entries) {
+      if (this.log.termAt(entry.index) === entry.term) continue
+      if (entry.index <= this.log.lastIndex) this.truncateFrom(entry.index)
+      this.log.append(entry)
+      this.noteMembership(entry)
+      this.unsavedFrom = Math.min(this.unsavedFrom, entry.index)
+    }
+    this.adoptMembership()
+    const matched = previousIndex + entries.length
+    this.commitTo(Math.min(message.commit, matched))
+    this.send(from, { type: 'append-reply', index: matched, rejected: false })
+  }
+
+  private truncateFrom(index: number): void {
+    this.log.truncateFrom(index, this.commit)
+    this.unsavedFrom = Math.min(this.unsavedFrom, index)
+    while ((this.memberships.at(-1)?.index ?? 0) >= index) this.memberships.pop()
+  }
+
+  private onSnapshot(from: NodeId, snapshot: Snapshot): void {
+    if (snapshot.index > this.commit) {
+      this.log.reset(snapshot)
+      this.memberships = [{ index: snapshot.index, membership: snapshot.membership }]
+      this.adoptMembership()
+      this.commit = snapshot.index
+      this.unsavedFrom = snapshot.index + 1
+      this.incomingSnapshot = snapshot
+    }
+    this.send(from, { type: 'append-reply', index: this.commit, rejected: false })
+  }
+
+  private onAppendReply(message: RaftMessage & { readonly type: 'append-reply' }): void {
+    const progress = this.progress.get(message.from)
+    if (this.role !== 'leader' || progress === undefined) return
+    progress.active = true
+    if (message.rejected) {
+      progress.onRejected(message.index)
+    } else if (progress.onAccepted(message.index) && this.maybeCommit()) {
+      this.broadcastAppend()
+      return
+    }
+    if (message.from === this.transferTo) this.maybeTransfer()
+    if (message.rejected || progress.next <= this.log.lastIndex) this.sendAppends(message.from, progress)
+  }
+
+  private onHeartbeatReply(message: RaftMessage & { readonly type: 'heartbeat-reply' }): void {
+    const progress = this.progress.get(message.from)
+    if (this.role !== 'leader' || progress === undefined) return
+    progress.active = true
+    // The link works again: what was lost on it is probed for.
+    progress.paused = false
+    if (progress.state === 'replicate' && progress.match < this.log.lastIndex && progress.inflight.length > 0)
+      progress.becomeProbe()
+    if (progress.state === 'snapshot') progress.becomeProbe()
+    if (progress.match < this.log.lastIndex) this.sendAppends(message.from, progress)
+    for (const read of this.reads) if (read.context <= message.context) read.acks.add(message.from)
+    this.confirmReads()
+  }
+
+  private confirmReads(): void {
+    const needed = majority(this.membership.voters.length)
+    while (this.reads.length > 0) {
+      const read = this.reads[0] as { context: number; index: number; acks: Set<NodeId> }
+      if (this.membership.voters.filter((id) => read.acks.has(id)).length < needed) return
+      this.readStates.push({ context: read.context, index: read.index })
+      this.reads.shift()
+    }
+  }
+
+  // Replication
+
+  private send(to: NodeId, body: Body<RaftMessage>): void {
+    this.messages.push({ from: this.id, to, term: this.term, ...body } as RaftMessage)
+  }
+
+  private broadcastAppend(): void {
+    for (const [id, progress] of this.progress) this.sendAppends(id, progress)
+    this.maybeCommit()
+  }
+
+  private sendAppends(id: NodeId, progress: Progress): void {
+    // An empty append when probing finds where the logs meet; when replicating it tells the new commit index.
+    do this.sendAppend(id, progress)
+    while (progress.state === 'replicate' && progress.canSend && progress.next <= this.log.lastIndex)
+  }
+
+  private sendAppend(id: NodeId, progress: Progress): void {
+    if (!progress.canSend) return
+    const previousIndex = progress.next - 1
+    const previousTerm = this.log.termAt(previousIndex)
+    if (previousTerm === undefined) return this.sendSnapshot(id, progress)
+    const entries =
+      progress.next > this.log.lastIndex ? [] : this.log.slice(progress.next, this.log.lastIndex, this.appendBytesMax)
+    this.send(id, { type: 'append', previousIndex, previousTerm, entries, commit: this.commit })
+    if (entries.length > 0 || progress.state === 'probe') progress.onSent(previousIndex + entries.length)
+  }
+
+  /** Set by the driver: the newest snapshot of the state machine. */
+  snapshotSource: () => Snapshot | undefined = () => this.options.snapshot
+
+  private sendSnapshot(id: NodeId, progress: Progress): void {
+    const snapshot = this.snapshotSource()
+    if (snapshot === undefined || !progress.active) return
+    this.send(id, { type: 'snapshot', snapshot })
+    progress.becomeSnapshot(snapshot.index)
+  }
+
+  private broadcastHeartbeat(): void {
+    this.heartbeatElapsed = 0
+    const context = this.reads.at(-1)?.context ?? 0
+    for (const [id, progress] of this.progress) {
+      this.send(id, { type: 'heartbeat', commit: Math.min(this.commit, progress.match), context })
+    }
+  }
+
+  /** Figure 2: a majority has it, and it is of this term. Own entries count once they are durable here. */
+  private maybeCommit(): boolean {
+    if (this.role !== 'leader') return false
+    const matches = this.membership.voters
+      .map((id) => (id === this.id ? this.log.stable : (this.progress.get(id)?.match ?? 0)))
+      .sort((a, b) => b - a)
+    const index = matches[majority(matches.length) - 1] ?? 0
+    if (index <= this.commit || this.log.termAt(index) !== this.term) return false
+    this.commitTo(index)
+    return true
+  }
+
+  private commitTo(index: number): void {
+    if (index <= this.commit) return
+    assert(index <= this.log.lastIndex, `invariant 4: commit ${index} of ${this.log.lastIndex}`)
+    this.commit = index
+    // A leader that is no voter any more leaves once the change that removed it is committed.
+    if (this.role === 'leader' && !this.isVoter() && !this.hasPendingMembership()) this.becomeFollower(this.term, 0)
+  }
+
+  // Effects
+
+  hasReady(): boolean {
+    return (
+      this.messages.length > 0 ||
+      this.readStates.length > 0 ||
+      this.incomingSnapshot !== undefined ||
+      this.unsavedFrom <= this.log.lastIndex ||
+      this.applied < this.applicable() ||
+      !sameHardState(this.savedHardState, this.hardState())
+    )
+  }
+
+  /** One at a time: call `advance` before the next. */
+  ready(): Ready {
+    assert(this.inReady === undefined, 'advance comes before the next ready')
+    // What was appended by the leader itself is noticed here; followers move `unsavedFrom` back on truncation.
+    const entries = this.unsavedFrom <= this.log.lastIndex ? this.log.slice(this.unsavedFrom, this.log.lastIndex) : []
+    const hardState = this.hardState()
+    const from = Math.max(this.applied, this.log.snapshotIndex) + 1
+    const committed = from <= this.applicable() ? this.log.slice(from, this.applicable()) : []
+    const ready: Ready = {
+      hardState: sameHardState(this.savedHardState, hardState) ? undefined : hardState,
+      snapshot: this.incomingSnapshot,
+      entries,
+      messages: this.messages,
+      committed,
+      reads: this.readStates,
+    }
+    this.inReady = {
+      lastIndex: this.log.lastIndex,
+      lastTerm: this.log.lastTerm,
+      appliedTo: Math.max(this.applied, this.log.snapshotIndex, committed.at(-1)?.index ?? 0),
+    }
+    this.savedHardState = hardState
+    this.incomingSnapshot = undefined
+    this.messages = []
+    this.readStates = []
+    this.unsavedFrom = this.log.lastIndex + 1
+    return ready
+  }
+
+  /** The last Ready is durable, sent and applied. */
+  advance(): void {
+    const done = this.inReady
+    assert(done !== undefined, 'advance follows ready')
+    this.inReady = undefined
+    this.applied = Math.max(this.applied, done.appliedTo)
+    // Durable unless it was truncated meanwhile.
+    if (this.log.termAt(done.lastIndex) === done.lastTerm) this.log.stable = Math.max(this.log.stable, done.lastIndex)
+    if (this.maybeCommit()) this.broadcastAppend()
+  }
+
+  /** Entries are applied only when they are committed and durable here. */
+  private applicable(): number {
+    return Math.min(this.commit, Math.max(this.log.stable, this.log.snapshotIndex))
+  }
+
+  private hardState(): HardState {
+    return { term: this.term, votedFor: this.votedFor, commit: this.commit }
+  }
+
+  /** The state machine has a snapshot at `index` (applied): the log before it may go. Returns the membership to store with it. */
+  compact(index: number): { readonly term: number; readonly membership: Membership } {
+    assert(index <= this.applied && index > this.log.snapshotIndex, 'only what is applied is compacted')
+    const at = this.memberships.findLast((one) => one.index <= index) as { readonly membership: Membership }
+    this.memberships = [{ index, membership: at.membership }, ...this.memberships.filter((one) => one.index > index)]
+    this.log.compact(index)
+    return { term: this.log.snapshotTerm, membership: at.membership }
+  }
+
+  get snapshotIndex(): number {
+    return this.log.snapshotIndex
+  }
+}
+
+export function majority(count: number): number {
+  return Math.floor(count / 2) + 1
+}
+
+function sameHardState(a: HardState, b: HardState): boolean {
+  return a.term === b.term && a.votedFor === b.votedFor && a.commit === b.commit
+}
+
+/** One voter more or one less (learners may change freely): then old and new majorities overlap. */
+function isOneStep(from: Membership, to: Membership): boolean {
+  const added = to.voters.filter((id) => !from.voters.includes(id)).length
+  const removed = from.voters.filter((id) => !to.voters.includes(id)).length
+  return added + removed <= 1 && to.voters.length > 0
+}
