@@ -1,1 +1,1 @@
-export {}
+export { MemoryKeyValueDisk, MemoryKeyValueStores } from './memory-key-value-store.ts'
