@@ -96,7 +96,8 @@ export class RaftNode {
     this.id = options.id
     this.appendBytesMax = options.appendBytesMax ?? 1024 * 1024
     this.uncommittedEntriesMax = options.uncommittedEntriesMax ?? 4096
-    this.term = options.hardState.term
+    // A new store begins with a snapshot and no vote: its first term comes after the snapshot's.
+    this.term = Math.max(options.hardState.term, options.snapshot?.term ?? 0)
     this.votedFor = options.hardState.votedFor
     this.log = new RaftLog(options.snapshot, options.entries)
     this.commit = Math.max(options.hardState.commit, this.log.snapshotIndex)
