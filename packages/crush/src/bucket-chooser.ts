@@ -5,7 +5,7 @@
  * The maps's buckets are known to be consistent (`checkCrushMap`), so that no read leaves its bucket.
  */
 import { drawNumerators } from './logarithm.ts'
-import { hash3, hash4 } from './rjenkins.ts'
+import { hash3, hash3Pair, hash4 } from './rjenkins.ts'
 import { bucketAlgorithms, type CrushBucket, type CrushMap, defaultChooseArgs } from './types.ts'
 
 const absent = -1
@@ -187,13 +187,37 @@ export class BucketChooser {
         idsAt = args.idsAt[index] as number
       }
     }
-    const hashes = this.hashes[index] === 0
+    if (this.hashes[index] !== 0) return this.chooseUnhashed(itemsAt, size, weights, weightsAt)
+    let high = 0
+    let least = Number.POSITIVE_INFINITY
+    let i = 0
+    for (; i + 1 < size; i += 2) {
+      const pair = hash3Pair(x, ids[idsAt + i] as number, ids[idsAt + i + 1] as number, r)
+      // The magnitude of a draw; an item without weight is infinitely far away.
+      const draw = Math.trunc((numerators[pair & 0xffff] as number) / (weights[weightsAt + i] as number))
+      if (draw < least) {
+        least = draw
+        high = i
+      }
+      const other = Math.trunc((numerators[pair >>> 16] as number) / (weights[weightsAt + i + 1] as number))
+      if (other < least) {
+        least = other
+        high = i + 1
+      }
+    }
+    if (i < size) {
+      const u = hash3(x, ids[idsAt + i] as number, r) & 0xffff
+      if (Math.trunc((numerators[u] as number) / (weights[weightsAt + i] as number)) < least) high = i
+    }
+    return this.items[itemsAt + high] as number
+  }
+
+  /** A straw2 draw with a hash that does not exist: every input is 0, so that the weights alone decide. */
+  private chooseUnhashed(itemsAt: number, size: number, weights: Float64Array, weightsAt: number): number {
     let high = 0
     let least = Number.POSITIVE_INFINITY
     for (let i = 0; i < size; i++) {
-      const u = hashes ? hash3(x, ids[idsAt + i] as number, r) & 0xffff : 0
-      // The draw's magnitude; an item without weight is infinitely far away.
-      const draw = Math.trunc((numerators[u] as number) / (weights[weightsAt + i] as number))
+      const draw = Math.trunc((this.numerators[0] as number) / (weights[weightsAt + i] as number))
       if (draw < least) {
         least = draw
         high = i

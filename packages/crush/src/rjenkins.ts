@@ -282,3 +282,113 @@ export function hash5(a: number, b: number, c: number, d: number, e: number): nu
   hash = ((((hash - y) | 0) - e) | 0) ^ (e >>> 15)
   return hash >>> 0
 }
+
+/**
+ * The low 16 bits of `hash3(a, b, c)`, and above them those of `hash3(a, other, c)`. Two hashes at once take little
+ * longer than one: a processor runs the rounds of one while it waits for those of the other.
+ */
+export function hash3Pair(a: number, b: number, other: number, c: number): number {
+  let hash0 = seed ^ a ^ b ^ c
+  let hash1 = seed ^ a ^ other ^ c
+  let a0 = a | 0
+  let a1 = a | 0
+  let b0 = b | 0
+  let b1 = other | 0
+  let c0 = c | 0
+  let c1 = c | 0
+  let x0 = padX
+  let x1 = padX
+  let y0 = padY
+  let y1 = padY
+  a0 = ((((a0 - b0) | 0) - hash0) | 0) ^ (hash0 >>> 13)
+  a1 = ((((a1 - b1) | 0) - hash1) | 0) ^ (hash1 >>> 13)
+  b0 = ((((b0 - hash0) | 0) - a0) | 0) ^ (a0 << 8)
+  b1 = ((((b1 - hash1) | 0) - a1) | 0) ^ (a1 << 8)
+  hash0 = ((((hash0 - a0) | 0) - b0) | 0) ^ (b0 >>> 13)
+  hash1 = ((((hash1 - a1) | 0) - b1) | 0) ^ (b1 >>> 13)
+  a0 = ((((a0 - b0) | 0) - hash0) | 0) ^ (hash0 >>> 12)
+  a1 = ((((a1 - b1) | 0) - hash1) | 0) ^ (hash1 >>> 12)
+  b0 = ((((b0 - hash0) | 0) - a0) | 0) ^ (a0 << 16)
+  b1 = ((((b1 - hash1) | 0) - a1) | 0) ^ (a1 << 16)
+  hash0 = ((((hash0 - a0) | 0) - b0) | 0) ^ (b0 >>> 5)
+  hash1 = ((((hash1 - a1) | 0) - b1) | 0) ^ (b1 >>> 5)
+  a0 = ((((a0 - b0) | 0) - hash0) | 0) ^ (hash0 >>> 3)
+  a1 = ((((a1 - b1) | 0) - hash1) | 0) ^ (hash1 >>> 3)
+  b0 = ((((b0 - hash0) | 0) - a0) | 0) ^ (a0 << 10)
+  b1 = ((((b1 - hash1) | 0) - a1) | 0) ^ (a1 << 10)
+  hash0 = ((((hash0 - a0) | 0) - b0) | 0) ^ (b0 >>> 15)
+  hash1 = ((((hash1 - a1) | 0) - b1) | 0) ^ (b1 >>> 15)
+  c0 = ((((c0 - x0) | 0) - hash0) | 0) ^ (hash0 >>> 13)
+  c1 = ((((c1 - x1) | 0) - hash1) | 0) ^ (hash1 >>> 13)
+  x0 = ((((x0 - hash0) | 0) - c0) | 0) ^ (c0 << 8)
+  x1 = ((((x1 - hash1) | 0) - c1) | 0) ^ (c1 << 8)
+  hash0 = ((((hash0 - c0) | 0) - x0) | 0) ^ (x0 >>> 13)
+  hash1 = ((((hash1 - c1) | 0) - x1) | 0) ^ (x1 >>> 13)
+  c0 = ((((c0 - x0) | 0) - hash0) | 0) ^ (hash0 >>> 12)
+  c1 = ((((c1 - x1) | 0) - hash1) | 0) ^ (hash1 >>> 12)
+  x0 = ((((x0 - hash0) | 0) - c0) | 0) ^ (c0 << 16)
+  x1 = ((((x1 - hash1) | 0) - c1) | 0) ^ (c1 << 16)
+  hash0 = ((((hash0 - c0) | 0) - x0) | 0) ^ (x0 >>> 5)
+  hash1 = ((((hash1 - c1) | 0) - x1) | 0) ^ (x1 >>> 5)
+  c0 = ((((c0 - x0) | 0) - hash0) | 0) ^ (hash0 >>> 3)
+  c1 = ((((c1 - x1) | 0) - hash1) | 0) ^ (hash1 >>> 3)
+  x0 = ((((x0 - hash0) | 0) - c0) | 0) ^ (c0 << 10)
+  x1 = ((((x1 - hash1) | 0) - c1) | 0) ^ (c1 << 10)
+  hash0 = ((((hash0 - c0) | 0) - x0) | 0) ^ (x0 >>> 15)
+  hash1 = ((((hash1 - c1) | 0) - x1) | 0) ^ (x1 >>> 15)
+  y0 = ((((y0 - a0) | 0) - hash0) | 0) ^ (hash0 >>> 13)
+  y1 = ((((y1 - a1) | 0) - hash1) | 0) ^ (hash1 >>> 13)
+  a0 = ((((a0 - hash0) | 0) - y0) | 0) ^ (y0 << 8)
+  a1 = ((((a1 - hash1) | 0) - y1) | 0) ^ (y1 << 8)
+  hash0 = ((((hash0 - y0) | 0) - a0) | 0) ^ (a0 >>> 13)
+  hash1 = ((((hash1 - y1) | 0) - a1) | 0) ^ (a1 >>> 13)
+  y0 = ((((y0 - a0) | 0) - hash0) | 0) ^ (hash0 >>> 12)
+  y1 = ((((y1 - a1) | 0) - hash1) | 0) ^ (hash1 >>> 12)
+  a0 = ((((a0 - hash0) | 0) - y0) | 0) ^ (y0 << 16)
+  a1 = ((((a1 - hash1) | 0) - y1) | 0) ^ (y1 << 16)
+  hash0 = ((((hash0 - y0) | 0) - a0) | 0) ^ (a0 >>> 5)
+  hash1 = ((((hash1 - y1) | 0) - a1) | 0) ^ (a1 >>> 5)
+  y0 = ((((y0 - a0) | 0) - hash0) | 0) ^ (hash0 >>> 3)
+  y1 = ((((y1 - a1) | 0) - hash1) | 0) ^ (hash1 >>> 3)
+  a0 = ((((a0 - hash0) | 0) - y0) | 0) ^ (y0 << 10)
+  a1 = ((((a1 - hash1) | 0) - y1) | 0) ^ (y1 << 10)
+  hash0 = ((((hash0 - y0) | 0) - a0) | 0) ^ (a0 >>> 15)
+  hash1 = ((((hash1 - y1) | 0) - a1) | 0) ^ (a1 >>> 15)
+  b0 = ((((b0 - x0) | 0) - hash0) | 0) ^ (hash0 >>> 13)
+  b1 = ((((b1 - x1) | 0) - hash1) | 0) ^ (hash1 >>> 13)
+  x0 = ((((x0 - hash0) | 0) - b0) | 0) ^ (b0 << 8)
+  x1 = ((((x1 - hash1) | 0) - b1) | 0) ^ (b1 << 8)
+  hash0 = ((((hash0 - b0) | 0) - x0) | 0) ^ (x0 >>> 13)
+  hash1 = ((((hash1 - b1) | 0) - x1) | 0) ^ (x1 >>> 13)
+  b0 = ((((b0 - x0) | 0) - hash0) | 0) ^ (hash0 >>> 12)
+  b1 = ((((b1 - x1) | 0) - hash1) | 0) ^ (hash1 >>> 12)
+  x0 = ((((x0 - hash0) | 0) - b0) | 0) ^ (b0 << 16)
+  x1 = ((((x1 - hash1) | 0) - b1) | 0) ^ (b1 << 16)
+  hash0 = ((((hash0 - b0) | 0) - x0) | 0) ^ (x0 >>> 5)
+  hash1 = ((((hash1 - b1) | 0) - x1) | 0) ^ (x1 >>> 5)
+  b0 = ((((b0 - x0) | 0) - hash0) | 0) ^ (hash0 >>> 3)
+  b1 = ((((b1 - x1) | 0) - hash1) | 0) ^ (hash1 >>> 3)
+  x0 = ((((x0 - hash0) | 0) - b0) | 0) ^ (b0 << 10)
+  x1 = ((((x1 - hash1) | 0) - b1) | 0) ^ (b1 << 10)
+  hash0 = ((((hash0 - b0) | 0) - x0) | 0) ^ (x0 >>> 15)
+  hash1 = ((((hash1 - b1) | 0) - x1) | 0) ^ (x1 >>> 15)
+  y0 = ((((y0 - c0) | 0) - hash0) | 0) ^ (hash0 >>> 13)
+  y1 = ((((y1 - c1) | 0) - hash1) | 0) ^ (hash1 >>> 13)
+  c0 = ((((c0 - hash0) | 0) - y0) | 0) ^ (y0 << 8)
+  c1 = ((((c1 - hash1) | 0) - y1) | 0) ^ (y1 << 8)
+  hash0 = ((((hash0 - y0) | 0) - c0) | 0) ^ (c0 >>> 13)
+  hash1 = ((((hash1 - y1) | 0) - c1) | 0) ^ (c1 >>> 13)
+  y0 = ((((y0 - c0) | 0) - hash0) | 0) ^ (hash0 >>> 12)
+  y1 = ((((y1 - c1) | 0) - hash1) | 0) ^ (hash1 >>> 12)
+  c0 = ((((c0 - hash0) | 0) - y0) | 0) ^ (y0 << 16)
+  c1 = ((((c1 - hash1) | 0) - y1) | 0) ^ (y1 << 16)
+  hash0 = ((((hash0 - y0) | 0) - c0) | 0) ^ (c0 >>> 5)
+  hash1 = ((((hash1 - y1) | 0) - c1) | 0) ^ (c1 >>> 5)
+  y0 = ((((y0 - c0) | 0) - hash0) | 0) ^ (hash0 >>> 3)
+  y1 = ((((y1 - c1) | 0) - hash1) | 0) ^ (hash1 >>> 3)
+  c0 = ((((c0 - hash0) | 0) - y0) | 0) ^ (y0 << 10)
+  c1 = ((((c1 - hash1) | 0) - y1) | 0) ^ (y1 << 10)
+  hash0 = ((((hash0 - y0) | 0) - c0) | 0) ^ (c0 >>> 15)
+  hash1 = ((((hash1 - y1) | 0) - c1) | 0) ^ (c1 >>> 15)
+  return (hash0 & 0xffff) | (hash1 << 16)
+}
