@@ -1,1 +1,7 @@
+export type { HistogramSummary } from '@shoal/base'
+export { ChecksumError } from './data-reader.ts'
+export { FileObjectStore } from './file-object-store.ts'
 export * from './object-store.ts'
+export type { CreateOptions } from './store-files.ts'
+export { defaultJournalBytes } from './store-files.ts'
+export type { MountOptions } from './store-options.ts'

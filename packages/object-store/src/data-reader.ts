@@ -1,0 +1,147 @@
+/**
+ * Reads blocks: from the images still pending, from a cache of blocks read before, from the data file; each verified
+ * against the checksum of its block map, wherever it came from.
+ *
+ * A cached block that fails is only stale (its unit was written again) and is read anew. A block of the data file that
+ * fails is damage if the object has not changed since the read began; else the read starts over with the new block map.
+ */
+import { ClusterError, type FileHandle } from '@shoal/base'
+import { formatObjectId, type ObjectId } from '@shoal/wire'
+import type { Checksums } from './checksum.ts'
+import { CleanCache } from './clean-cache.ts'
+import { blockBytes } from './layout.ts'
+import type { Extent } from './object-store.ts'
+import type { PendingData } from './pending-data.ts'
+
+/** Bytes that fail their checksum and were not returned. */
+export class ChecksumError extends ClusterError {
+  readonly object: ObjectId
+  /** What is bad, in bytes of the object, merged and in order. */
+  readonly badExtents: readonly Extent[]
+
+  constructor(object: ObjectId, badExtents: readonly Extent[]) {
+    const ranges = badExtents.map((extent) => `${extent.offset}+${extent.length}`).join(', ')
+    super('ECHECKSUM', `${formatObjectId(object)}: bytes ${ranges} fail their checksum`, {
+      hint: 'the range is repaired by writing it again from a good replica',
+    })
+    this.object = object
+    this.badExtents = badExtents
+  }
+}
+
+export interface WantedBlock {
+  readonly unit: number
+  readonly checksum: number
+}
+
+const cachedRunBlocksMax = 32
+
+export class DataReader {
+  private readonly file: FileHandle
+  private readonly checksums: Checksums
+  private readonly pending: PendingData
+  private readonly cache: CleanCache<number, Uint8Array>
+  checksumFailures = 0
+  diskReads = 0
+  diskBytes = 0
+
+  constructor(file: FileHandle, checksums: Checksums, pending: PendingData, cacheBytesMax: number) {
+    this.file = file
+    this.checksums = checksums
+    this.pending = pending
+    this.cache = new CleanCache(cacheBytesMax)
+  }
+
+  get cacheBytes(): number {
+    return this.cache.bytes
+  }
+
+  get cacheHits(): number {
+    return this.cache.hits
+  }
+
+  /** The verified block if it is in memory. */
+  peek(unit: number, checksum: number): Uint8Array | undefined {
+    const data = this.pending.get(unit) ?? this.cache.get(unit)
+    return data !== undefined && this.checksums.low32(data) === checksum ? data : undefined
+  }
+
+  forget(unit: number): void {
+    this.cache.delete(unit)
+  }
+
+  /** One block for a merge. An unreadable one counts as bad, its bytes as zeros. */
+  async readUnit(unit: number, checksum: number): Promise<{ readonly data: Uint8Array; readonly bad: boolean }> {
+    const data = this.pending.get(unit) ?? (await this.readRun(unit, 1)) ?? new Uint8Array(blockBytes)
+    const bad = this.checksums.low32(data) !== checksum
+    if (bad) this.checksumFailures++
+    return { data, bad }
+  }
+
+  /**
+   * The blocks in order, undefined for those that fail. Blocks on consecutive units are read together and come as views
+   * that follow each other in one buffer.
+   */
+  async readBlocks(wanted: readonly WantedBlock[]): Promise<(Uint8Array | undefined)[]> {
+    const blocks: (Uint8Array | undefined)[] = new Array(wanted.length).fill(undefined)
+    const reads: Promise<void>[] = []
+    for (let at = 0; at < wanted.length; ) {
+      const first = wanted[at] as WantedBlock
+      const known = this.peek(first.unit, first.checksum)
+      if (known !== undefined) {
+        blocks[at++] = known
+        continue
+      }
+      if (this.pending.get(first.unit) !== undefined) {
+        at++
+        continue
+      }
+      let count = 1
+      while (at + count < wanted.length) {
+        const next = wanted[at + count] as WantedBlock
+        if (next.unit !== first.unit + count || this.pending.get(next.unit) !== undefined) break
+        count++
+      }
+      reads.push(this.fetch(wanted, blocks, at, count))
+      at += count
+    }
+    if (reads.length === 1) await reads[0]
+    else await Promise.all(reads)
+    return blocks
+  }
+
+  private async fetch(
+    wanted: readonly WantedBlock[],
+    blocks: (Uint8Array | undefined)[],
+    at: number,
+    count: number,
+  ): Promise<void> {
+    const run = await this.readRun((wanted[at] as WantedBlock).unit, count)
+    if (run === undefined && count > 1) {
+      // One unreadable sector must not take its neighbours with it.
+      for (let i = 0; i < count; i++) await this.fetch(wanted, blocks, at + i, 1)
+      return
+    }
+    if (run === undefined) return
+    for (let i = 0; i < count; i++) {
+      const { unit, checksum } = wanted[at + i] as WantedBlock
+      const block = run.subarray(i * blockBytes, (i + 1) * blockBytes)
+      if (this.checksums.low32(block) !== checksum) continue
+      blocks[at + i] = block
+      if (count <= cachedRunBlocksMax) this.cache.set(unit, block, blockBytes + 100)
+    }
+  }
+
+  /** Undefined when the device fails the read; zeros where the sparse file ends early. */
+  private async readRun(unit: number, count: number): Promise<Uint8Array | undefined> {
+    const buffer = new Uint8Array(count * blockBytes)
+    this.diskReads++
+    this.diskBytes += buffer.length
+    try {
+      await this.file.read(buffer, unit * blockBytes)
+      return buffer
+    } catch {
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,435 @@
+/**
+ * Applies one transaction to the metadata in memory, all of it or nothing.
+ *
+ * Changes go straight into the active layers, each with its undo. What cannot go on (a record of `level` or a block that
+ * is not in memory, no space, bad input) throws: the caller rolls back, and for a `NeedLoad` waits and tries again. The
+ * same code applies live transactions and journal records; only the former plan where bytes go (`write-planner.ts`).
+ */
+import { assert, ClusterError, type ClusterErrorOptions, type PgId } from '@shoal/base'
+import { formatObjectId, type ObjectId, type OmapEntry, type TransactionOp } from '@shoal/wire'
+import type { Allocator } from './allocator.ts'
+import type { BlocksItem } from './journal-record.ts'
+import type { MetaValue } from './layer.ts'
+import { bytesToKey, checkObjectId, holeUnit, type Key, keys, onodeNumber, prefixEnd, shardBlocks } from './layout.ts'
+import { Collection, type MetaStore } from './meta-store.ts'
+import {
+  copyShard,
+  hasShard,
+  newOnode,
+  newShard,
+  type Onode,
+  type Shard,
+  shardIsEmpty,
+  shardsInRange,
+  withShard,
+} from './onode.ts'
+
+/** Thrown by an execution that met something that must be read first. */
+export class NeedLoad {
+  readonly load: () => Promise<void>
+
+  constructor(load: () => Promise<void>) {
+    this.load = load
+  }
+}
+
+/** What loads brought in for one transaction; it stays valid since nothing is ordered before that transaction. */
+export class Loaded {
+  readonly values: Map<Key, Onode | Shard | null> = new Map()
+  readonly omaps: Map<Key, readonly (readonly [Key, MetaValue])[]> = new Map()
+  /** Objects of a collection about to be removed: as many as fit one page. */
+  readonly objects: Map<PgId, readonly Key[]> = new Map()
+  /** Old blocks by unit. */
+  readonly blocks: Map<number, { readonly data: Uint8Array; readonly bad: boolean }> = new Map()
+}
+
+const invalid = (message: string, options?: ClusterErrorOptions): ClusterError =>
+  new ClusterError('EINVAL', message, options)
+
+const removableObjectsMax = 1024
+
+export class Execution {
+  readonly sequence: number
+  readonly meta: MetaStore
+  /** Absent during replay, when the bitmap is not built yet. */
+  readonly allocator: Allocator | undefined
+  readonly loaded: Loaded
+  readonly freedUnits: number[] = []
+  private readonly undo: (() => void)[] = []
+
+  constructor(sequence: number, meta: MetaStore, allocator: Allocator | undefined, loaded: Loaded) {
+    this.sequence = sequence
+    this.meta = meta
+    this.allocator = allocator
+    this.loaded = loaded
+  }
+
+  rollback(): void {
+    for (let i = this.undo.length - 1; i >= 0; i--) (this.undo[i] as () => void)()
+  }
+
+  onRollback(action: () => void): void {
+    this.undo.push(action)
+  }
+
+  /** Applies an operation that places no bytes. `index` is its place in the transaction. */
+  apply(op: TransactionOp, index: number): void {
+    if (op.kind === 'create-collection') return this.createCollection(op.collection)
+    const c = this.collection(op.collection)
+    switch (op.kind) {
+      case 'remove-collection':
+        return this.removeCollection(c)
+      case 'meta-set':
+        for (const entry of op.entries) this.put(c, c.metaPrefix + bytesToKey(entry.key), entry.value)
+        return
+      case 'meta-remove':
+        for (const key of op.keys) this.put(c, c.metaPrefix + bytesToKey(key), null)
+        return
+      case 'meta-remove-range':
+        return this.hide(c, c.metaPrefix + bytesToKey(op.from), c.metaPrefix + bytesToKey(op.to))
+      case 'touch':
+        this.writableOnode(c, op.object, index)
+        return
+      case 'remove':
+        return this.removeObject(c, op.object)
+      case 'set-xattrs': {
+        const onode = this.writableOnode(c, op.object, index)
+        const xattrs = new Map(onode.xattrs)
+        for (const [name, value] of op.xattrs) xattrs.set(name, value)
+        onode.xattrs = xattrs
+        return
+      }
+      case 'remove-xattrs': {
+        const onode = this.existing(c, op.object)
+        if (onode === undefined) return
+        const xattrs = new Map(onode.xattrs)
+        for (const name of op.names) xattrs.delete(name)
+        onode.xattrs = xattrs
+        return
+      }
+      case 'clone':
+        return this.clone(c, op.object, op.to, index)
+      case 'rename':
+        return this.rename(c, op.object, op.to)
+      case 'write':
+      case 'zero':
+      case 'truncate':
+        throw invalid(`operation ${op.kind} must be planned first`)
+      default:
+        return this.applyOmap(c, op, index)
+    }
+  }
+
+  private applyOmap(
+    c: Collection,
+    op: Extract<TransactionOp, { readonly kind: `omap-${string}` }>,
+    index: number,
+  ): void {
+    switch (op.kind) {
+      case 'omap-set': {
+        const onode = this.writableOnode(c, op.object, index)
+        onode.hasOmap = true
+        return this.putAll(c, keys.omap(onode.number), op.entries)
+      }
+      case 'omap-set-header':
+        this.writableOnode(c, op.object, index).omapHeader = op.header
+        return
+      case 'omap-remove': {
+        const onode = this.existing(c, op.object)
+        if (onode === undefined || !onode.hasOmap) return
+        for (const key of op.keys) this.put(c, keys.omap(onode.number) + bytesToKey(key), null)
+        return
+      }
+      case 'omap-remove-range': {
+        const onode = this.existing(c, op.object)
+        if (onode === undefined || !onode.hasOmap) return
+        const prefix = keys.omap(onode.number)
+        return this.hide(c, prefix + bytesToKey(op.from), prefix + bytesToKey(op.to))
+      }
+      case 'omap-clear': {
+        const onode = this.existing(c, op.object)
+        if (onode === undefined) return
+        this.hideOmap(c, onode)
+        onode.hasOmap = false
+        onode.omapHeader = new Uint8Array(0)
+      }
+    }
+  }
+
+  /** Points the block map of an object at the units of `runs`, making the object if it is missing. */
+  applyBlocks(item: BlocksItem, index: number): void {
+    const c = this.collection(item.collection)
+    const onode = this.writableOnode(c, item.object, index)
+    onode.sizeBytes = item.sizeBytes
+    for (const run of item.runs) {
+      if (run.unit === holeUnit) this.unmap(c, onode, run.firstBlock, run.firstBlock + run.count)
+      else {
+        for (let i = 0; i < run.count; i++) {
+          const checksum = run.checksums[i] as number
+          this.map(c, onode, run.firstBlock + i, run.unit + i, run.poisoned ? ~checksum >>> 0 : checksum)
+        }
+      }
+    }
+  }
+
+  collection(id: PgId): Collection {
+    const collection = this.meta.collections.get(id)
+    if (collection === undefined || !collection.exists) throw invalid(`no collection ${id}`)
+    return collection
+  }
+
+  /** The onode of this moment, read only. */
+  onode(c: Collection, id: ObjectId): Onode | null {
+    const key = c.objectKey(id)
+    let known = this.meta.peekOnode(c, key)
+    if (known === undefined) known = this.loaded.values.get(key) as Onode | null | undefined
+    if (known !== undefined) return known
+    throw new NeedLoad(async () => {
+      this.loaded.values.set(key, await this.meta.loadOnode(c, key))
+    })
+  }
+
+  shard(c: Collection, onode: Onode, index: number): Shard | undefined {
+    if (!hasShard(onode, index)) return undefined
+    const key = keys.shard(onode.number, index)
+    const known = (this.meta.peek(c, key) ?? this.loaded.values.get(key)) as Shard | null | undefined
+    if (known !== undefined && known !== null) return known
+    throw new NeedLoad(async () => {
+      this.loaded.values.set(key, await this.meta.loadShard(c, onode, index))
+    })
+  }
+
+  /** Makes sure of all shards in a range at once, instead of one load after the other. */
+  needShards(c: Collection, onode: Onode, firstBlock: number, endBlock: number): void {
+    const missing = shardsInRange(onode, firstBlock, endBlock).filter((index) => {
+      const key = keys.shard(onode.number, index)
+      return this.meta.peek(c, key) === undefined && !this.loaded.values.has(key)
+    })
+    if (missing.length === 0) return
+    throw new NeedLoad(async () => {
+      const shards = await Promise.all(missing.map((index) => this.meta.loadShard(c, onode, index)))
+      for (const [at, index] of missing.entries()) {
+        this.loaded.values.set(keys.shard(onode.number, index), shards[at] as Shard)
+      }
+    })
+  }
+
+  put(c: Collection, key: Key, value: MetaValue | null): void {
+    const layer = c.active
+    const before = layer.own(key)
+    this.undo.push(() => layer.restore(key, before))
+    layer.put(key, value)
+  }
+
+  private putAll(c: Collection, prefix: Key, entries: readonly OmapEntry[]): void {
+    for (const entry of entries) this.put(c, prefix + bytesToKey(entry.key), entry.value)
+  }
+
+  private hide(c: Collection, from: Key, to: Key): void {
+    if (from >= to) return
+    const layer = c.active
+    const hidden = layer.hidden
+    const own = layer.hide(from, to)
+    this.undo.push(() => {
+      layer.hidden = hidden
+      for (const [key, value] of own) layer.put(key, value)
+    })
+  }
+
+  private hideOmap(c: Collection, onode: Onode): void {
+    if (!onode.hasOmap) return
+    const prefix = keys.omap(onode.number)
+    this.hide(c, prefix, prefixEnd(prefix) as Key)
+  }
+
+  private createCollection(id: PgId): void {
+    let c = this.meta.collections.get(id)
+    if (c?.exists === true) throw invalid(`collection ${id} exists already`)
+    if (c === undefined) {
+      c = new Collection(id, false, 0)
+      this.meta.collections.set(id, c)
+    }
+    this.setExistence(c, true)
+  }
+
+  private setExistence(c: Collection, exists: boolean): void {
+    const { exists: before, active } = c
+    const changed = active.existenceChanged
+    c.exists = exists
+    active.existenceChanged = true
+    this.undo.push(() => {
+      c.exists = before
+      active.existenceChanged = changed
+    })
+  }
+
+  private removeCollection(c: Collection): void {
+    const end = prefixEnd(c.objectPrefix) as Key
+    const stored = this.loaded.objects.get(c.id)
+    if (stored === undefined) {
+      throw new NeedLoad(async () => {
+        const page = await this.meta.scan(c, c.objectPrefix, end, removableObjectsMax)
+        this.loaded.objects.set(
+          c.id,
+          page.entries.map(([key]) => key),
+        )
+      })
+    }
+    const gone = stored.length < removableObjectsMax && stored.every((key) => c.active.get(key) === null)
+    if (!gone || c.active.range(c.objectPrefix, end).some((key) => c.active.own(key) !== null)) {
+      throw invalid(`collection ${c.id} still has objects`, { hint: 'remove its objects first, in bounded steps' })
+    }
+    this.hide(c, c.metaPrefix, prefixEnd(c.metaPrefix) as Key)
+    this.setExistence(c, false)
+  }
+
+  /** The transaction's own copy of the onode, made if the object is missing. */
+  writableOnode(c: Collection, id: ObjectId, index: number): Onode {
+    const onode = this.onode(c, id)
+    if (onode !== null) return this.own(c, onode)
+    checkObjectId(id)
+    const made = newOnode(id, onodeNumber(this.sequence, index), this.sequence)
+    this.put(c, c.objectKey(id), made)
+    return made
+  }
+
+  private existing(c: Collection, id: ObjectId): Onode | undefined {
+    const onode = this.onode(c, id)
+    return onode === null ? undefined : this.own(c, onode)
+  }
+
+  private own(c: Collection, onode: Onode): Onode {
+    if (onode.stamp === this.sequence) return onode
+    const copy = { ...onode, stamp: this.sequence }
+    this.put(c, c.objectKey(onode.id), copy)
+    return copy
+  }
+
+  private ownShard(c: Collection, onode: Onode, index: number): Shard {
+    const shard = this.shard(c, onode, index)
+    if (shard?.stamp === this.sequence) return shard
+    const copy = shard === undefined ? newShard(this.sequence) : copyShard(shard, this.sequence)
+    if (shard === undefined) onode.present = withShard(onode.present, index, true)
+    this.put(c, keys.shard(onode.number, index), copy)
+    return copy
+  }
+
+  private map(c: Collection, onode: Onode, block: number, unit: number, checksum: number): void {
+    const index = Math.floor(block / shardBlocks)
+    const shard = this.ownShard(c, onode, index)
+    const at = block - index * shardBlocks
+    const before = shard.units[at] as number
+    if (before !== unit) {
+      if (before === holeUnit) onode.allocatedBlocks++
+      else this.free(c, before)
+      shard.units[at] = unit
+    }
+    shard.checksums[at] = checksum
+  }
+
+  private unmap(c: Collection, onode: Onode, firstBlock: number, endBlock: number): void {
+    for (const index of shardsInRange(onode, firstBlock, endBlock)) {
+      const shard = this.ownShard(c, onode, index)
+      const end = Math.min(endBlock - index * shardBlocks, shardBlocks)
+      for (let at = Math.max(0, firstBlock - index * shardBlocks); at < end; at++) {
+        const unit = shard.units[at] as number
+        if (unit === holeUnit) continue
+        this.free(c, unit)
+        onode.allocatedBlocks--
+        shard.units[at] = holeUnit
+        shard.checksums[at] = 0
+      }
+      if (shardIsEmpty(shard)) {
+        this.put(c, keys.shard(onode.number, index), null)
+        onode.present = withShard(onode.present, index, false)
+      }
+    }
+  }
+
+  private free(c: Collection, unit: number): void {
+    const { allocator } = this
+    if (allocator === undefined) return
+    if (!allocator.dereference(unit)) {
+      this.undo.push(() => allocator.reference(unit))
+      return
+    }
+    const { freedUnits } = c.active
+    freedUnits.push(unit)
+    this.freedUnits.push(unit)
+    this.undo.push(() => freedUnits.pop())
+  }
+
+  private removeObject(c: Collection, id: ObjectId): void {
+    const onode = this.onode(c, id)
+    if (onode === null) return
+    this.needShards(c, onode, 0, Number.MAX_SAFE_INTEGER)
+    this.unmap(c, this.own(c, onode), 0, Number.MAX_SAFE_INTEGER)
+    this.hideOmap(c, onode)
+    this.put(c, c.objectKey(id), null)
+  }
+
+  private rename(c: Collection, from: ObjectId, to: ObjectId): void {
+    const source = this.source(c, from, 'rename')
+    checkObjectId(to)
+    if (c.objectKey(from) === c.objectKey(to)) return
+    this.removeObject(c, to)
+    this.put(c, c.objectKey(from), null)
+    this.put(c, c.objectKey(to), { ...source, id: to, stamp: this.sequence })
+  }
+
+  /** Shares every unit; the next small overwrite of either side then takes a fresh one. */
+  private clone(c: Collection, from: ObjectId, to: ObjectId, index: number): void {
+    const source = this.source(c, from, 'clone')
+    checkObjectId(to)
+    if (c.objectKey(from) === c.objectKey(to)) return
+    this.needShards(c, source, 0, Number.MAX_SAFE_INTEGER)
+    const omap = source.hasOmap ? this.omapOf(c, source) : []
+    this.removeObject(c, to)
+    const number = onodeNumber(this.sequence, index)
+    this.put(c, c.objectKey(to), { ...source, id: to, number, stamp: this.sequence })
+    for (const at of shardsInRange(source, 0, Number.MAX_SAFE_INTEGER)) {
+      let shard = this.shard(c, source, at)
+      if (shard?.shared !== true) {
+        shard = this.ownShard(c, source, at)
+        shard.shared = true
+      }
+      this.put(c, keys.shard(number, at), copyShard(shard, this.sequence))
+      for (const unit of shard.units) if (unit !== holeUnit) this.share(unit)
+    }
+    const prefix = keys.omap(source.number)
+    for (const [key, value] of omap) this.put(c, keys.omap(number) + key.slice(prefix.length), value)
+  }
+
+  private share(unit: number): void {
+    const { allocator } = this
+    if (allocator === undefined) return
+    allocator.reference(unit)
+    this.undo.push(() => assert(!allocator.dereference(unit), 'a shared unit has another reference'))
+  }
+
+  private source(c: Collection, id: ObjectId, verb: string): Onode {
+    const onode = this.existing(c, id)
+    if (onode === undefined) throw invalid(`cannot ${verb} ${formatObjectId(id)}: no such object`)
+    return onode
+  }
+
+  /** All omap entries of this moment: those of `loaded` with this transaction's own changes on top. */
+  private omapOf(c: Collection, onode: Onode): readonly (readonly [Key, MetaValue])[] {
+    const prefix = keys.omap(onode.number)
+    const end = prefixEnd(prefix) as Key
+    const stored = this.loaded.omaps.get(prefix)
+    if (stored === undefined) {
+      throw new NeedLoad(async () => {
+        const page = await this.meta.scan(c, prefix, end, Number.MAX_SAFE_INTEGER)
+        this.loaded.omaps.set(prefix, page.entries)
+      })
+    }
+    const merged = new Map(stored)
+    for (const key of [...merged.keys()]) if (c.active.get(key) === null) merged.delete(key)
+    for (const key of c.active.range(prefix, end)) {
+      const value = c.active.own(key)
+      if (value !== undefined && value !== null) merged.set(key, value)
+    }
+    return [...merged]
+  }
+}

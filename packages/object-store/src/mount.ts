@@ -1,0 +1,253 @@
+/**
+ * Mounting: open, replay the ring, checkpoint, rebuild the allocator.
+ *
+ * After the checkpoint `level` has everything and the ring starts over at 0 under a new epoch. The epoch is durable
+ * before the first record of it is written; records of earlier epochs (whole ones of a torn group among them, which were
+ * never acknowledged) mean nothing from then on.
+ */
+import { ClusterError, type Env } from '@shoal/base'
+import { Allocator } from './allocator.ts'
+import { Checkpointer } from './checkpointer.ts'
+import { DataReader } from './data-reader.ts'
+import { blockBytes, bytesToKey, fileNames, holeUnit, type Key, keys, keyToBytes, prefixEnd } from './layout.ts'
+import { MetaStore, type StoreState } from './meta-store.ts'
+import { decodeShard } from './onode.ts'
+import { PendingData } from './pending-data.ts'
+import { replayRecord } from './replay.ts'
+import { type JournalDamage, RingReader } from './ring-reader.ts'
+import { unseal } from './sealed-value.ts'
+import { fillWithZeros, type OpenFiles, openStoreFiles } from './store-files.ts'
+import type { StoreLimits } from './store-options.ts'
+import type { PlannerOptions } from './write-planner.ts'
+
+/** What the parts ask of whoever drives them: the replay first, then the store. */
+export interface Driver {
+  readonly durableSequence: () => number
+  readonly lastSequence: () => number
+  readonly journalDurable: () => Promise<void>
+  readonly mark: () => StoreState
+  readonly release: (units: readonly number[]) => void
+  readonly onProgress: () => void
+  readonly onFailure: (cause: unknown) => void
+}
+
+export interface MountedParts {
+  readonly directory: string
+  readonly files: OpenFiles
+  readonly meta: MetaStore
+  readonly allocator: Allocator
+  readonly pending: PendingData
+  readonly data: DataReader
+  readonly checkpointer: Checkpointer
+  readonly planner: PlannerOptions
+  readonly epoch: number
+  readonly lastSequence: number
+  readonly replayedRecords: number
+  damaged: boolean
+  readonly attach: (driver: Driver) => void
+  readonly levelBytes: () => Promise<number>
+}
+
+const scanEntries = 1024
+
+export async function mountParts(env: Env, directory: string, limits: StoreLimits): Promise<MountedParts> {
+  const files = await openStoreFiles(env, directory)
+  try {
+    return await mountFiles(env, directory, limits, files)
+  } catch (error) {
+    await files.close()
+    throw error
+  }
+}
+
+async function mountFiles(env: Env, directory: string, limits: StoreLimits, files: OpenFiles): Promise<MountedParts> {
+  const { checksums, superblock } = files
+  const meta = new MetaStore(files.level, checksums, limits.metaCacheBytes)
+  const state = await meta.readState()
+  await meta.loadCollections()
+  let driver: Driver | undefined
+  const current = (): Driver => driver as Driver
+  const pending = new PendingData({
+    file: files.data,
+    lowWaterBytes: limits.pendingLowWaterBytes,
+    durableSequence: () => current().durableSequence(),
+    onProgress: () => current().onProgress(),
+    onFailure: (cause) => current().onFailure(cause),
+  })
+  const checkpointer = new Checkpointer({
+    meta,
+    pending,
+    data: files.data,
+    timers: env.timers,
+    lastSequence: () => current().lastSequence(),
+    journalDurable: () => current().journalDurable(),
+    mark: () => current().mark(),
+    release: (units) => current().release(units),
+  })
+  const attach = (next: Driver): void => {
+    driver = next
+  }
+  const replay = new Replay(env, files, meta, pending, checkpointer, state, limits)
+  attach(replay.driver())
+  await replay.run()
+  const allocator = await buildAllocator(files, superblock.dataBytes)
+  const data = new DataReader(files.data, checksums, pending, limits.dataCacheBytes)
+  const planner: PlannerOptions = {
+    allocator,
+    checksums,
+    largeWriteBytes: limits.largeWriteBytes,
+    peekUnit: (unit, checksum) => data.peek(unit, checksum),
+    readUnit: (unit, checksum) => data.readUnit(unit, checksum),
+  }
+  return {
+    directory,
+    files,
+    meta,
+    allocator,
+    pending,
+    data,
+    checkpointer,
+    planner,
+    epoch: state.epoch + 1,
+    lastSequence: replay.lastSequence,
+    replayedRecords: replay.records,
+    damaged: state.damaged || replay.damage !== undefined,
+    attach,
+    levelBytes: () => directoryBytes(env, `${directory}/${fileNames.meta}`),
+  }
+}
+
+class Replay {
+  private readonly env: Env
+  private readonly files: OpenFiles
+  private readonly meta: MetaStore
+  private readonly pending: PendingData
+  private readonly checkpointer: Checkpointer
+  private readonly state: StoreState
+  private readonly limits: StoreLimits
+  private mark: StoreState
+  lastSequence: number
+  records = 0
+  damage: JournalDamage | undefined
+
+  constructor(
+    env: Env,
+    files: OpenFiles,
+    meta: MetaStore,
+    pending: PendingData,
+    checkpointer: Checkpointer,
+    state: StoreState,
+    limits: StoreLimits,
+  ) {
+    this.env = env
+    this.files = files
+    this.meta = meta
+    this.pending = pending
+    this.checkpointer = checkpointer
+    this.state = state
+    this.limits = limits
+    this.mark = { ...state, clean: false }
+    this.lastSequence = state.tailSequence - 1
+  }
+
+  /** Whatever is replayed is durable by definition. */
+  driver(): Driver {
+    return {
+      durableSequence: () => this.lastSequence,
+      lastSequence: () => this.lastSequence,
+      journalDurable: () => Promise.resolve(),
+      mark: () => this.mark,
+      release: () => undefined,
+      onProgress: () => undefined,
+      onFailure: (cause) => this.env.abort('object store: the data file cannot be written during replay', cause),
+    }
+  }
+
+  async run(): Promise<void> {
+    const { journalBytes } = this.files.superblock
+    const fileBytes = await this.files.journal.sizeBytes()
+    if (!this.state.clean) await this.replayRing(fileBytes)
+    for (const { applied } of this.meta.collections.values()) {
+      // Only a damaged journal ends before what `level` has.
+      if (applied > this.lastSequence) this.lastSequence = applied
+    }
+    if (fileBytes < journalBytes) {
+      this.env.log.warn('the journal file was cut short and is made whole again', { fileBytes, journalBytes })
+      await fillWithZeros(this.files.journal, fileBytes, journalBytes)
+    }
+    this.mark = {
+      epoch: this.state.epoch + 1,
+      tailOffset: 0,
+      tailSequence: this.lastSequence + 1,
+      clean: false,
+      damaged: this.state.damaged || this.damage !== undefined,
+    }
+    await this.checkpointer.round()
+  }
+
+  private async replayRing(fileBytes: number): Promise<void> {
+    const { nonce, journalBytes } = this.files.superblock
+    const reader = new RingReader(
+      {
+        file: this.files.journal,
+        checksums: this.files.checksums,
+        ringBytes: journalBytes,
+        fileBytes,
+        nonce,
+        epoch: this.state.epoch,
+      },
+      this.state.tailOffset,
+      this.state.tailSequence,
+    )
+    for (let record = await reader.next(); record !== undefined; record = await reader.next()) {
+      await replayRecord(record, this.meta, this.pending)
+      this.lastSequence = record.sequence
+      this.records++
+      const pendingFull = this.pending.bytes > this.limits.pendingBytesMax
+      if (pendingFull || this.meta.dirtyBytes > this.limits.checkpointDirtyBytes) {
+        this.mark = { ...this.mark, tailOffset: reader.offset, tailSequence: reader.sequence }
+        await this.checkpointer.round()
+      }
+    }
+    this.damage = await reader.findDamage()
+    if (this.damage === undefined) return
+    this.env.log.error('acknowledged transactions are missing from the journal', { ...this.damage })
+    if (this.limits.onJournalDamage === 'recover') return
+    throw new ClusterError('EIO', `the journal lost acknowledged transactions: ${this.damage.detail}`, {
+      hint: 'remove this OSD and let it be rebuilt, or run `shoal fsck --repair` on its directory to go on with the older state',
+    })
+  }
+}
+
+/** Reads every block map: each unit they name is in use, as often as it is named. */
+async function buildAllocator(files: OpenFiles, dataBytes: number): Promise<Allocator> {
+  const allocator = new Allocator(dataBytes / blockBytes)
+  const end = keyToBytes(prefixEnd(keys.shards) as Key)
+  let from = keyToBytes(keys.shards)
+  for (;;) {
+    const page = await files.level.entries({ from, to: end, limit: scanEntries })
+    for (const [key, value] of page) {
+      for (const unit of decodeShard(unseal(files.checksums, key, value)).units) {
+        if (unit !== holeUnit) allocator.reference(unit)
+      }
+    }
+    const last = page[page.length - 1]
+    if (last === undefined || page.length < scanEntries) return allocator
+    from = keyToBytes(`${bytesToKey(last[0])}\0`)
+  }
+}
+
+async function directoryBytes(env: Env, path: string): Promise<number> {
+  if (!(await env.disk.exists(path))) return 0
+  let bytes = 0
+  for (const name of await env.disk.list(path)) {
+    try {
+      const file = await env.disk.open(`${path}/${name}`, 'read')
+      bytes += await file.sizeBytes()
+      await file.close()
+    } catch {
+      // A file that `level` removed meanwhile, or its lock.
+    }
+  }
+  return bytes
+}

@@ -1,0 +1,197 @@
+/**
+ * Onodes (an object's attributes) and the shards of their block maps.
+ *
+ * Invariants
+ * 1. Onodes and shards are values: once the transaction that made one has been ordered it never changes. A transaction
+ *    replaces what it touches by copies (`stamp` says which transaction owns a copy), so that a checkpoint and a read
+ *    can hold on to the state of their moment without locks.
+ * 2. Bytes of the last block beyond the size are zeros; so are holes.
+ * 3. `present` has the bit of every shard that maps at least one block, and of no other.
+ */
+import { ByteReader, ByteWriter, bytes, ClusterError, type Codec, map, string, versioned } from '@shoal/base'
+import { type ObjectId, objectIdCodec } from '@shoal/wire'
+import { bytesToKey, type Key, keyToBytes, onodeNumberBytes, shardBlocks } from './layout.ts'
+
+export interface Onode {
+  readonly kind: 'onode'
+  readonly id: ObjectId
+  /** What its shards and omap are filed under; stays the same when the object is renamed. */
+  readonly number: Key
+  sizeBytes: number
+  allocatedBlocks: number
+  /** Omap entries may exist. */
+  hasOmap: boolean
+  omapHeader: Uint8Array
+  xattrs: ReadonlyMap<string, Uint8Array>
+  /** One bit per shard. */
+  present: Uint8Array
+  /** Sequence of the transaction that made this copy. */
+  readonly stamp: number
+}
+
+export interface Shard {
+  readonly kind: 'shard'
+  /** Unit of each block; 0 is a hole. */
+  readonly units: Uint32Array
+  readonly checksums: Uint32Array
+  /** Units may be shared with other shards (clones). */
+  shared: boolean
+  readonly stamp: number
+}
+
+const none = new Uint8Array(0)
+const noXattrs: ReadonlyMap<string, Uint8Array> = new Map()
+
+export function newOnode(id: ObjectId, number: Key, stamp: number): Onode {
+  return {
+    kind: 'onode',
+    id,
+    number,
+    sizeBytes: 0,
+    allocatedBlocks: 0,
+    hasOmap: false,
+    omapHeader: none,
+    xattrs: noXattrs,
+    present: none,
+    stamp,
+  }
+}
+
+export function newShard(stamp: number): Shard {
+  return {
+    kind: 'shard',
+    units: new Uint32Array(shardBlocks),
+    checksums: new Uint32Array(shardBlocks),
+    shared: false,
+    stamp,
+  }
+}
+
+export function copyShard(shard: Shard, stamp: number): Shard {
+  return {
+    kind: 'shard',
+    units: shard.units.slice(),
+    checksums: shard.checksums.slice(),
+    shared: shard.shared,
+    stamp,
+  }
+}
+
+export function shardIsEmpty(shard: Shard): boolean {
+  for (let i = 0; i < shardBlocks; i++) if (shard.units[i] !== 0) return false
+  return true
+}
+
+export function hasShard(onode: Onode, index: number): boolean {
+  const byte = onode.present[index >>> 3]
+  return byte !== undefined && (byte & (1 << (index & 7))) !== 0
+}
+
+/** `present` with one bit changed. */
+export function withShard(present: Uint8Array, index: number, there: boolean): Uint8Array {
+  const length = Math.max(present.length, (index >>> 3) + 1)
+  const copy = new Uint8Array(length)
+  copy.set(present)
+  const at = index >>> 3
+  const bit = 1 << (index & 7)
+  copy[at] = there ? (copy[at] as number) | bit : (copy[at] as number) & ~bit
+  let end = length
+  while (end > 0 && copy[end - 1] === 0) end--
+  return copy.subarray(0, end)
+}
+
+/** Indexes of the shards that meet blocks [first, end), ascending. */
+export function shardsInRange(onode: Onode, firstBlock: number, endBlock: number): number[] {
+  const indexes: number[] = []
+  const last = Math.min(Math.ceil(endBlock / shardBlocks), onode.present.length * 8)
+  for (let index = Math.floor(firstBlock / shardBlocks); index < last; index++) {
+    if (hasShard(onode, index)) indexes.push(index)
+  }
+  return indexes
+}
+
+const xattrsCodec = map(string(), bytes())
+
+export const onodeCodec: Codec<Onode> = versioned<Onode>(1, 1, 'onode', {
+  write(writer: ByteWriter, onode: Onode) {
+    writer.raw(keyToBytes(onode.number))
+    objectIdCodec.write(writer, onode.id)
+    writer.u64(onode.sizeBytes).u32(onode.allocatedBlocks)
+    writer.u8(onode.hasOmap ? 1 : 0).bytes(onode.omapHeader)
+    xattrsCodec.write(writer, onode.xattrs)
+    writer.bytes(onode.present)
+  },
+  read(reader: ByteReader): Onode {
+    return {
+      kind: 'onode',
+      number: bytesToKey(reader.raw(onodeNumberBytes)),
+      id: objectIdCodec.read(reader),
+      sizeBytes: reader.u64(),
+      allocatedBlocks: reader.u32(),
+      hasOmap: (reader.u8() & 1) !== 0,
+      omapHeader: reader.bytes(),
+      xattrs: xattrsCodec.read(reader),
+      present: reader.bytes(),
+      stamp: 0,
+    }
+  },
+})
+
+const shardVersion = 1
+const sharedFlag = 1
+
+/** Runs of consecutive units, then the checksums of the mapped blocks in order. */
+export function encodeShard(shard: Shard): Uint8Array {
+  const writer = new ByteWriter(320)
+  writer
+    .u8(shardVersion)
+    .u8(shard.shared ? sharedFlag : 0)
+    .u8(0)
+  let runs = 0
+  let mapped = 0
+  for (let i = 0; i < shardBlocks; ) {
+    const unit = shard.units[i] as number
+    if (unit === 0) {
+      i++
+      continue
+    }
+    let count = 1
+    while (i + count < shardBlocks && shard.units[i + count] === unit + count) count++
+    writer.u8(i).u8(count).u32(unit)
+    runs++
+    mapped += count
+    i += count
+  }
+  for (let i = 0; i < shardBlocks; i++) if (shard.units[i] !== 0) writer.u32(shard.checksums[i] as number)
+  const encoded = writer.finish()
+  encoded[2] = runs
+  return mapped === 0 ? encoded.subarray(0, 3) : encoded
+}
+
+/** Throws EBADMSG, or EPROTO for a newer format. */
+export function decodeShard(encoded: Uint8Array): Shard {
+  const reader = new ByteReader(encoded)
+  const version = reader.u8()
+  if (version !== shardVersion) {
+    throw new ClusterError('EPROTO', `block map version ${version} is newer than this daemon`, {
+      hint: 'upgrade this daemon',
+    })
+  }
+  const shard = newShard(0)
+  shard.shared = (reader.u8() & sharedFlag) !== 0
+  const runs = reader.u8()
+  let next = 0
+  for (let run = 0; run < runs; run++) {
+    const first = reader.u8()
+    const count = reader.u8()
+    const unit = reader.u32()
+    if (first < next || count === 0 || first + count > shardBlocks || unit === 0) {
+      throw new ClusterError('EBADMSG', `run ${run} of a block map is malformed`)
+    }
+    for (let i = 0; i < count; i++) shard.units[first + i] = unit + i
+    next = first + count
+  }
+  for (let i = 0; i < shardBlocks; i++) if (shard.units[i] !== 0) shard.checksums[i] = reader.u32()
+  reader.end()
+  return shard
+}

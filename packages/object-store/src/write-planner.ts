@@ -1,0 +1,274 @@
+/**
+ * Decides where the bytes of `write`, `zero` and `truncate` go.
+ *
+ * - A whole-block body of `largeWriteBytes` or more goes to fresh units, straight to the data file; the journal record
+ *   refers to it.
+ * - Everything else travels in the journal as whole block images: over the block's own unit when it has one that is not
+ *   shared, else to a fresh one. A partly covered block is merged with its old bytes, which are verified first: when
+ *   they fail their checksum the merged block is marked as poisoned, so that damage never gets a valid checksum.
+ */
+import { assert, ClusterError } from '@shoal/base'
+import type { ObjectId, TransactionOp } from '@shoal/wire'
+import type { Allocator, UnitRun } from './allocator.ts'
+import type { Checksums } from './checksum.ts'
+import { type Execution, NeedLoad } from './execution.ts'
+import type { BlockRun, BlocksItem } from './journal-record.ts'
+import { blockBytes, holeUnit, objectBytesMax, shardBlocks } from './layout.ts'
+import type { Collection } from './meta-store.ts'
+import type { Onode, Shard } from './onode.ts'
+
+/** Thrown when the data file has too few free units. */
+export class NoSpace {
+  readonly blocks: number
+
+  constructor(blocks: number) {
+    this.blocks = blocks
+  }
+}
+
+export interface PlannerOptions {
+  readonly allocator: Allocator
+  readonly checksums: Checksums
+  readonly largeWriteBytes: number
+  /** The bytes of a unit if they are in memory. */
+  readonly peekUnit: (unit: number, checksum: number) => Uint8Array | undefined
+  /** Reads a unit from the data file; `bad` when it fails its checksum. */
+  readonly readUnit: (unit: number, checksum: number) => Promise<{ readonly data: Uint8Array; readonly bad: boolean }>
+}
+
+type PlacingOp = Extract<TransactionOp, { readonly kind: 'write' | 'zero' | 'truncate' }>
+
+interface OldBlock {
+  readonly unit: number
+  readonly checksum: number
+}
+
+export class WritePlanner {
+  private readonly options: PlannerOptions
+  private readonly execution: Execution
+  /** Images of the journal's payload, in its order; `unit` is where each block goes. */
+  readonly images: { readonly unit: number; readonly data: Uint8Array }[] = []
+  readonly direct: { readonly unit: number; readonly data: Uint8Array }[] = []
+
+  constructor(options: PlannerOptions, execution: Execution) {
+    this.options = options
+    this.execution = execution
+  }
+
+  plan(op: PlacingOp): BlocksItem {
+    const c = this.execution.collection(op.collection)
+    const onode = this.execution.onode(c, op.object)
+    switch (op.kind) {
+      case 'write':
+        return this.planWrite(c, onode, op.object, op.offset, op.data)
+      case 'zero':
+        return this.planZero(c, onode, op.object, op.offset, op.length)
+      case 'truncate':
+        return this.planTruncate(c, onode, op.object, op.sizeBytes)
+    }
+  }
+
+  private planWrite(
+    c: Collection,
+    onode: Onode | null,
+    object: ObjectId,
+    offset: number,
+    data: Uint8Array,
+  ): BlocksItem {
+    const end = offset + data.length
+    checkRange(offset, end)
+    const size = onode?.sizeBytes ?? 0
+    const runs: BlockRun[] = []
+    if (data.length > 0) {
+      const first = Math.floor(offset / blockBytes)
+      const last = Math.ceil(end / blockBytes)
+      if (onode !== null) this.execution.needShards(c, onode, first, last)
+      const bodyFirst = Math.ceil(offset / blockBytes)
+      const bodyEnd = Math.floor(end / blockBytes)
+      const body = bodyEnd - bodyFirst
+      const large = body * blockBytes >= this.options.largeWriteBytes && body + 2 <= this.options.allocator.freeUnits
+      if (large) {
+        if (first < bodyFirst) this.inline(runs, c, onode, first, bodyFirst, offset, data)
+        this.toFreshUnits(
+          runs,
+          bodyFirst,
+          data.subarray(bodyFirst * blockBytes - offset, bodyEnd * blockBytes - offset),
+        )
+        if (bodyEnd < last) this.inline(runs, c, onode, bodyEnd, last, offset, data)
+      } else {
+        this.inline(runs, c, onode, first, last, offset, data)
+      }
+    }
+    const sizeBytes = data.length === 0 ? size : Math.max(size, end)
+    return { kind: 'blocks', collection: c.id, object, sizeBytes, runs }
+  }
+
+  private planZero(c: Collection, onode: Onode | null, object: ObjectId, offset: number, length: number): BlocksItem {
+    const end = offset + length
+    checkRange(offset, end)
+    const size = onode?.sizeBytes ?? 0
+    const runs: BlockRun[] = []
+    if (onode !== null && length > 0) this.clear(runs, c, onode, offset, Math.min(end, roundUp(size)))
+    const sizeBytes = length === 0 ? size : Math.max(size, end)
+    return { kind: 'blocks', collection: c.id, object, sizeBytes, runs }
+  }
+
+  private planTruncate(c: Collection, onode: Onode | null, object: ObjectId, sizeBytes: number): BlocksItem {
+    checkRange(sizeBytes, sizeBytes)
+    const runs: BlockRun[] = []
+    if (onode !== null && sizeBytes < onode.sizeBytes) {
+      this.clear(runs, c, onode, sizeBytes, roundUp(onode.sizeBytes))
+    }
+    return { kind: 'blocks', collection: c.id, object, sizeBytes, runs }
+  }
+
+  /** Zeros [from, to): whole blocks become holes, edges are merged. */
+  private clear(runs: BlockRun[], c: Collection, onode: Onode, from: number, to: number): void {
+    if (from >= to) return
+    const first = Math.ceil(from / blockBytes)
+    const end = Math.floor(to / blockBytes)
+    this.execution.needShards(c, onode, Math.floor(from / blockBytes), Math.ceil(to / blockBytes))
+    const edges = from % blockBytes === 0 ? [] : [Math.floor(from / blockBytes)]
+    if (to % blockBytes !== 0 && end >= first) edges.push(end)
+    for (const block of edges) {
+      if (this.old(c, onode, block) === undefined) continue
+      const low = Math.max(from, block * blockBytes)
+      const high = Math.min(to, (block + 1) * blockBytes)
+      this.inline(runs, c, onode, block, block + 1, low, new Uint8Array(high - low))
+    }
+    if (end > first) {
+      runs.push({ firstBlock: first, count: end - first, unit: 0, inline: false, poisoned: false, checksums: [] })
+    }
+  }
+
+  private toFreshUnits(runs: BlockRun[], firstBlock: number, body: Uint8Array): void {
+    let at = 0
+    for (const { unit, count } of this.allocate(body.length / blockBytes)) {
+      const data = body.subarray(at, at + count * blockBytes)
+      const checksums: number[] = []
+      for (let i = 0; i < count; i++) {
+        checksums.push(this.options.checksums.low32(data.subarray(i * blockBytes, (i + 1) * blockBytes)))
+      }
+      const block = firstBlock + at / blockBytes
+      runs.push({ firstBlock: block, count, unit, inline: false, poisoned: false, checksums })
+      this.direct.push({ unit, data })
+      at += data.length
+    }
+  }
+
+  /** Blocks [first, end) with the part of `data` (which starts at byte `offset` of the object) that they cover. */
+  private inline(
+    runs: BlockRun[],
+    c: Collection,
+    onode: Onode | null,
+    first: number,
+    end: number,
+    offset: number,
+    data: Uint8Array,
+  ): void {
+    const { allocator } = this.options
+    const blocks: { data: Uint8Array; poisoned: boolean; unit: number }[] = []
+    let fresh = 0
+    for (let block = first; block < end; block++) {
+      const old = onode === null ? undefined : this.old(c, onode, block)
+      const image = this.image(onode, block, old, offset, data)
+      const inPlace = old !== undefined && !allocator.isShared(old.unit)
+      if (!inPlace) fresh++
+      blocks.push({ ...image, unit: inPlace ? old.unit : holeUnit })
+    }
+    const units = fresh === 0 ? [] : unitsOf(this.allocate(fresh))
+    let next = 0
+    let run: { firstBlock: number; unit: number; poisoned: boolean; checksums: number[] } | undefined
+    for (const [at, block] of blocks.entries()) {
+      const unit = block.unit === holeUnit ? (units[next++] as number) : block.unit
+      this.images.push({ unit, data: block.data })
+      const checksum = this.options.checksums.low32(block.data)
+      if (run !== undefined && unit === run.unit + run.checksums.length && block.poisoned === run.poisoned) {
+        run.checksums.push(checksum)
+        continue
+      }
+      if (run !== undefined) runs.push({ ...run, count: run.checksums.length, inline: true })
+      run = { firstBlock: first + at, unit, poisoned: block.poisoned, checksums: [checksum] }
+    }
+    if (run !== undefined) runs.push({ ...run, count: run.checksums.length, inline: true })
+  }
+
+  /** The whole block as it will be, by reference when `data` covers it. */
+  private image(
+    onode: Onode | null,
+    block: number,
+    old: OldBlock | undefined,
+    offset: number,
+    data: Uint8Array,
+  ): { data: Uint8Array; poisoned: boolean } {
+    const start = block * blockBytes
+    const low = Math.max(start, offset)
+    const high = Math.min(start + blockBytes, offset + data.length)
+    const part = data.subarray(low - offset, high - offset)
+    if (part.length === blockBytes) return { data: part, poisoned: false }
+    const image = new Uint8Array(blockBytes)
+    let poisoned = false
+    const covered = low === start && high >= (onode?.sizeBytes ?? 0)
+    if (old !== undefined && !covered) {
+      const before = this.oldBytes(old)
+      image.set(before.data)
+      poisoned = before.bad
+    }
+    image.set(part, low - start)
+    return { data: image, poisoned }
+  }
+
+  private oldBytes(old: OldBlock): { readonly data: Uint8Array; readonly bad: boolean } {
+    for (let i = this.images.length - 1; i >= 0; i--) {
+      const image = this.images[i] as { readonly unit: number; readonly data: Uint8Array }
+      if (image.unit === old.unit)
+        return { data: image.data, bad: this.options.checksums.low32(image.data) !== old.checksum }
+    }
+    for (const { unit, data } of this.direct) {
+      const at = (old.unit - unit) * blockBytes
+      if (at >= 0 && at < data.length) return { data: data.subarray(at, at + blockBytes), bad: false }
+    }
+    const peeked = this.options.peekUnit(old.unit, old.checksum)
+    if (peeked !== undefined) return { data: peeked, bad: false }
+    const { blocks } = this.execution.loaded
+    const loaded = blocks.get(old.unit)
+    if (loaded !== undefined) return loaded
+    throw new NeedLoad(async () => {
+      blocks.set(old.unit, await this.options.readUnit(old.unit, old.checksum))
+    })
+  }
+
+  private old(c: Collection, onode: Onode, block: number): OldBlock | undefined {
+    const index = Math.floor(block / shardBlocks)
+    const shard: Shard | undefined = this.execution.shard(c, onode, index)
+    const unit = shard?.units[block - index * shardBlocks] ?? holeUnit
+    if (shard === undefined || unit === holeUnit) return undefined
+    return { unit, checksum: shard.checksums[block - index * shardBlocks] as number }
+  }
+
+  private allocate(count: number): UnitRun[] {
+    const { allocator } = this.options
+    const runs = allocator.allocate(count)
+    if (runs === undefined) throw new NoSpace(count)
+    this.execution.onRollback(() => {
+      for (const run of runs) for (let i = 0; i < run.count; i++) allocator.release(run.unit + i)
+    })
+    return runs
+  }
+}
+
+function unitsOf(runs: readonly UnitRun[]): number[] {
+  const units: number[] = []
+  for (const run of runs) for (let i = 0; i < run.count; i++) units.push(run.unit + i)
+  return units
+}
+
+const roundUp = (bytes: number): number => Math.ceil(bytes / blockBytes) * blockBytes
+
+function checkRange(from: number, to: number): void {
+  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to) || from < 0 || to < from) {
+    throw new ClusterError('EINVAL', `range ${from} to ${to} is no range of bytes`)
+  }
+  if (to > objectBytesMax) throw new ClusterError('EINVAL', `an object has at most ${objectBytesMax} bytes`)
+  assert(to / blockBytes < 2 ** 32, 'block numbers fit 32 bits')
+}
