@@ -147,7 +147,9 @@ export function removeItem(map: CrushMap, name: string): CrushMap {
     })
   }
   unlink(work, id)
-  if (id < 0 && !work.isLinked(id)) {
+  // A hole in a tree bucket reads as device 0, which then cannot go (nor could it in Ceph).
+  if (work.isLinked(id)) return work.finish()
+  if (id < 0) {
     work.buckets[-1 - id] = undefined
     work.classBuckets.delete(id)
     trimChooseArgs(work)
@@ -411,6 +413,7 @@ function unlink(map: WorkMap, item: number): void {
 /** Unlinks a device, which keeps its name out until it is linked again (a bucket keeps everything). */
 function unlinkItem(map: WorkMap, item: number): void {
   unlink(map, item)
+  if (map.isLinked(item)) return
   if (item >= 0) map.deleteName(item)
   rebuildShadowTrees(map)
 }

@@ -20,7 +20,7 @@ import { type CrushMap, type CrushRule, crushItemNone, defaultChooseArgs, stepOp
 
 const itemUndefined = 0x7fff_fffe
 /** Attempts to fill places in one call. Real rules need tens. */
-const attemptsMax = 1 << 22
+const attemptsMax = 1 << 20
 
 /** What stays the same while one rule step fills its places. */
 interface Frame {

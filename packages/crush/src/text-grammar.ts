@@ -92,6 +92,9 @@ const setSteps = [
 ] as const
 export type SetStep = (typeof setSteps)[number]
 
+/** What statements other than buckets begin with; a bucket type may be called so all the same. */
+const keywords: ReadonlySet<string> = new Set(['tunable', 'device', 'type', 'rule', 'choose_args'])
+
 const integer = /-?[0-9]+/y
 const natural = /[0-9]+/y
 const negative = /-[0-9]+/y
@@ -107,6 +110,8 @@ class Parser {
   private at = 0
   private furthest = 0
   private readonly expected = new Set<string>()
+  /** While what is parsed begins with the keyword of another statement: how far that gets tells nothing. */
+  private muted = false
 
   constructor(source: string) {
     this.source = source
@@ -141,6 +146,7 @@ class Parser {
   }
 
   private fail(expected: string): never {
+    if (this.muted) throw mismatch
     if (this.at > this.furthest) {
       this.furthest = this.at
       this.expected.clear()
@@ -226,6 +232,15 @@ class Parser {
   private bucket(): BucketStatement {
     const at = this.skip()
     const typeName = this.take(name, 'a bucket, a rule or choose_args')
+    this.muted = keywords.has(typeName)
+    try {
+      return this.bucketOf(at, typeName)
+    } finally {
+      this.muted = false
+    }
+  }
+
+  private bucketOf(at: number, typeName: string): BucketStatement {
     const bucketName = this.take(name, 'the name of a bucket')
     this.word('{')
     const ids = this.many(() => {
