@@ -5,9 +5,10 @@
 import { ByteReader, ByteWriter, ClusterError } from '@shoal/base'
 import { type ClientOp, type ClientOpReply, clientOpCodec, clientOpReplyCodec, type MessageCodec } from './client-op.ts'
 import { type Ping, type PingReply, pingCodec, pingReplyCodec } from './heartbeat.ts'
+import { type PgEnvelope, pgEnvelopeCodec } from './pg-envelope.ts'
 import { PayloadCursor } from './transaction.ts'
 
-export type Message = ClientOp | ClientOpReply | Ping | PingReply
+export type Message = ClientOp | ClientOpReply | PgEnvelope | Ping | PingReply
 
 export type MessageType = Message['type']
 
@@ -20,6 +21,7 @@ const registry: Registry = {
   'ping-reply': [2, pingReplyCodec],
   'client-op': [16, clientOpCodec],
   'client-op-reply': [17, clientOpReplyCodec],
+  pg: [32, pgEnvelopeCodec],
 }
 
 const codecByNumber = new Map<number, MessageCodec<Message>>(
