@@ -1,0 +1,233 @@
+/**
+ * Proves a store that is not mounted: replays its journal as a mount does, then checks every record of `meta/` against
+ * every other, and (`deep`) every block against its checksum.
+ *
+ * What is checked: seals and formats of all records; each object's list of block-map shards equals the shards there;
+ * units lie in the data file and only clones share them; counts of allocated blocks; no bytes beyond an object's size;
+ * no shard, omap entry or record without an owner.
+ */
+import { ClusterError, type Env, isClusterError } from '@shoal/base'
+import { formatObjectId } from '@shoal/wire'
+import { FileObjectStore } from './file-object-store.ts'
+import {
+  blockBytes,
+  bytesToKey,
+  collectionOfRecordKey,
+  holeUnit,
+  type Key,
+  keys,
+  keyToBytes,
+  onodeNumberBytes,
+  parseShardKey,
+  prefixEnd,
+  shardBlocks,
+} from './layout.ts'
+import { MetaStore } from './meta-store.ts'
+import { hasShard, type Onode, type Shard } from './onode.ts'
+import { unseal } from './sealed-value.ts'
+import { type OpenFiles, openStoreFiles } from './store-files.ts'
+
+export type FsckCode =
+  | 'STORE_UNMOUNTABLE'
+  | 'JOURNAL_LOSS'
+  | 'RECORD_DAMAGED'
+  | 'COLLECTION_UNKNOWN'
+  | 'SHARD_MISSING'
+  | 'SHARD_ORPHAN'
+  | 'OMAP_ORPHAN'
+  | 'UNIT_OUT_OF_RANGE'
+  | 'UNIT_CONFLICT'
+  | 'BLOCK_COUNT'
+  | 'BEYOND_SIZE'
+  | 'BLOCK_CHECKSUM'
+
+export interface FsckFinding {
+  readonly code: FsckCode
+  readonly detail: string
+  /** The finding was mended. */
+  readonly repaired: boolean
+}
+
+export interface FsckReport {
+  readonly findings: readonly FsckFinding[]
+  readonly objects: number
+  readonly mappedBlocks: number
+  /** Blocks read and hashed (deep). */
+  readonly verifiedBlocks: number
+}
+
+export interface FsckOptions {
+  /** Read and hash every block. */
+  readonly deep?: boolean
+  /** Go on with an older state when the journal lost transactions; remove records without an owner. */
+  readonly repair?: boolean
+}
+
+/** Rejects only when the store is in use (EBUSY) or is no store (ENOENT); all damage comes as findings. */
+export async function fsck(env: Env, directory: string, options: FsckOptions = {}): Promise<FsckReport> {
+  const findings: FsckFinding[] = []
+  try {
+    const onJournalDamage = options.repair === true ? 'recover' : 'refuse'
+    const store = await FileObjectStore.mount(env, directory, { onJournalDamage })
+    if (store.lostTransactions) {
+      const detail = 'the journal lost acknowledged transactions; the store is true to an older state'
+      findings.push({ code: 'JOURNAL_LOSS', detail, repaired: false })
+    }
+    await store.close()
+  } catch (error) {
+    if (!isClusterError(error) || error.code === 'EBUSY' || error.code === 'ENOENT') throw error
+    findings.push({ code: 'STORE_UNMOUNTABLE', detail: error.message, repaired: false })
+  }
+  let files: OpenFiles
+  try {
+    files = await openStoreFiles(env, directory)
+  } catch (error) {
+    if (isClusterError(error, 'EBUSY')) throw error
+    return { findings, objects: 0, mappedBlocks: 0, verifiedBlocks: 0 }
+  }
+  try {
+    return await new Checker(files, options, findings).run()
+  } finally {
+    await files.close()
+  }
+}
+
+interface Owner {
+  readonly name: string
+  readonly onode: Onode
+  mapped: number
+  shards: number
+}
+
+const pageEntries = 512
+const findingsMax = 10_000
+
+class Checker {
+  private readonly files: OpenFiles
+  private readonly options: FsckOptions
+  private readonly findings: FsckFinding[]
+  private readonly meta: MetaStore
+  private readonly owners = new Map<Key, Owner>()
+  private readonly units: Uint8Array
+  private mappedBlocks = 0
+  private verifiedBlocks = 0
+
+  constructor(files: OpenFiles, options: FsckOptions, findings: FsckFinding[]) {
+    this.files = files
+    this.options = options
+    this.findings = findings
+    this.meta = new MetaStore(files.level, files.checksums, 0)
+    this.units = new Uint8Array(files.superblock.dataBytes / blockBytes)
+  }
+
+  async run(): Promise<FsckReport> {
+    try {
+      await this.meta.loadCollections()
+    } catch (error) {
+      this.report('RECORD_DAMAGED', `collections: ${String(error)}`)
+    }
+    await this.each('M', async (key) => this.checkCollection(key))
+    await this.each('O', async (key, value) => this.checkObject(key, value))
+    await this.each(keys.shards, (key, value) => this.checkShard(key, value))
+    await this.each('P', (key) => this.checkOmap(key))
+    for (const owner of this.owners.values()) this.checkCounts(owner)
+    const { findings, mappedBlocks, verifiedBlocks } = this
+    return { findings, objects: this.owners.size, mappedBlocks, verifiedBlocks }
+  }
+
+  private report(code: FsckCode, detail: string, repaired: boolean = false): void {
+    if (this.findings.length < findingsMax) this.findings.push({ code, detail, repaired })
+  }
+
+  /** Every record under a prefix whose seal holds. */
+  private async each(prefix: Key, visit: (key: Key, value: Uint8Array) => Promise<void>): Promise<void> {
+    const to = keyToBytes(prefixEnd(prefix) as Key)
+    for (let from = keyToBytes(prefix); ; ) {
+      const page = await this.files.level.entries({ from, to, limit: pageEntries })
+      for (const [key, value] of page) {
+        try {
+          await visit(bytesToKey(key), unseal(this.files.checksums, key, value))
+        } catch (error) {
+          if (!(error instanceof ClusterError)) throw error
+          this.report('RECORD_DAMAGED', `record ${printable(bytesToKey(key))}: ${error.message}`)
+        }
+      }
+      const last = page[page.length - 1]
+      if (last === undefined || page.length < pageEntries) return
+      from = keyToBytes(`${bytesToKey(last[0])}\0`)
+    }
+  }
+
+  private checkCollection(key: Key): void {
+    const id = collectionOfRecordKey(key)
+    if (this.meta.collections.get(id)?.exists === true) return
+    this.report('COLLECTION_UNKNOWN', `record ${printable(key)} belongs to no collection`)
+  }
+
+  private checkObject(key: Key, value: Uint8Array): void {
+    this.checkCollection(key)
+    const onode = this.meta.decodeValue(key, value) as Onode
+    this.owners.set(onode.number, { name: formatObjectId(onode.id), onode, mapped: 0, shards: 0 })
+  }
+
+  private async checkShard(key: Key, value: Uint8Array): Promise<void> {
+    const place = parseShardKey(key)
+    const owner = place === undefined ? undefined : this.owners.get(place.onodeNumber)
+    if (place === undefined || owner === undefined || !hasShard(owner.onode, place.index)) {
+      await this.removeOrphan('SHARD_ORPHAN', key)
+      return
+    }
+    const shard = this.meta.decodeValue(key, value) as Shard
+    const first = place.index * shardBlocks
+    owner.shards++
+    for (let at = 0; at < shardBlocks; at++) {
+      const unit = shard.units[at] as number
+      if (unit === holeUnit) continue
+      owner.mapped++
+      this.mappedBlocks++
+      const where = `${owner.name}: block ${first + at} on unit ${unit}`
+      if (unit >= this.units.length) {
+        this.report('UNIT_OUT_OF_RANGE', where)
+        continue
+      }
+      if ((first + at) * blockBytes >= owner.onode.sizeBytes) this.report('BEYOND_SIZE', where)
+      const seen = this.units[unit]
+      if (seen !== 0 && (seen === 1 || !shard.shared))
+        this.report('UNIT_CONFLICT', `${where}, which another object uses`)
+      this.units[unit] = shard.shared ? 2 : 1
+      if (this.options.deep === true) await this.verify(unit, shard.checksums[at] as number, where)
+    }
+  }
+
+  private async verify(unit: number, checksum: number, where: string): Promise<void> {
+    const block = new Uint8Array(blockBytes)
+    await this.files.data.read(block, unit * blockBytes)
+    this.verifiedBlocks++
+    if (this.files.checksums.low32(block) !== checksum) this.report('BLOCK_CHECKSUM', where)
+  }
+
+  private async checkOmap(key: Key): Promise<void> {
+    const owner = this.owners.get(key.slice(1, 1 + onodeNumberBytes))
+    if (owner === undefined || !owner.onode.hasOmap) await this.removeOrphan('OMAP_ORPHAN', key)
+  }
+
+  private checkCounts({ name, onode, mapped, shards }: Owner): void {
+    let listed = 0
+    for (let index = 0; index < onode.present.length * 8; index++) if (hasShard(onode, index)) listed++
+    if (listed !== shards)
+      this.report('SHARD_MISSING', `${name}: ${shards} of ${listed} parts of the block map are there`)
+    else if (mapped !== onode.allocatedBlocks) {
+      this.report('BLOCK_COUNT', `${name}: ${mapped} blocks mapped, ${onode.allocatedBlocks} counted`)
+    }
+  }
+
+  private async removeOrphan(code: FsckCode, key: Key): Promise<void> {
+    const repair = this.options.repair === true
+    if (repair) await this.files.level.batch([{ kind: 'delete', key: keyToBytes(key) }], { sync: true })
+    this.report(code, `record ${printable(key)} belongs to no object`, repair)
+  }
+}
+
+function printable(key: Key): string {
+  return JSON.stringify(key)
+}
