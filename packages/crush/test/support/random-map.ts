@@ -10,11 +10,12 @@ export interface RandomMap {
   readonly rules: number
 }
 
+/** What to leave out. Trees and device classes never come together: crushtool reads memory it never set for those. */
 export interface RandomMapLimits {
-  /** Without those that crushtool itself is not deterministic about: shadows of trees read memory it never set. */
   readonly classes?: boolean
   readonly devicesMax?: number
   readonly chooseArgs?: boolean
+  readonly trees?: boolean
 }
 
 const typeNames = ['osd', 'host', 'rack', 'room', 'root'] as const
@@ -28,6 +29,7 @@ export class MapWriter {
   private readonly random: Prng
   private readonly lines: string[] = []
   private nextId = -1
+  private trees = true
   private readonly classNames = new Set<string>()
   private readonly sizes = new Map<number, number>()
 
@@ -54,6 +56,7 @@ export class MapWriter {
   }
 
   make(limits: RandomMapLimits = {}): RandomMap {
+    this.trees = limits.trees !== false
     const classes = limits.classes !== false && this.chance(50)
     const devices = 1 + this.below(limits.devicesMax ?? 40)
     this.tunables()
@@ -91,7 +94,7 @@ export class MapWriter {
   private algorithm(classes: boolean, size: number): string {
     if (this.chance(40)) return 'straw2'
     const algorithm = this.pick(['uniform', 'list', 'tree', 'straw', 'straw2'])
-    if (algorithm === 'tree' && (classes || size > 64)) return 'straw2'
+    if (algorithm === 'tree' && (classes || size > 64 || !this.trees)) return 'straw2'
     if (algorithm === 'uniform' && classes && this.chance(90)) return 'list'
     return algorithm
   }
