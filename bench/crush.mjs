@@ -13,9 +13,14 @@ const osdsPerHost = 10
 const replicas = 3
 const mappings = 600_000
 const rounds = 3
+const tool = 'crushtool'
 
 function mapText() {
-  const lines = ['tunable choose_local_tries 0', 'tunable choose_local_fallback_tries 0', 'tunable choose_total_tries 50']
+  const lines = [
+    'tunable choose_local_tries 0',
+    'tunable choose_local_fallback_tries 0',
+    'tunable choose_total_tries 50',
+  ]
   lines.push('tunable chooseleaf_descend_once 1', 'tunable chooseleaf_vary_r 1', 'tunable chooseleaf_stable 1')
   const osds = hosts * osdsPerHost
   for (let id = 0; id < osds; id++) lines.push(`device ${id} osd.${id}`)
@@ -52,7 +57,7 @@ function ours(map) {
 function crushtool(file) {
   const run = (maxX) => {
     const range = ['--num-rep', String(replicas), '--min-x', '0', '--max-x', String(maxX)]
-    const { status, error } = spawnSync('crushtool', ['-i', file, '--test', '--show-bad-mappings', ...range])
+    const { status, error } = spawnSync(tool, ['-i', file, '--test', '--show-bad-mappings', ...range])
     if (error !== undefined || status !== 0) throw new Error('crushtool failed (Debian: ceph-base)')
   }
   const start = seconds(() => run(0))
@@ -63,7 +68,7 @@ const map = crushCompile(mapText())
 const directory = mkdtempSync(join(tmpdir(), 'shoal-bench-'))
 const file = join(directory, 'map.bin')
 writeFileSync(file, encodeCrushMap(map))
-const hasTool = spawnSync('crushtool', ['--version']).error === undefined
+const hasTool = spawnSync(tool, ['--version']).error === undefined
 const best = { ours: 0, crushtool: 0 }
 for (let round = 1; round <= rounds; round++) {
   const row = { ours: Math.round(ours(map)), crushtool: hasTool ? Math.round(crushtool(file)) : undefined }

@@ -79,7 +79,7 @@ function addChecked(a: number, b: number, id: number): number {
 }
 
 /** The node of item `index` in a tree. */
-export function treeNode(index: number): number {
+function treeNode(index: number): number {
   return index * 2 + 1
 }
 

@@ -6,7 +6,7 @@ import { itemWeightOf, type WorkBucket } from './bucket-builder.ts'
 import type { WorkChooseArg, WorkMap } from './work-map.ts'
 
 /** How many positions the weight sets of one pool have, inferred from the first bucket that has one. */
-export function positionsOf(args: ReadonlyMap<number, WorkChooseArg>): number {
+function positionsOf(args: ReadonlyMap<number, WorkChooseArg>): number {
   let lowest = Number.POSITIVE_INFINITY
   let positions = 1
   for (const [index, { weightSet }] of args) {

@@ -296,7 +296,7 @@ function weightOf(map: WorkMap, item: number): number | undefined {
 }
 
 /** The first bucket that holds an item, shadows aside. */
-export function parentOf(map: WorkMap, item: number): WorkBucket | undefined {
+function parentOf(map: WorkMap, item: number): WorkBucket | undefined {
   for (const bucket of map.existingBuckets()) {
     if (!map.isShadow(bucket.id) && bucket.items.includes(item)) return bucket
   }

@@ -22,12 +22,12 @@ export interface DeviceStatement extends Statement {
   readonly name: string
   readonly deviceClass: string | undefined
 }
-export interface TypeStatement extends Statement {
+interface TypeStatement extends Statement {
   readonly kind: 'type'
   readonly id: string
   readonly name: string
 }
-export interface BucketItem extends Statement {
+interface BucketItem extends Statement {
   readonly name: string
   readonly weight: string | undefined
   readonly position: string | undefined

@@ -15,7 +15,7 @@ import {
   stableMod,
   stableModMask,
 } from '@shoal/crush'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { coarseLogs, fineLogs } from '../src/generated/log-tables.ts'
 import { crushLn, drawNumerators } from '../src/logarithm.ts'
