@@ -168,14 +168,19 @@ export class CrushMapper {
           if (workSize > 0) workSize = this.choose(workSize, arg1, numRep, false)
           break
         case stepOp.emit:
-          for (let i = 0; i < workSize && resultSize < numRep; i++) {
-            this.result[resultSize++] = this.work[i] as number
-          }
+          resultSize = this.emit(workSize, resultSize, numRep)
           workSize = 0
           break
       }
     }
     return resultSize
+  }
+
+  /** Appends the working items to the result while it has room; its new size. */
+  private emit(workSize: number, resultSize: number, numRep: number): number {
+    const count = Math.min(workSize, numRep - resultSize)
+    for (let i = 0; i < count; i++) this.result[resultSize + i] = this.work[i] as number
+    return resultSize + count
   }
 
   private reserve(numRep: number): void {
