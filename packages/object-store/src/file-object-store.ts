@@ -408,6 +408,8 @@ export class FileObjectStore implements ObjectStore {
     const { sequence } = execution
     const position = this.journal.reserve(sizeBytes)
     this.lastSequence = sequence
+    // First the direct writes: a later operation of the same transaction may have written over them.
+    const direct = planner.direct.length === 0 ? undefined : this.writeDirect(planner.direct)
     for (const { unit, data } of planner.images) this.pending.addImage(unit, data, sequence)
     for (const unit of execution.freedUnits) {
       this.pending.drop(unit)
@@ -420,7 +422,7 @@ export class FileObjectStore implements ObjectStore {
       bodyBytes,
       payloadBytes,
       chunks: [buffer, ...payload],
-      direct: planner.direct.length === 0 ? undefined : this.writeDirect(planner.direct),
+      direct,
       orderedMs: submission.submittedMs,
       onDurable: submission.resolve,
     })

@@ -13,7 +13,7 @@ const write = (offset: number, data: Uint8Array, to = object): TransactionOp => 
   return { kind: 'write', collection, object: to, offset, data }
 }
 const marked = (length: number, seed: number): Uint8Array =>
-  new Uint8Array(length).map((_, i) => (i * 31 + seed) & 0xff)
+  new Uint8Array(length).map((_, i) => (i * 31 + (i >> 12) * 7 + seed) & 0xff)
 let machine: FakeMachine
 
 async function mount(options = {}): Promise<FileObjectStore> {
@@ -33,11 +33,11 @@ function flip(path: string, block: Uint8Array): void {
   const file = machine.file(path)
   const at =
     must(
-      [...Array(file.content.length / 4096).keys()].find((i) =>
-        block.every((byte, j) => file.content[i * 4096 + j] === byte),
+      [...Array(file.content.length / 512).keys()].find((i) =>
+        block.every((byte, j) => file.content[i * 512 + j] === byte),
       ),
       'the block in the file',
-    ) * 4096
+    ) * 512
   for (const content of [file.content, file.durable]) content[at + 100] = (content[at + 100] as number) ^ 1
 }
 

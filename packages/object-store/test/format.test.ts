@@ -1,0 +1,85 @@
+/** The bytes of docs/formats/object-store.md. A change here is a change of the format: raise a version. */
+import { encode, hexEncode, type PgId } from '@shoal/base'
+import { expect, test } from 'vitest'
+import { loadChecksums } from '../src/checksum.ts'
+import { decodeBody, encodeBody, recordHeaderBytes, sealRecord } from '../src/journal-record.ts'
+import { bytesToKey, keys, keyToBytes, objectSortKey, onodeNumber, prefixEnd } from '../src/layout.ts'
+import { encodeCollection, encodeState } from '../src/meta-store.ts'
+import { decodeShard, encodeShard, newOnode, newShard, onodeCodec } from '../src/onode.ts'
+import { seal, unseal } from '../src/sealed-value.ts'
+import { decodeSuperblock, encodeSuperblock } from '../src/superblock.ts'
+import { text } from './reference-store.ts'
+import { objectId } from './workload.ts'
+
+const checksums = await loadChecksums()
+const hex = (key: string): string => hexEncode(keyToBytes(key))
+
+test('superblock', () => {
+  const superblock = {
+    storeUuid: new Uint8Array(16).fill(0xa1),
+    clusterUuid: new Uint8Array(16).fill(0xb2),
+    nonce: 0x1234567,
+    compatible: 0,
+    incompatible: 0,
+    dataBytes: 1 << 20,
+    journalBytes: 1 << 18,
+  }
+  const bytes = encodeSuperblock(checksums, superblock)
+  expect(hexEncode(bytes)).toMatchInlineSnapshot()
+  expect(decodeSuperblock(checksums, bytes)).toEqual(superblock)
+  for (let at = 0; at < bytes.length; at++) {
+    const bad = bytes.slice()
+    bad[at] = (bad[at] as number) ^ 0x10
+    expect(() => decodeSuperblock(checksums, bad)).toThrow()
+  }
+})
+
+test('journal record', () => {
+  const items = [
+    {
+      kind: 'blocks' as const,
+      collection: '1.0' as PgId,
+      object: objectId('o'),
+      sizeBytes: 8192,
+      runs: [{ firstBlock: 0, count: 2, unit: 5, inline: true, poisoned: false, checksums: [1, 2] }],
+    },
+    { kind: 'touch' as const, collection: '1.0' as PgId, object: objectId('t') },
+  ]
+  const { buffer, bodyBytes } = encodeBody(items)
+  sealRecord(checksums, buffer, { bodyBytes, payloadBytes: 8192, sequence: 9, groupSequence: 8, epoch: 3, nonce: 77 })
+  expect(buffer.length).toBe(512)
+  expect(hexEncode(buffer.subarray(0, recordHeaderBytes + bodyBytes))).toMatchInlineSnapshot()
+  expect(decodeBody(buffer.subarray(recordHeaderBytes, recordHeaderBytes + bodyBytes))).toEqual(items)
+})
+
+test('records of level', () => {
+  expect(
+    hexEncode(encodeState({ epoch: 2, tailOffset: 512, tailSequence: 7, clean: true, damaged: false })),
+  ).toMatchInlineSnapshot()
+  expect(hexEncode(encodeCollection(true, 7))).toMatchInlineSnapshot()
+  expect(hex(objectSortKey(objectId('a\0b')))).toMatchInlineSnapshot()
+  expect(hex(keys.shard(onodeNumber(258, 3), 1))).toMatchInlineSnapshot()
+  const shard = newShard(0)
+  for (const [at, unit] of [
+    [0, 7],
+    [1, 8],
+    [63, 2],
+  ] as const) {
+    shard.units[at] = unit
+    shard.checksums[at] = unit * 3
+  }
+  expect(hexEncode(encodeShard(shard))).toMatchInlineSnapshot()
+  expect(decodeShard(encodeShard(shard))).toEqual(shard)
+  const onode = { ...newOnode(objectId('o'), onodeNumber(1, 0), 0), sizeBytes: 5, xattrs: new Map([['x', text('v')]]) }
+  expect(hexEncode(encode(onodeCodec, onode))).toMatchInlineSnapshot()
+  const sealed = seal(checksums, 'Mkey', text('value'))
+  expect(hexEncode(sealed.value)).toMatchInlineSnapshot()
+  expect(unseal(checksums, sealed.key, sealed.value)).toEqual(text('value'))
+  expect(() => unseal(checksums, text('Mkez'), sealed.value)).toThrow(/damaged/)
+})
+
+test('keys of bytes', () => {
+  expect(bytesToKey(keyToBytes('\0\u00ff\u007f'))).toBe('\0\u00ff\u007f')
+  expect(prefixEnd('a\u00ff')).toBe('b')
+  expect(prefixEnd('\u00ff')).toBeUndefined()
+})
