@@ -1,2 +1,4 @@
+export * from './membership.ts'
 export * from './messages.ts'
-export { majority, RaftNode, type RaftOptions, type Ready, type Role } from './raft-node.ts'
+export { RaftNode, type RaftOptions, type Ready, type Role } from './raft-node.ts'
+export type { ReadState } from './read-queue.ts'

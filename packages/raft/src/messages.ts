@@ -8,12 +8,12 @@ import {
   decode,
   encode,
   oneOf,
-  optional,
   struct,
   u8,
   u64,
   versioned,
 } from '@shoal/base'
+import { isMembership } from './membership.ts'
 
 /** A node's id: drawn once for each store, never used again, at most 2^53 - 1. 0 is nobody. */
 export type NodeId = number
@@ -125,9 +125,31 @@ export function encodeRaftMessage(message: RaftMessage): Uint8Array {
   return encode(messageCodec, message)
 }
 
-/** Throws EBADMSG. */
+/** Throws EBADMSG, also for what no node would say: entries out of order, terms from the future, malformed memberships. */
 export function decodeRaftMessage(encoded: Uint8Array): RaftMessage {
-  return decode(messageCodec, encoded)
+  const message = decode(messageCodec, encoded)
+  const valid =
+    message.from !== 0 &&
+    message.from !== message.to &&
+    (message.type !== 'append' || isPlausibleAppend(message)) &&
+    (message.type !== 'snapshot' || isPlausibleSnapshot(message.snapshot, message.term))
+  if (!valid) throw new ClusterError('EBADMSG', `raft message '${message.type}' contradicts itself`)
+  return message
+}
+
+function isPlausibleAppend(message: RaftMessage & { readonly type: 'append' }): boolean {
+  let { previousIndex: index, previousTerm: term } = message
+  for (const entry of message.entries) {
+    if (entry.index !== index + 1 || entry.term < term || entry.term > message.term) return false
+    if (entry.kind === 'membership' && !isMembership(decode(membershipCodec, entry.data))) return false
+    index = entry.index
+    term = entry.term
+  }
+  return true
+}
+
+function isPlausibleSnapshot(snapshot: Snapshot, term: number): boolean {
+  return snapshot.index > 0 && snapshot.term <= term && isMembership(snapshot.membership)
 }
 
 /** What must survive a crash besides the log: Figure 2's persistent state, and how far the log is known to be committed. */
@@ -138,4 +160,3 @@ export interface HardState {
 }
 
 export const hardStateCodec: Codec<HardState> = struct<HardState>({ term: u64(), votedFor: u64(), commit: u64() })
-export const optionalSnapshotCodec: Codec<Snapshot | undefined> = optional(snapshotCodec)

@@ -13,6 +13,8 @@ export class RaftLog {
   snapshotIndex: number
   snapshotTerm: number
   private entries: Entry[]
+  /** Of the data of all entries. */
+  bytes = 0
   /** Highest index known to be on stable storage here. */
   stable: number
 
@@ -20,6 +22,7 @@ export class RaftLog {
     this.snapshotIndex = snapshot?.index ?? 0
     this.snapshotTerm = snapshot?.term ?? 0
     this.entries = [...entries]
+    this.bytes = dataBytes(entries)
     assert(
       this.entries.every((entry, i) => entry.index === this.snapshotIndex + 1 + i),
       'invariant 1',
@@ -62,15 +65,27 @@ export class RaftLog {
     return taken
   }
 
+  /**
+   * Where a leader whose entry at `index` is not ours should look next: below our end, and below all entries of the term
+   * that conflicts (section 5.3, one rejection per term instead of one per entry), but not below what is committed.
+   */
+  lastBeforeConflict(index: number, commit: number): number {
+    let hint = Math.min(this.lastIndex, index - 1)
+    const conflicting = this.termAt(index)
+    while (conflicting !== undefined && hint > commit && this.termAt(hint) === conflicting) hint--
+    return hint
+  }
+
   append(entry: Entry): void {
     assert(entry.index === this.lastIndex + 1, 'invariant 1')
     this.entries.push(entry)
+    this.bytes += entry.data.length
   }
 
   /** Drops entries from `index` on: they conflict with a leader's. */
   truncateFrom(index: number, commit: number): void {
     assert(index > commit, `invariant 2: entry ${index} is committed (${commit})`)
-    this.entries.length = index - this.snapshotIndex - 1
+    this.bytes -= dataBytes(this.entries.splice(index - this.snapshotIndex - 1))
     this.stable = Math.min(this.stable, index - 1)
   }
 
@@ -78,7 +93,7 @@ export class RaftLog {
   compact(index: number): void {
     const term = this.termAt(index)
     assert(term !== undefined, `entry ${index} is in the log`)
-    this.entries = this.entries.slice(index - this.snapshotIndex)
+    this.bytes -= dataBytes(this.entries.splice(0, index - this.snapshotIndex))
     this.snapshotIndex = index
     this.snapshotTerm = term
   }
@@ -86,6 +101,7 @@ export class RaftLog {
   /** Replaces everything: the snapshot is ahead of all we have. */
   reset(snapshot: Snapshot): void {
     this.entries = []
+    this.bytes = 0
     this.snapshotIndex = snapshot.index
     this.snapshotTerm = snapshot.term
     this.stable = snapshot.index
@@ -95,4 +111,8 @@ export class RaftLog {
   isUpToDate(lastIndex: number, lastTerm: number): boolean {
     return lastTerm > this.lastTerm || (lastTerm === this.lastTerm && lastIndex >= this.lastIndex)
   }
+}
+
+function dataBytes(entries: readonly Entry[]): number {
+  return entries.reduce((sum, entry) => sum + entry.data.length, 0)
 }

@@ -14,6 +14,7 @@
  *    entry of its own term.
  */
 import { assert, decode, emptyBytes, encode, type Random } from '@shoal/base'
+import { isOneStep, majority } from './membership.ts'
 import {
   type Entry,
   type HardState,
@@ -25,6 +26,7 @@ import {
 } from './messages.ts'
 import { Progress } from './progress.ts'
 import { RaftLog } from './raft-log.ts'
+import { ReadQueue, type ReadState } from './read-queue.ts'
 
 export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader'
 
@@ -41,6 +43,7 @@ export interface RaftOptions {
   readonly initialMembership: Membership
   readonly appendBytesMax?: number
   readonly uncommittedEntriesMax?: number
+  readonly uncommittedBytesMax?: number
 }
 
 /** Everything the driver must do, in this order: persist, send, apply. */
@@ -53,12 +56,12 @@ export interface Ready {
   readonly messages: readonly RaftMessage[]
   readonly committed: readonly Entry[]
   /** Contexts of `readIndex` whose reads are linearizable once `index` is applied. */
-  readonly reads: readonly { readonly context: number; readonly index: number }[]
+  readonly reads: readonly ReadState[]
+  /** False when all there is to store is a commit index: it may be lost, so it needs no flush. */
+  readonly mustSync: boolean
 }
 
 type Body<T> = T extends RaftMessage ? Omit<T, 'from' | 'to' | 'term'> : never
-
-const readsMax = 4096
 
 export class RaftNode {
   readonly id: NodeId
@@ -72,6 +75,9 @@ export class RaftNode {
   private readonly options: RaftOptions
   private readonly appendBytesMax: number
   private readonly uncommittedEntriesMax: number
+  private readonly uncommittedBytesMax: number
+  /** Of this leader's own proposals. */
+  private uncommittedBytes = 0
   private progress = new Map<NodeId, Progress>()
   private votes = new Map<NodeId, boolean>()
   private applied: number
@@ -81,11 +87,10 @@ export class RaftNode {
   private heartbeatElapsed = 0
   private electionTimeout = 0
   private transferTo: NodeId = 0
-  private reads: { readonly context: number; readonly index: number; readonly acks: Set<NodeId> }[] = []
-  private nextRead = 1
+  private readonly reads = new ReadQueue()
   // What the next Ready holds.
   private messages: RaftMessage[] = []
-  private readStates: { readonly context: number; readonly index: number }[] = []
+  private readStates: ReadState[] = []
   private incomingSnapshot: Snapshot | undefined
   private savedHardState: HardState
   private unsavedFrom: number
@@ -96,11 +101,13 @@ export class RaftNode {
     this.id = options.id
     this.appendBytesMax = options.appendBytesMax ?? 1024 * 1024
     this.uncommittedEntriesMax = options.uncommittedEntriesMax ?? 4096
+    this.uncommittedBytesMax = options.uncommittedBytesMax ?? 64 * 1024 * 1024
     // A new store begins with a snapshot and no vote: its first term comes after the snapshot's.
     this.term = Math.max(options.hardState.term, options.snapshot?.term ?? 0)
     this.votedFor = options.hardState.votedFor
     this.log = new RaftLog(options.snapshot, options.entries)
     this.commit = Math.max(options.hardState.commit, this.log.snapshotIndex)
+    assert(this.commit <= this.log.lastIndex, 'invariant 4: what is known to be committed is stored')
     this.applied = this.log.snapshotIndex
     this.savedHardState = options.hardState
     this.unsavedFrom = this.log.lastIndex + 1
@@ -124,6 +131,10 @@ export class RaftNode {
     return this.log.length
   }
 
+  get logBytes(): number {
+    return this.log.bytes
+  }
+
   isVoter(id: NodeId = this.id): boolean {
     return this.membership.voters.includes(id)
   }
@@ -137,8 +148,11 @@ export class RaftNode {
   // Time
 
   tick(): void {
-    if (this.role === 'leader') this.tickLeader()
-    else if (this.isVoter() && ++this.electionElapsed >= this.electionTimeout) this.campaign('pre-candidate')
+    if (this.role === 'leader') return this.tickLeader()
+    // Learners count too: one that was promoted and has not heard of it must be free to vote when its leader is gone.
+    if (++this.electionElapsed < this.electionTimeout) return
+    if (this.isVoter()) this.campaign('pre-candidate')
+    else this.leader = 0
   }
 
   private tickLeader(): void {
@@ -180,7 +194,10 @@ export class RaftNode {
 
   private mayPropose(): boolean {
     return (
-      this.role === 'leader' && this.transferTo === 0 && this.log.lastIndex - this.commit < this.uncommittedEntriesMax
+      this.role === 'leader' &&
+      this.transferTo === 0 &&
+      this.log.lastIndex - this.commit < this.uncommittedEntriesMax &&
+      this.uncommittedBytes < this.uncommittedBytesMax
     )
   }
 
@@ -194,8 +211,9 @@ export class RaftNode {
 
   private appendOwn(kind: Entry['kind'], data: Uint8Array): number {
     const entry: Entry = { index: this.log.lastIndex + 1, term: this.term, kind, data }
-    this.log.append(entry)
+    this.uncommittedBytes += data.length
     this.noteMembership(entry)
+    this.log.append(entry)
     this.adoptMembership()
     this.broadcastAppend()
     return entry.index
@@ -206,11 +224,10 @@ export class RaftNode {
    * this leader still leads. Undefined unless leader, before the first commit of its term, or when too many wait.
    */
   readIndex(): number | undefined {
-    if (this.role !== 'leader' || !this.hasCommittedInTerm() || this.reads.length >= readsMax) return undefined
-    const context = this.nextRead++
-    this.reads.push({ context, index: this.commit, acks: new Set([this.id]) })
+    if (this.role !== 'leader' || !this.hasCommittedInTerm() || this.reads.isFull) return undefined
+    const context = this.reads.add(this.commit, this.id)
     this.confirmReads()
-    if (this.reads.length > 0) this.broadcastHeartbeat()
+    if (this.reads.newestContext !== 0) this.broadcastHeartbeat()
     return context
   }
 
@@ -239,7 +256,7 @@ export class RaftNode {
     this.electionElapsed = 0
     this.transferTo = 0
     this.progress = new Map()
-    this.reads = []
+    this.reads.clear()
     this.drawElectionTimeout()
   }
 
@@ -280,6 +297,7 @@ export class RaftNode {
     this.role = 'leader'
     this.leader = this.id
     this.electionElapsed = 0
+    this.uncommittedBytes = 0
     this.progress = new Map()
     this.adoptMembership()
     // An entry of the new term: until it commits, nothing from before may count as committed (invariant 3).
@@ -401,15 +419,18 @@ export class RaftNode {
       return
     }
     if (this.log.termAt(previousIndex) !== previousTerm) {
-      const hint = Math.min(this.log.lastIndex, previousIndex - 1)
-      this.send(from, { type: 'append-reply', index: hint, rejected: true })
+      this.send(from, {
+        type: 'append-reply',
+        index: this.log.lastBeforeConflict(previousIndex, this.commit),
+        rejected: true,
+      })
       return
     }
     for (const entry of entries) {
       if (this.log.termAt(entry.index) === entry.term) continue
       if (entry.index <= this.log.lastIndex) this.truncateFrom(entry.index)
-      this.log.append(entry)
       this.noteMembership(entry)
+      this.log.append(entry)
       this.unsavedFrom = Math.min(this.unsavedFrom, entry.index)
     }
     this.adoptMembership()
@@ -425,7 +446,10 @@ export class RaftNode {
   }
 
   private onSnapshot(from: NodeId, snapshot: Snapshot): void {
-    if (snapshot.index > this.commit) {
+    if (this.log.termAt(snapshot.index) === snapshot.term) {
+      // The log has it all, and may have more that was acknowledged: that must stay.
+      this.commitTo(snapshot.index)
+    } else if (snapshot.index > this.commit) {
       this.log.reset(snapshot)
       this.memberships = [{ index: snapshot.index, membership: snapshot.membership }]
       this.adoptMembership()
@@ -460,18 +484,12 @@ export class RaftNode {
       progress.becomeProbe()
     if (progress.state === 'snapshot') progress.becomeProbe()
     if (progress.match < this.log.lastIndex) this.sendAppends(message.from, progress)
-    for (const read of this.reads) if (read.context <= message.context) read.acks.add(message.from)
+    this.reads.acknowledge(message.from, message.context)
     this.confirmReads()
   }
 
   private confirmReads(): void {
-    const needed = majority(this.membership.voters.length)
-    while (this.reads.length > 0) {
-      const read = this.reads[0] as { context: number; index: number; acks: Set<NodeId> }
-      if (this.membership.voters.filter((id) => read.acks.has(id)).length < needed) return
-      this.readStates.push({ context: read.context, index: read.index })
-      this.reads.shift()
-    }
+    this.readStates.push(...this.reads.takeConfirmed(this.membership.voters))
   }
 
   // Replication
@@ -514,7 +532,7 @@ export class RaftNode {
 
   private broadcastHeartbeat(): void {
     this.heartbeatElapsed = 0
-    const context = this.reads.at(-1)?.context ?? 0
+    const context = this.reads.newestContext
     for (const [id, progress] of this.progress) {
       this.send(id, { type: 'heartbeat', commit: Math.min(this.commit, progress.match), context })
     }
@@ -535,9 +553,26 @@ export class RaftNode {
   private commitTo(index: number): void {
     if (index <= this.commit) return
     assert(index <= this.log.lastIndex, `invariant 4: commit ${index} of ${this.log.lastIndex}`)
+    for (let committed = this.commit + 1; committed <= index; committed++) {
+      this.uncommittedBytes -= this.log.at(committed)?.data.length ?? 0
+    }
+    this.uncommittedBytes = Math.max(0, this.uncommittedBytes)
     this.commit = index
-    // A leader that is no voter any more leaves once the change that removed it is committed.
-    if (this.role === 'leader' && !this.isVoter() && !this.hasPendingMembership()) this.becomeFollower(this.term, 0)
+    if (this.role === 'leader' && !this.isVoter() && !this.hasPendingMembership()) this.leave()
+  }
+
+  /** The change that removed this leader is committed: it tells the others and names the best of them its successor. */
+  private leave(): void {
+    let successor: NodeId = 0
+    let match = -1
+    for (const [id, progress] of this.progress) {
+      this.sendAppends(id, progress)
+      if (!this.isVoter(id) || progress.match <= match) continue
+      successor = id
+      match = progress.match
+    }
+    if (successor !== 0) this.send(successor, { type: 'timeout-now' })
+    this.becomeFollower(this.term, 0)
   }
 
   // Effects
@@ -568,6 +603,11 @@ export class RaftNode {
       messages: this.messages,
       committed,
       reads: this.readStates,
+      mustSync:
+        entries.length > 0 ||
+        this.incomingSnapshot !== undefined ||
+        hardState.term !== this.savedHardState.term ||
+        hardState.votedFor !== this.savedHardState.votedFor,
     }
     this.inReady = {
       lastIndex: this.log.lastIndex,
@@ -616,17 +656,6 @@ export class RaftNode {
   }
 }
 
-export function majority(count: number): number {
-  return Math.floor(count / 2) + 1
-}
-
 function sameHardState(a: HardState, b: HardState): boolean {
   return a.term === b.term && a.votedFor === b.votedFor && a.commit === b.commit
-}
-
-/** One voter more or one less (learners may change freely): then old and new majorities overlap. */
-function isOneStep(from: Membership, to: Membership): boolean {
-  const added = to.voters.filter((id) => !from.voters.includes(id)).length
-  const removed = from.voters.filter((id) => !to.voters.includes(id)).length
-  return added + removed <= 1 && to.voters.length > 0
 }

@@ -4,15 +4,16 @@
  * Order of one round: persist (one synced batch), then send, then apply, then the next round. While a batch is being
  * written, proposals and messages gather in the node: they share the next batch (group commit).
  */
-import { assert, ClusterError, type Env, type Log, type Timer } from '@shoal/base'
+import { assert, ClusterError, decode, type Env, type Log, type Timer } from '@shoal/base'
 import {
   decodeRaftMessage,
   type Entry,
   encodeRaftMessage,
+  isOneStep,
   type Membership,
+  membershipCodec,
   type NodeId,
   RaftNode,
-  type Ready,
   type Snapshot,
 } from '@shoal/raft'
 import { RaftStore } from './raft-store.ts'
@@ -39,8 +40,10 @@ export interface ConsensusOptions {
   readonly tickMs?: number
   readonly electionTicks?: number
   readonly heartbeatTicks?: number
-  /** Entries kept behind the snapshot's predecessor before the log is compacted. */
+  /** Entries after which the log is compacted into a snapshot. */
   readonly compactEvery?: number
+  /** Bytes of entries after which the log is compacted. */
+  readonly compactBytes?: number
   readonly onLeaderChange?: (leader: NodeId, term: number) => void
 }
 
@@ -209,6 +212,11 @@ export class ConsensusDriver {
 
   /** One voter at a time; wait for the answer before the next. EAGAIN while another change is under way. */
   async changeMembership(membership: Membership, timeoutMs: number = defaultTimeoutMs): Promise<void> {
+    if (this.isLeader && !isOneStep(this.node.membership, membership)) {
+      throw new ClusterError('EINVAL', 'members change by one voter at a time, and one voter must stay', {
+        hint: 'add, promote or remove one monitor, wait until it is done, then the next',
+      })
+    }
     await this.track(() => this.node.proposeMembership(membership), timeoutMs)
   }
 
@@ -250,7 +258,10 @@ export class ConsensusDriver {
           retry: true,
           hint: 'start more than half of the monitors: shoal mon stat',
         })
-      : new ClusterError('ENOTLEADER', `monitor ${this.node.leader} leads`, { retry: true })
+      : new ClusterError('ENOTLEADER', `monitor ${this.node.leader} leads`, {
+          retry: true,
+          hint: `ask monitor ${this.node.leader}`,
+        })
   }
 
   /** Resolves once everything that was acknowledged anywhere before the call is applied here. Only on the leader. */
@@ -313,14 +324,24 @@ export class ConsensusDriver {
         this.running = undefined
         this.pump()
       },
-      (error: unknown) => this.env.abort('the consensus store failed', error),
+      (error: unknown) => this.fail(error),
     )
+  }
+
+  /** What is on the disk is not known any more: nothing may be said or answered from here on. */
+  private fail(cause: unknown): never {
+    this.closed = true
+    this.ticker?.cancel()
+    this.failPending(
+      new ClusterError('EIO', 'the store of this monitor failed', { outcome: 'unknown', retry: true, cause }),
+    )
+    return this.env.abort('consensus failed', cause)
   }
 
   private async run(): Promise<void> {
     while (!this.closed && this.node.hasReady()) {
       const ready = this.node.ready()
-      if (needsDisk(ready)) await this.store.save(ready)
+      await this.store.save(ready)
       if (this.closed) return
       for (const message of ready.messages) this.options.transport.send(message.to, encodeRaftMessage(message))
       if (ready.snapshot !== undefined) this.install(ready.snapshot)
@@ -345,7 +366,7 @@ export class ConsensusDriver {
   private apply(entry: Entry): void {
     const { stateMachine } = this.options
     const result = entry.kind === 'command' ? stateMachine.apply(entry.index, entry.data) : undefined
-    if (entry.kind === 'membership') stateMachine.onMembership?.(this.node.membership, entry.index)
+    if (entry.kind === 'membership') stateMachine.onMembership?.(decode(membershipCodec, entry.data), entry.index)
     const proposal = this.proposals.get(entry.index)
     if (proposal === undefined) return
     this.proposals.delete(entry.index)
@@ -396,7 +417,9 @@ export class ConsensusDriver {
 
   private async maybeCompact(): Promise<void> {
     const { node, options } = this
-    if (node.logLength < (options.compactEvery ?? 2_000) || node.appliedIndex <= node.snapshotIndex) return
+    const isLong =
+      node.logLength >= (options.compactEvery ?? 2_000) || node.logBytes >= (options.compactBytes ?? 32 * 1024 * 1024)
+    if (!isLong || node.appliedIndex <= node.snapshotIndex) return
     const index = node.appliedIndex
     const data = options.stateMachine.snapshot()
     const { term, membership } = node.compact(index)
@@ -405,8 +428,4 @@ export class ConsensusDriver {
     await this.store.compact(snapshot)
     this.snapshot = snapshot
   }
-}
-
-function needsDisk(ready: Ready): boolean {
-  return ready.hardState !== undefined || ready.snapshot !== undefined || ready.entries.length > 0
 }

@@ -77,7 +77,7 @@ export class RaftStore {
     await this.store.batch([{ kind: 'put', key: snapshotKey, value: encode(snapshotCodec, snapshot) }], { sync: true })
   }
 
-  /** Durable when it resolves. Nothing is written for a Ready that only sends or applies. */
+  /** Durable when it resolves, but for a lone commit index. Nothing is written for a Ready that only sends or applies. */
   async save(ready: Ready): Promise<void> {
     const ops: KeyValueOp[] = []
     if (ready.snapshot !== undefined) {
@@ -96,7 +96,7 @@ export class RaftStore {
     }
     if (ready.hardState !== undefined)
       ops.push({ kind: 'put', key: hardStateKey, value: encode(hardStateCodec, ready.hardState) })
-    if (ops.length > 0) await this.store.batch(ops, { sync: true })
+    if (ops.length > 0) await this.store.batch(ops, { sync: ready.mustSync })
   }
 
   /** The snapshot and the removal of what it covers, in one batch: a crash sees the one state or the other. */
