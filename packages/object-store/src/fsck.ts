@@ -43,7 +43,9 @@ export type FsckCode =
 
 export interface FsckFinding {
   readonly code: FsckCode
-  readonly detail: string
+  /** A warning costs space or was mended; an error costs data until a replica repairs it. */
+  readonly severity: 'error' | 'warning'
+  readonly message: string
   /** The finding was mended. */
   readonly repaired: boolean
 }
@@ -51,7 +53,8 @@ export interface FsckFinding {
 export interface FsckReport {
   readonly findings: readonly FsckFinding[]
   readonly objects: number
-  readonly mappedBlocks: number
+  /** Of mapped blocks. */
+  readonly bytes: number
   /** Blocks read and hashed (deep). */
   readonly verifiedBlocks: number
 }
@@ -61,35 +64,43 @@ export interface FsckOptions {
   readonly deep?: boolean
   /** Go on with an older state when the journal lost transactions; remove records without an owner. */
   readonly repair?: boolean
+  /** Told now and then how much is done, 0 to 1. */
+  readonly onProgress?: (fraction: number) => void
 }
 
 /** Rejects only when the store is in use (EBUSY) or is no store (ENOENT); all damage comes as findings. */
-export async function fsck(env: Env, directory: string, options: FsckOptions = {}): Promise<FsckReport> {
+export async function fsckObjectStore(env: Env, directory: string, options: FsckOptions = {}): Promise<FsckReport> {
   const findings: FsckFinding[] = []
   try {
     const onJournalDamage = options.repair === true ? 'recover' : 'refuse'
     const store = await FileObjectStore.mount(env, directory, { onJournalDamage })
     if (store.lostTransactions) {
       const detail = 'the journal lost acknowledged transactions; the store is true to an older state'
-      findings.push({ code: 'JOURNAL_LOSS', detail, repaired: false })
+      findings.push(finding('JOURNAL_LOSS', detail))
     }
     await store.close()
   } catch (error) {
     if (!isClusterError(error) || error.code === 'EBUSY' || error.code === 'ENOENT') throw error
-    findings.push({ code: 'STORE_UNMOUNTABLE', detail: error.message, repaired: false })
+    findings.push(finding('STORE_UNMOUNTABLE', error.message))
   }
   let files: OpenFiles
   try {
     files = await openStoreFiles(env, directory)
   } catch (error) {
     if (isClusterError(error, 'EBUSY')) throw error
-    return { findings, objects: 0, mappedBlocks: 0, verifiedBlocks: 0 }
+    return { findings, objects: 0, bytes: 0, verifiedBlocks: 0 }
   }
   try {
     return await new Checker(files, options, findings).run()
   } finally {
     await files.close()
   }
+}
+
+const orphanCodes: readonly FsckCode[] = ['SHARD_ORPHAN', 'OMAP_ORPHAN']
+
+function finding(code: FsckCode, message: string, repaired: boolean = false): FsckFinding {
+  return { code, severity: repaired || orphanCodes.includes(code) ? 'warning' : 'error', message, repaired }
 }
 
 interface Owner {
@@ -110,6 +121,8 @@ class Checker {
   private readonly owners = new Map<Key, Owner>()
   private readonly units: Uint8Array
   private mappedBlocks = 0
+  private shardsListed = 0
+  private shardsDone = 0
   private verifiedBlocks = 0
 
   constructor(files: OpenFiles, options: FsckOptions, findings: FsckFinding[]) {
@@ -132,11 +145,12 @@ class Checker {
     await this.each('P', (key) => this.checkOmap(key))
     for (const owner of this.owners.values()) this.checkCounts(owner)
     const { findings, mappedBlocks, verifiedBlocks } = this
-    return { findings, objects: this.owners.size, mappedBlocks, verifiedBlocks }
+    this.options.onProgress?.(1)
+    return { findings, objects: this.owners.size, bytes: mappedBlocks * blockBytes, verifiedBlocks }
   }
 
   private report(code: FsckCode, detail: string, repaired: boolean = false): void {
-    if (this.findings.length < findingsMax) this.findings.push({ code, detail, repaired })
+    if (this.findings.length < findingsMax) this.findings.push(finding(code, detail, repaired))
   }
 
   /** Every record under a prefix whose seal holds. */
@@ -167,6 +181,7 @@ class Checker {
   private checkObject(key: Key, value: Uint8Array): void {
     this.checkCollection(key)
     const onode = this.meta.decodeValue(key, value) as Onode
+    for (let index = 0; index < onode.present.length * 8; index++) if (hasShard(onode, index)) this.shardsListed++
     this.owners.set(onode.number, { name: formatObjectId(onode.id), onode, mapped: 0, shards: 0 })
   }
 
@@ -180,6 +195,8 @@ class Checker {
     const shard = this.meta.decodeValue(key, value) as Shard
     const first = place.index * shardBlocks
     owner.shards++
+    this.shardsDone++
+    this.options.onProgress?.(Math.min(1, this.shardsDone / Math.max(1, this.shardsListed)))
     for (let at = 0; at < shardBlocks; at++) {
       const unit = shard.units[at] as number
       if (unit === holeUnit) continue

@@ -2,7 +2,7 @@
 import { must, type PgId } from '@shoal/base'
 import type { TransactionOp } from '@shoal/wire'
 import { beforeEach, expect, test } from 'vitest'
-import { ChecksumError, FileObjectStore, fsck } from '../src/index.ts'
+import { ChecksumError, FileObjectStore, fsckObjectStore } from '../src/index.ts'
 import { FakeMachine } from './fake-machine.ts'
 import { text } from './reference-store.ts'
 import { objectId } from './workload.ts'
@@ -55,7 +55,7 @@ test('a flipped byte in the data file is named by its range and not returned', a
   await store.submit({ ops: [write(4096, marked(4096, 9))] })
   expect(await store.read(collection, object, 4096, 4096)).toEqual(marked(4096, 9))
   await store.close()
-  expect((await fsck(machine.env(), '/store', { deep: true })).findings).toEqual([])
+  expect((await fsckObjectStore(machine.env(), '/store', { deep: true })).findings).toEqual([])
 })
 
 test('a write to a part of a bad block does not make it good', async () => {
@@ -69,7 +69,7 @@ test('a write to a part of a bad block does not make it good', async () => {
   store = await mount()
   await expect(store.read(collection, object, 5000, 3)).rejects.toBeInstanceOf(ChecksumError)
   await store.close()
-  const report = await fsck(machine.env(), '/store', { deep: true })
+  const report = await fsckObjectStore(machine.env(), '/store', { deep: true })
   expect(report.findings.map((finding) => finding.code)).toEqual(['BLOCK_CHECKSUM'])
 })
 
@@ -83,7 +83,7 @@ test('a flipped byte in a metadata record is found by fsck and ends a mount or a
   const store = await mount()
   await expect(store.stat(collection, object)).rejects.toMatchObject({ code: 'ECHECKSUM' })
   await store.close()
-  const codes = (await fsck(machine.env(), '/store')).findings.map((finding) => finding.code)
+  const codes = (await fsckObjectStore(machine.env(), '/store')).findings.map((finding) => finding.code)
   expect(codes).toEqual(['RECORD_DAMAGED', 'SHARD_ORPHAN'])
 })
 
@@ -121,7 +121,7 @@ test('a journal cut inside its records is reported, cut beyond them is made whol
   expect(file.content.length).toBe(whole.length)
   file.content = file.content.slice(0, 3000)
   await expect(mount()).rejects.toMatchObject({ code: 'EIO' })
-  const report = await fsck(machine.env(), '/store', { repair: true, deep: true })
+  const report = await fsckObjectStore(machine.env(), '/store', { repair: true, deep: true })
   // The image of the lost record may be in the data file already: its block then fails, as it must.
   expect(report.findings[0]?.code).toBe('JOURNAL_LOSS')
 })
@@ -148,7 +148,7 @@ test('a full store refuses writes whole and takes deletes', async () => {
   expect(await store.read(collection, objectId('next'), 0, 400_000)).toEqual(marked(400_000, 5))
   expect(await store.read(collection, object, 0, 16_384)).toEqual(marked(16_384, 1))
   await store.close()
-  expect((await fsck(machine.env(), '/store', { deep: true })).findings).toEqual([])
+  expect((await fsckObjectStore(machine.env(), '/store', { deep: true })).findings).toEqual([])
 })
 
 test('a failed datasync ends the daemon', async () => {

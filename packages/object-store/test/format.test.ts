@@ -25,7 +25,9 @@ test('superblock', () => {
     journalBytes: 1 << 18,
   }
   const bytes = encodeSuperblock(checksums, superblock)
-  expect(hexEncode(bytes)).toMatchInlineSnapshot()
+  expect(hexEncode(bytes)).toMatchInlineSnapshot(
+    `"53484253010000000000000000000000a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b26745230100000000000010000000000000000400000000004ad1fa63b2fe1fbb"`,
+  )
   expect(decodeSuperblock(checksums, bytes)).toEqual(superblock)
   for (let at = 0; at < bytes.length; at++) {
     const bad = bytes.slice()
@@ -48,17 +50,21 @@ test('journal record', () => {
   const { buffer, bodyBytes } = encodeBody(items)
   sealRecord(checksums, buffer, { bodyBytes, payloadBytes: 8192, sequence: 9, groupSequence: 8, epoch: 3, nonce: 77 })
   expect(buffer.length).toBe(512)
-  expect(hexEncode(buffer.subarray(0, recordHeaderBytes + bodyBytes))).toMatchInlineSnapshot()
+  expect(hexEncode(buffer.subarray(0, recordHeaderBytes + bodyBytes))).toMatchInlineSnapshot(
+    `"53484a317600000000200000000000000900000000000000080000000000000003000000000000004d00000000000000f779cb52aee16ad201020000000203000000312e3001000000000000006f00000000000000010000006fffffffffffff00000020000000000000010000000000000002000000050000000101000000020000000101010000000503000000312e30010000000000000074000000000000000100000074ffffffffffff0000"`,
+  )
   expect(decodeBody(buffer.subarray(recordHeaderBytes, recordHeaderBytes + bodyBytes))).toEqual(items)
 })
 
 test('records of level', () => {
   expect(
     hexEncode(encodeState({ epoch: 2, tailOffset: 512, tailSequence: 7, clean: true, damaged: false })),
-  ).toMatchInlineSnapshot()
-  expect(hexEncode(encodeCollection(true, 7))).toMatchInlineSnapshot()
-  expect(hex(objectSortKey(objectId('a\0b')))).toMatchInlineSnapshot()
-  expect(hex(keys.shard(onodeNumber(258, 3), 1))).toMatchInlineSnapshot()
+  ).toMatchInlineSnapshot(`"0101020000000000000000020000000000000700000000000000"`)
+  expect(hexEncode(encodeCollection(true, 7))).toMatchInlineSnapshot(`"01010700000000000000"`)
+  expect(hex(objectSortKey(objectId('a\0b')))).toMatchInlineSnapshot(
+    `"c136800000006100016200000000ffffffffffff0000000000000001"`,
+  )
+  expect(hex(keys.shard(onodeNumber(258, 3), 1))).toMatchInlineSnapshot(`"420000000000000102000300000001"`)
   const shard = newShard(0)
   for (const [at, unit] of [
     [0, 7],
@@ -68,12 +74,16 @@ test('records of level', () => {
     shard.units[at] = unit
     shard.checksums[at] = unit * 3
   }
-  expect(hexEncode(encodeShard(shard))).toMatchInlineSnapshot()
+  expect(hexEncode(encodeShard(shard))).toMatchInlineSnapshot(
+    `"0100020002070000003f0102000000150000001800000006000000"`,
+  )
   expect(decodeShard(encodeShard(shard))).toEqual(shard)
   const onode = { ...newOnode(objectId('o'), onodeNumber(1, 0), 0), sizeBytes: 5, xattrs: new Map([['x', text('v')]]) }
-  expect(hexEncode(encode(onodeCodec, onode))).toMatchInlineSnapshot()
+  expect(hexEncode(encode(onodeCodec, onode))).toMatchInlineSnapshot(
+    `"01014a0000000000000000000001000001000000000000006f00000000000000010000006fffffffffffff00000500000000000000000000000000000000010000000100000078010000007600000000"`,
+  )
   const sealed = seal(checksums, 'Mkey', text('value'))
-  expect(hexEncode(sealed.value)).toMatchInlineSnapshot()
+  expect(hexEncode(sealed.value)).toMatchInlineSnapshot(`"76616c75652cb66218"`)
   expect(unseal(checksums, sealed.key, sealed.value)).toEqual(text('value'))
   expect(() => unseal(checksums, text('Mkez'), sealed.value)).toThrow(/damaged/)
 })
