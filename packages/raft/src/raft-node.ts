@@ -464,6 +464,7 @@ export class RaftNode {
     const progress = this.progress.get(message.from)
     if (this.role !== 'leader' || progress === undefined) return
     progress.active = true
+    const wasPaused = progress.paused
     if (message.rejected) {
       progress.onRejected(message.index)
     } else if (progress.onAccepted(message.index) && this.maybeCommit()) {
@@ -471,7 +472,9 @@ export class RaftNode {
       return
     }
     if (message.from === this.transferTo) this.maybeTransfer()
-    if (message.rejected || progress.next <= this.log.lastIndex) this.sendAppends(message.from, progress)
+    // A paused follower has missed what was committed meanwhile.
+    const isResumed = wasPaused && progress.state === 'replicate'
+    if (message.rejected || isResumed || progress.next <= this.log.lastIndex) this.sendAppends(message.from, progress)
   }
 
   private onHeartbeatReply(message: RaftMessage & { readonly type: 'heartbeat-reply' }): void {

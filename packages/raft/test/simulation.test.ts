@@ -4,7 +4,7 @@ import { type Bug, Simulation } from './support/simulation.ts'
 describe('raft under seeded faults', () => {
   it('keeps every property of Figure 3 and recovers once the faults end', () => {
     const sums = { committed: 0, elections: 0, reads: 0, snapshots: 0, memberships: 0, restarts: 0 }
-    for (let seed = 1; seed <= 60; seed++) {
+    for (let seed = 1; seed <= 40; seed++) {
       try {
         const simulation = new Simulation(seed, seed % 3 === 0 ? 5 : 3)
         for (let round = 0; round < 4; round++) {
@@ -19,12 +19,12 @@ describe('raft under seeded faults', () => {
       }
     }
     // The adversary did all it is there for.
-    expect(sums.committed).toBeGreaterThan(5_000)
-    expect(sums.elections).toBeGreaterThan(300)
-    expect(sums.reads).toBeGreaterThan(1_000)
+    expect(sums.committed).toBeGreaterThan(3_000)
+    expect(sums.elections).toBeGreaterThan(200)
+    expect(sums.reads).toBeGreaterThan(600)
     expect(sums.snapshots).toBeGreaterThan(100)
     expect(sums.memberships).toBeGreaterThan(100)
-    expect(sums.restarts).toBeGreaterThan(500)
+    expect(sums.restarts).toBeGreaterThan(300)
   })
 
   it.each<[Bug, RegExp]>([

@@ -3,14 +3,13 @@
  * between what they decided and what they stored, members come and go. Every step is checked against the properties of
  * Figure 3 of the paper and against linearizability of reads.
  */
-import { encode, Prng, utf8Decode, utf8Encode } from '@shoal/base'
+import { Prng, utf8Decode, utf8Encode } from '@shoal/base'
 import {
   decodeRaftMessage,
   type Entry,
   encodeRaftMessage,
   type HardState,
   type Membership,
-  membershipCodec,
   type NodeId,
   type RaftMessage,
   RaftNode,
@@ -255,6 +254,14 @@ export class Simulation {
     const ready = machine.pending
     machine.pending = undefined
     machine.storage.save(ready)
+    const votedFor = ready.hardState?.votedFor ?? 0
+    if (this.bug === 'forget-vote' && votedFor !== 0 && votedFor !== machine.id) {
+      // The worst moment: the vote is out, and the voter comes back at once without it.
+      for (const message of ready.messages) this.send(message)
+      this.crash(machine)
+      this.start(machine)
+      return
+    }
     if (this.bug !== 'acknowledge-unsynced') for (const message of ready.messages) this.send(message)
     if (ready.snapshot !== undefined) machine.applied = commandsOf(ready.snapshot)
     for (const entry of ready.committed) this.apply(machine, entry)
@@ -271,7 +278,9 @@ export class Simulation {
       this.committed.push(entry)
       if (entry.kind === 'membership') this.counts.memberships++
     } else if (known.term !== entry.term || text(known) !== text(entry)) {
-      throw new Error(`state machine safety: ${machine.id} applied '${text(entry)}' at ${entry.index}, not '${text(known)}'`)
+      throw new Error(
+        `state machine safety: ${machine.id} applied '${text(entry)}' at ${entry.index}, not '${text(known)}'`,
+      )
     }
     if (entry.kind === 'command') machine.applied.push(text(entry))
   }
@@ -317,12 +326,15 @@ export class Simulation {
 
   /** Whatever anybody had applied when the read was asked for, it must see. */
   private checkRead(mustSee: number, index: number): void {
-    if (index < mustSee) throw new Error(`linearizable reads: a read saw ${index}, ${mustSee} was applied before it began`)
+    if (index < mustSee)
+      throw new Error(`linearizable reads: a read saw ${index}, ${mustSee} was applied before it began`)
   }
 
   /** Log matching: two logs with an entry of the same index and term are the same up to there. */
   checkLogs(): void {
-    const stored = [...this.machines.values()].map((machine) => new Map(machine.storage.entries.map((one) => [one.index, one])))
+    const stored = [...this.machines.values()].map(
+      (machine) => new Map(machine.storage.entries.map((one) => [one.index, one])),
+    )
     for (const a of stored) {
       for (const b of stored) {
         let matched = false
@@ -345,8 +357,4 @@ function text(entry: Entry): string {
 
 function commandsOf(snapshot: Snapshot): string[] {
   return JSON.parse(utf8Decode(snapshot.data)) as string[]
-}
-
-export function encodedMembership(membership: Membership): Uint8Array {
-  return encode(membershipCodec, membership)
 }
