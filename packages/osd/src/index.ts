@@ -1,1 +1,6 @@
-export {}
+export { fileObjectStores } from './file-stores.ts'
+export { OsdDaemon } from './osd-daemon.ts'
+export type { ObjectStoreFactory, OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
+export type { PerfSummary } from './perf-counters.ts'
+export { type RunningOsd, type RunOsdOptions, runOsd } from './run-osd.ts'
+export { defaultOsdSettings, type OsdSettings } from './settings.ts'

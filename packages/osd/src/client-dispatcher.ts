@@ -1,0 +1,87 @@
+/**
+ * The way of a client operation to its placement group: wait for the client's map, refuse what is unsound, send away what
+ * is not ours to do.
+ */
+import { type Epoch, errorTable, type OsdId } from '@shoal/base'
+import type { OsdMap } from '@shoal/cluster-map'
+import { type ClientOp, type ClientOpReply, zeroVersion } from '@shoal/wire'
+import { checkClientOp, needsSpace, type Refusal } from './op-check.ts'
+import type { PerfCounters } from './perf-counters.ts'
+import { mappingIfPresent } from './pg-mapping.ts'
+import type { PgTable } from './pg-table.ts'
+
+export interface ClientDispatcherOptions {
+  readonly whoami: OsdId
+  readonly table: PgTable
+  readonly counters: PerfCounters
+  readonly isFull: () => boolean
+  readonly reply: (session: number, reply: ClientOpReply) => void
+}
+
+interface Waiting {
+  readonly session: number
+  readonly op: ClientOp
+}
+
+export class ClientDispatcher {
+  private readonly options: ClientDispatcherOptions
+  /** Operations of clients that have a newer map. As many as the throttle of clients lets in. */
+  private waiting: Waiting[] = []
+
+  constructor(options: ClientDispatcherOptions) {
+    this.options = options
+  }
+
+  get waitingForMap(): number {
+    return this.waiting.length
+  }
+
+  onOp(session: number, op: ClientOp): void {
+    const map = this.options.table.placement?.map
+    if (map === undefined || op.epoch > map.epoch) this.waiting.push({ session, op })
+    else this.dispatch(session, op, map)
+  }
+
+  onMap(): void {
+    if (this.waiting.length === 0) return
+    const waiting = this.waiting
+    this.waiting = []
+    for (const { session, op } of waiting) this.onOp(session, op)
+  }
+
+  onSessionClosed(session: number): void {
+    if (this.waiting.length > 0) this.waiting = this.waiting.filter((waiting) => waiting.session !== session)
+  }
+
+  private dispatch(session: number, op: ClientOp, map: OsdMap): void {
+    const { table, whoami, counters } = this.options
+    const refusal = checkClientOp(op, map) ?? this.refuseWithoutSpace(op)
+    if (refusal !== undefined) {
+      counters.add('op_refused')
+      this.refuse(session, op, map.epoch, refusal)
+      return
+    }
+    const placement = table.placement
+    const mapping = placement === undefined ? undefined : mappingIfPresent(placement, op.pgId)
+    const host = table.find(op.pgId)
+    if (host === undefined || mapping?.actingPrimary !== whoami) {
+      counters.add('op_misdirected')
+      const detail = `osd.${whoami} is not the primary of ${op.pgId} in epoch ${map.epoch}`
+      this.refuse(session, op, map.epoch, { code: 'ESTALE', detail })
+      return
+    }
+    host.feed({ kind: 'client-op', session, op })
+  }
+
+  private refuseWithoutSpace(op: ClientOp): Refusal | undefined {
+    if (!this.options.isFull() || !needsSpace(op.ops)) return undefined
+    return { code: 'ENOSPC', detail: 'the OSD is full: remove objects or add OSDs' }
+  }
+
+  private refuse(session: number, op: ClientOp, epoch: Epoch, { code, detail }: Refusal): void {
+    const { request, pgId, attempt } = op
+    const errno = errorTable[code].errno
+    const reply = { request, pgId, epoch, errno, detail, results: [], version: zeroVersion, attempt }
+    this.options.reply(session, { type: 'client-op-reply', ...reply })
+  }
+}

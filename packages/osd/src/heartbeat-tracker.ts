@@ -1,0 +1,136 @@
+/**
+ * Who answers pings and who does not: the bookkeeping of heartbeats without their I/O. Time comes in with every call.
+ *
+ * Invariant 1: a peer is reported only after silence of the whole grace in which this OSD was itself awake: after a pause
+ *              of this process (SIGSTOP, a suspended machine) everybody's silence starts anew.
+ * Invariant 2: what was reported is taken back as soon as the same run of the peer answers.
+ * Invariant 3: a report names the run that was pinged; a peer that restarted is a new peer.
+ */
+import type { OsdId } from '@shoal/base'
+
+export interface HeartbeatPeer {
+  readonly osd: OsdId
+  readonly incarnation: number
+}
+
+export interface HeartbeatReport {
+  readonly osd: OsdId
+  readonly incarnation: number
+  readonly silentForMs: number
+  readonly refused: boolean
+  readonly retracted: boolean
+}
+
+export interface HeartbeatTick {
+  readonly ping: readonly HeartbeatPeer[]
+  readonly report: readonly HeartbeatReport[]
+}
+
+interface PeerState extends HeartbeatPeer {
+  /** When it last answered, or when we began to ask. */
+  heardMs: number
+  answered: boolean
+  refused: boolean
+  reported: boolean
+  reportedMs: number
+}
+
+export interface HeartbeatTimes {
+  readonly intervalMs: number
+  readonly graceMs: number
+}
+
+/** A report is repeated for as long as it is true: the monitor that heard it may be gone. */
+const repeatReportMs = 2_000
+
+export class HeartbeatTracker {
+  private readonly times: HeartbeatTimes
+  private readonly peers = new Map<OsdId, PeerState>()
+  private tickedMs: number | undefined
+
+  constructor(times: HeartbeatTimes) {
+    this.times = times
+  }
+
+  /** Replaces the set of peers; known runs keep their state. */
+  setPeers(peers: readonly HeartbeatPeer[], nowMs: number): void {
+    const wanted = new Map(peers.map((peer) => [peer.osd, peer]))
+    for (const [osd, state] of this.peers) {
+      if (wanted.get(osd)?.incarnation !== state.incarnation) this.peers.delete(osd)
+    }
+    for (const peer of peers) {
+      if (this.peers.has(peer.osd)) continue
+      this.peers.set(peer.osd, {
+        ...peer,
+        heardMs: nowMs,
+        answered: false,
+        refused: false,
+        reported: false,
+        reportedMs: 0,
+      })
+    }
+  }
+
+  /** Once per interval: whom to ping, and what to tell the monitors. */
+  tick(nowMs: number): HeartbeatTick {
+    const pausedMs = this.tickedMs === undefined ? 0 : nowMs - this.tickedMs
+    this.tickedMs = nowMs
+    if (pausedMs > this.times.intervalMs * 2 + this.times.graceMs / 4) {
+      for (const state of this.peers.values()) state.heardMs = Math.max(state.heardMs, nowMs)
+    }
+    const report: HeartbeatReport[] = []
+    for (const state of this.peers.values()) {
+      const silent = nowMs - state.heardMs >= this.times.graceMs
+      if (!silent && !state.refused) continue
+      if (state.reported && nowMs - state.reportedMs < repeatReportMs) continue
+      report.push(this.reportOf(state, nowMs))
+    }
+    return { ping: [...this.peers.values()], report }
+  }
+
+  /** A reply came. The retraction of an earlier report, if there was one. */
+  onReply(osd: OsdId, incarnation: number, nowMs: number): HeartbeatReport | undefined {
+    const state = this.peers.get(osd)
+    if (state === undefined || state.incarnation !== incarnation) return undefined
+    state.heardMs = nowMs
+    state.answered = true
+    state.refused = false
+    if (!state.reported) return undefined
+    state.reported = false
+    return { osd, incarnation, silentForMs: 0, refused: false, retracted: true }
+  }
+
+  /** Its host refused a connection to the address of this run: it is gone. The report to send at once. */
+  onRefused(osd: OsdId, incarnation: number, nowMs: number): HeartbeatReport | undefined {
+    const state = this.peers.get(osd)
+    if (state === undefined || state.incarnation !== incarnation || state.refused) return undefined
+    state.refused = true
+    return this.reportOf(state, nowMs)
+  }
+
+  /** Peers whose last reply is overdue. */
+  silentPeers(nowMs: number): readonly OsdId[] {
+    return [...this.peers.values()]
+      .filter((state) => state.refused || nowMs - state.heardMs >= this.times.graceMs)
+      .map((state) => state.osd)
+  }
+
+  /**
+   * Whether this OSD may call itself alive: at least a third of its peers answered within the grace, or it has none.
+   * An OSD that nobody answers would be marked down again as soon as it booted.
+   */
+  isHealthy(nowMs: number): boolean {
+    let heard = 0
+    for (const state of this.peers.values()) {
+      if (state.answered && nowMs - state.heardMs < this.times.graceMs) heard++
+    }
+    return heard * 3 >= this.peers.size
+  }
+
+  private reportOf(state: PeerState, nowMs: number): HeartbeatReport {
+    state.reported = true
+    state.reportedMs = nowMs
+    const { osd, incarnation, refused } = state
+    return { osd, incarnation, silentForMs: nowMs - state.heardMs, refused, retracted: false }
+  }
+}

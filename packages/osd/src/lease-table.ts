@@ -1,0 +1,73 @@
+/**
+ * Promises between OSDs that ride on heartbeats: whoever answers a ping lets, for a while, nobody but the pinger serve
+ * the placement groups that the pinger leads. docs/mechanisms/heartbeat.md, docs/mechanisms/read-leases.md
+ *
+ * Invariant 1: what a pinger believes to hold ends before what its peer believes to have granted: the pinger counts from
+ *              when it sent the ping, the peer from when it received it.
+ * Invariant 2: both sides agree on whether there was a promise: only if the answering OSD's map was no newer than the map
+ *              named in the ping. (Counter-example: a primary without monitors whose replicas have moved on.)
+ * Invariant 3: only a run that the map shows as up is promised anything, so that the promise to an OSD that was marked
+ *              down ends, however often it still pings.
+ * Invariant 4: after a restart the OSD takes it that it had promised everybody everything when it ended.
+ */
+import type { Epoch, OsdId } from '@shoal/base'
+import type { PgLeases } from '@shoal/placement-group'
+
+interface SentPing {
+  readonly stampMs: number
+  readonly epoch: Epoch
+}
+
+/** Pings to one peer that may still be answered. */
+const sentMax = 16
+/** Two clocks may run apart by this part. */
+const clockDrift = 0.02
+
+export class LeaseTable implements PgLeases {
+  private readonly leaseMs: number
+  private readonly inheritedUntilMs: number
+  private readonly held = new Map<OsdId, number>()
+  private readonly granted = new Map<OsdId, number>()
+  private readonly sent = new Map<OsdId, SentPing[]>()
+
+  /** `nowMs` undefined for a store that never served: it has promised nothing. */
+  constructor(leaseMs: number, nowMs: number | undefined) {
+    this.leaseMs = leaseMs
+    this.inheritedUntilMs = nowMs === undefined ? Number.NEGATIVE_INFINITY : nowMs + leaseMs
+  }
+
+  heldUntilMs(peer: OsdId): number {
+    return this.held.get(peer) ?? Number.NEGATIVE_INFINITY
+  }
+
+  grantedUntilMs(peer: OsdId): number {
+    return Math.max(this.inheritedUntilMs, this.granted.get(peer) ?? Number.NEGATIVE_INFINITY)
+  }
+
+  onPingSent(to: OsdId, stampMs: number, epoch: Epoch): void {
+    let pings = this.sent.get(to)
+    if (pings === undefined) {
+      pings = []
+      this.sent.set(to, pings)
+    }
+    pings.push({ stampMs, epoch })
+    if (pings.length > sentMax) pings.shift()
+  }
+
+  /** A ping of a run that our map shows as up. */
+  onPing(from: OsdId, pingEpoch: Epoch, ourEpoch: Epoch, nowMs: number): void {
+    if (ourEpoch > pingEpoch) return
+    this.granted.set(from, nowMs + this.leaseMs)
+  }
+
+  onReply(from: OsdId, stampMs: number, replyEpoch: Epoch): void {
+    const pings = this.sent.get(from)
+    const at = pings?.findIndex((ping) => ping.stampMs === stampMs) ?? -1
+    if (pings === undefined || at < 0) return
+    const ping = pings[at] as SentPing
+    pings.splice(0, at + 1)
+    if (replyEpoch > ping.epoch) return
+    const untilMs = stampMs + this.leaseMs * (1 - clockDrift)
+    if (untilMs > this.heldUntilMs(from)) this.held.set(from, untilMs)
+  }
+}

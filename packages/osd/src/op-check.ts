@@ -1,0 +1,145 @@
+/** What a client operation must satisfy before a placement group sees it: input from the network may be anything. */
+import { type ErrorCode, type PgId, pgPool, pgSeed } from '@shoal/base'
+import { hashObjectName, type OsdMap, seedOfHash } from '@shoal/cluster-map'
+import { objectAttributeName } from '@shoal/placement-group'
+import {
+  type ClientOp,
+  headSnap,
+  isWriteOp,
+  type ObjectOp,
+  objectNameBytesMax,
+  objectNamespaceBytesMax,
+  opLimits,
+} from '@shoal/wire'
+
+export interface Refusal {
+  readonly code: ErrorCode
+  readonly detail: string
+}
+
+/** Undefined when the operation is sound under this map. */
+export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
+  const { object } = op
+  const pool = map.pools.get(pgPool(op.pgId))
+  if (pool === undefined) return { code: 'ENOENT', detail: `pool ${pgPool(op.pgId)} does not exist` }
+  if (!(pgSeed(op.pgId) < pool.pgNum)) return { code: 'ENOENT', detail: `placement group ${op.pgId} does not exist` }
+  if (map.blocklist.size > 0 && map.blocklist.has(String(op.request.client))) {
+    return { code: 'ESHUTDOWN', detail: 'this client session is fenced' }
+  }
+  if (op.ops.length === 0 || op.ops.length > opLimits.stepsMax) {
+    return { code: 'E2BIG', detail: `${op.ops.length} steps; an operation has 1 to ${opLimits.stepsMax}` }
+  }
+  if (object.pool !== pool.id || object.snap !== headSnap) return { code: 'EINVAL', detail: 'no such kind of object' }
+  if (object.name.length > objectNameBytesMax || object.namespace.length > objectNamespaceBytesMax) {
+    return { code: 'E2BIG', detail: `a name has at most ${objectNameBytesMax} bytes` }
+  }
+  if (!isListing(op) && !belongsHere(op, seedOfHash(pool, object.hash), op.pgId)) {
+    return { code: 'EINVAL', detail: `the object does not belong to placement group ${op.pgId}` }
+  }
+  return checkSteps(op.ops)
+}
+
+function isListing(op: ClientOp): boolean {
+  return op.ops.every((step) => step.kind === 'list-objects')
+}
+
+function belongsHere(op: ClientOp, seed: number, pgId: PgId): boolean {
+  return seed === pgSeed(pgId) && hashObjectName(op.object.namespace, op.object.name) === op.object.hash
+}
+
+function checkSteps(ops: readonly ObjectOp[]): Refusal | undefined {
+  let writeBytes = 0
+  let writes = false
+  for (const step of ops) {
+    writes ||= isWriteOp(step)
+    const refusal = checkStep(step)
+    if (refusal !== undefined) return refusal
+    if ('data' in step) writeBytes += step.data.length
+    if (writeBytes > opLimits.writeBytesMax) {
+      return { code: 'E2BIG', detail: `an operation writes at most ${opLimits.writeBytesMax} bytes` }
+    }
+  }
+  if (writes && ops.some((step) => step.kind === 'list-objects')) {
+    return { code: 'EINVAL', detail: 'a listing cannot be part of a write' }
+  }
+  return undefined
+}
+
+function checkStep(step: ObjectOp): Refusal | undefined {
+  switch (step.kind) {
+    case 'write':
+    case 'compare-extent':
+      return checkEnd(step.offset + step.data.length)
+    case 'write-full':
+    case 'append':
+      return checkEnd(step.data.length)
+    case 'truncate':
+      return checkEnd(step.sizeBytes)
+    case 'set-xattr':
+      return step.value.length > opLimits.xattrValueBytesMax
+        ? { code: 'E2BIG', detail: `the value of an attribute has at most ${opLimits.xattrValueBytesMax} bytes` }
+        : checkXattrName(step.name)
+    case 'remove-xattr':
+    case 'get-xattr':
+    case 'compare-xattr':
+      return checkXattrName(step.name)
+    case 'omap-set':
+      return step.entries.reduce<Refusal | undefined>(
+        (refusal, entry) => refusal ?? checkOmap(entry.key, entry.value),
+        checkCount(step.entries.length),
+      )
+    case 'omap-remove':
+    case 'omap-get-keys':
+      return step.keys.reduce<Refusal | undefined>(
+        (refusal, key) => refusal ?? checkOmap(key, undefined),
+        checkCount(step.keys.length),
+      )
+    case 'omap-set-header':
+      return checkOmap(undefined, step.header)
+    default:
+      return undefined
+  }
+}
+
+function checkEnd(end: number): Refusal | undefined {
+  if (end <= opLimits.objectBytesMax) return undefined
+  return { code: 'EFBIG', detail: `an object has at most ${opLimits.objectBytesMax} bytes` }
+}
+
+function checkXattrName(name: string): Refusal | undefined {
+  if (name === objectAttributeName || name === '') return { code: 'EINVAL', detail: `'${name}' names no attribute` }
+  if (name.length <= opLimits.xattrNameBytesMax) return undefined
+  return { code: 'E2BIG', detail: `the name of an attribute has at most ${opLimits.xattrNameBytesMax} bytes` }
+}
+
+function checkCount(count: number): Refusal | undefined {
+  if (count <= opLimits.omapEntriesMax) return undefined
+  return { code: 'E2BIG', detail: `a step names at most ${opLimits.omapEntriesMax} keys` }
+}
+
+function checkOmap(key: Uint8Array | undefined, value: Uint8Array | undefined): Refusal | undefined {
+  if (key !== undefined && key.length > opLimits.omapKeyBytesMax) {
+    return { code: 'E2BIG', detail: `a key has at most ${opLimits.omapKeyBytesMax} bytes` }
+  }
+  if (value !== undefined && value.length > opLimits.omapValueBytesMax) {
+    return { code: 'E2BIG', detail: `a value has at most ${opLimits.omapValueBytesMax} bytes` }
+  }
+  return undefined
+}
+
+/** Removals give space back: they go on when nothing else does. */
+export function needsSpace(ops: readonly ObjectOp[]): boolean {
+  return ops.some((step) => {
+    switch (step.kind) {
+      case 'remove':
+      case 'truncate':
+      case 'zero':
+      case 'remove-xattr':
+      case 'omap-remove':
+      case 'omap-clear':
+        return false
+      default:
+        return isWriteOp(step)
+    }
+  })
+}

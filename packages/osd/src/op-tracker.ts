@@ -1,0 +1,112 @@
+/**
+ * Client operations in flight and the latest slow ones, with the time of each stage.
+ *
+ * Invariant 1: memory is bounded: in flight by the throttle of client messages, history by its size, stages by a cap.
+ */
+import { type ClientOp, formatObjectId, isWriteOp } from '@shoal/wire'
+
+const stagesMax = 32
+
+export class TrackedOp {
+  readonly op: ClientOp
+  readonly session: number
+  readonly isWrite: boolean
+  readonly costBytes: number
+  readonly startMs: number
+  private readonly stages: (string | number)[] = []
+
+  constructor(op: ClientOp, session: number, costBytes: number, startMs: number) {
+    this.op = op
+    this.session = session
+    this.isWrite = op.ops.some(isWriteOp)
+    this.costBytes = costBytes
+    this.startMs = startMs
+  }
+
+  mark(stage: string, nowMs: number): void {
+    if (this.stages.length < stagesMax * 2) this.stages.push(stage, nowMs)
+  }
+
+  describe(nowMs: number): TrackedOpSummary {
+    const events: { stage: string; atMs: number }[] = [{ stage: 'received', atMs: 0 }]
+    for (let i = 0; i < this.stages.length; i += 2) {
+      events.push({ stage: this.stages[i] as string, atMs: rounded((this.stages[i + 1] as number) - this.startMs) })
+    }
+    return {
+      client: this.op.request.client,
+      tid: this.op.request.tid,
+      pgId: this.op.pgId,
+      object: formatObjectId(this.op.object),
+      steps: this.op.ops.map((step) => step.kind),
+      ageMs: rounded(nowMs - this.startMs),
+      events,
+    }
+  }
+}
+
+export interface TrackedOpSummary {
+  readonly client: number
+  readonly tid: number
+  readonly pgId: string
+  readonly object: string
+  readonly steps: readonly string[]
+  /** Since arrival; of a finished operation, until its reply. */
+  readonly ageMs: number
+  /** Times since arrival. */
+  readonly events: readonly { readonly stage: string; readonly atMs: number }[]
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 1000) / 1000
+}
+
+export class OpTracker {
+  private readonly inFlight = new Set<TrackedOp>()
+  private readonly slow: TrackedOpSummary[] = []
+  private readonly complaintMs: number
+  private readonly historySize: number
+  /** Finished operations that were slow, since the start. */
+  slowOps = 0
+
+  constructor(complaintMs: number, historySize: number) {
+    this.complaintMs = complaintMs
+    this.historySize = historySize
+  }
+
+  get size(): number {
+    return this.inFlight.size
+  }
+
+  begin(op: TrackedOp): void {
+    this.inFlight.add(op)
+  }
+
+  finish(op: TrackedOp, nowMs: number): void {
+    this.inFlight.delete(op)
+    if (nowMs - op.startMs < this.complaintMs) return
+    this.slowOps++
+    op.mark('replied', nowMs)
+    this.slow.push(op.describe(nowMs))
+    if (this.slow.length > this.historySize) this.slow.shift()
+  }
+
+  /** Dropped without a reply: its client is gone. */
+  drop(op: TrackedOp): void {
+    this.inFlight.delete(op)
+  }
+
+  /** In flight for longer than the complaint time, for health. */
+  slowInFlight(nowMs: number): number {
+    let count = 0
+    for (const op of this.inFlight) if (nowMs - op.startMs >= this.complaintMs) count++
+    return count
+  }
+
+  /** Oldest first. */
+  summary(nowMs: number): {
+    readonly inFlight: readonly TrackedOpSummary[]
+    readonly slow: readonly TrackedOpSummary[]
+  } {
+    return { inFlight: [...this.inFlight].map((op) => op.describe(nowMs)), slow: [...this.slow] }
+  }
+}

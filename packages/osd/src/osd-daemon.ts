@@ -1,0 +1,483 @@
+/**
+ * The OSD: wires store, placement groups, clients, peers, heartbeats and monitors together, and owns start and stop.
+ *
+ * Start: superblock and store -> stored maps -> placement groups -> listeners -> maps of the monitors -> boot.
+ * Stop: goodbye to the monitors (peers begin a new interval at once) -> operations under way -> listeners -> store.
+ *
+ * Invariant 1: a map is handed to the store before any placement group sees it: what a PG writes about an epoch is never
+ *              durable before the map of that epoch is.
+ * Invariant 2: within one turn, placement groups and heartbeats see the same map.
+ */
+import {
+  type Address,
+  address,
+  ClusterError,
+  type Env,
+  type Epoch,
+  entityName,
+  isClusterError,
+  type OsdId,
+  type PgId,
+  type Timer,
+} from '@shoal/base'
+import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
+import { Messenger } from '@shoal/messenger'
+import type { AdminServer } from '@shoal/monitor-client'
+import { PlacementGroup } from '@shoal/placement-group'
+import { adminHandlers } from './admin-handlers.ts'
+import { BootMachine } from './boot.ts'
+import { ClientDispatcher } from './client-dispatcher.ts'
+import { ClientSessions } from './client-sessions.ts'
+import { chooseHeartbeatPeers } from './heartbeat-peers.ts'
+import { HeartbeatService } from './heartbeat-service.ts'
+import { LeaseTable } from './lease-table.ts'
+import { LogChannel } from './log-channel.ts'
+import { MapFeed } from './map-feed.ts'
+import { MapStore } from './map-store.ts'
+import { MonitorRequests } from './monitor-requests.ts'
+import { OpTracker } from './op-tracker.ts'
+import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
+import { PeerLinks } from './peer-links.ts'
+import { PerfCounters } from './perf-counters.ts'
+import type { PgServices } from './pg-services.ts'
+import { PgTable } from './pg-table.ts'
+import { type PreparedOsd, prepareOsd } from './prepare.ts'
+import { Reserver } from './reserver.ts'
+import { type OsdSettings, osdSettingsWith } from './settings.ts'
+import { SpaceWatch } from './space-watch.ts'
+import { StatsReporter } from './stats-reporter.ts'
+
+/** Bits that this build understands, for rolling upgrades. */
+const featuresSupported = 0
+const bootPollMs = 500
+const drainMsMax = 2_000
+const drainPollMs = 20
+const goodbyeMsMax = 3_000
+const bytesPerTebibyte = 2 ** 40
+
+export class OsdDaemon {
+  private readonly env: Env
+  private readonly options: OsdDaemonOptions
+  private readonly parts: OsdParts
+  private readonly whoami: OsdId
+  private readonly incarnation: number
+  private readonly settings: OsdSettings
+  private readonly store: OsdStore
+  private readonly uuid: string
+  private readonly counters = new PerfCounters()
+  private readonly tracker: OpTracker
+  private readonly localReserver: Reserver
+  private readonly remoteReserver: Reserver
+  private readonly logChannel: LogChannel
+  private readonly leases: LeaseTable
+  private readonly space: SpaceWatch
+  private readonly boot: BootMachine
+  private readonly requests: MonitorRequests
+  private readonly stats: StatsReporter
+  private readonly links: PeerLinks
+  private readonly sessions: ClientSessions
+  private readonly table: PgTable
+  private readonly dispatcher: ClientDispatcher
+  private readonly maps: MapStore
+  private readonly heartbeats: HeartbeatService
+  private readonly fsid: string
+  private feed: MapFeed | undefined
+  private messenger: Messenger | undefined
+  private admin: AdminServer | undefined
+  private addresses: OsdAddresses | undefined
+  private bootTimer: Timer | undefined
+  private bootError: string | undefined
+  private stopped = false
+
+  private constructor(env: Env, options: OsdDaemonOptions, parts: OsdParts, prepared: PreparedOsd) {
+    this.env = env
+    this.options = options
+    this.parts = parts
+    this.whoami = options.id
+    this.incarnation = env.random.uint53() || 1
+    this.settings = osdSettingsWith(options.settings ?? {})
+    this.store = prepared.store
+    this.uuid = prepared.superblock.uuid
+    this.fsid = prepared.superblock.fsid
+    const { settings, whoami, incarnation, counters } = this
+    const nowMs = env.clock.monotonicMs()
+    this.tracker = new OpTracker(settings.osd_op_complaint_time * 1000, settings.osd_op_history_size)
+    this.localReserver = new Reserver(settings.osd_max_backfills)
+    this.remoteReserver = new Reserver(settings.osd_max_backfills)
+    this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
+    this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
+    this.space = new SpaceWatch(env, this.store, settings.osd_failsafe_full_ratio)
+    this.boot = new BootMachine(whoami, incarnation, settings.osd_max_markdown_count)
+    this.requests = new MonitorRequests(env, parts.monitor, whoami)
+    this.stats = new StatsReporter(env, {
+      intervalMs: settings.osd_mon_report_interval * 1000,
+      refreshMs: settings.osd_mon_report_refresh * 1000,
+      send: (pgs) => this.sendStats(pgs),
+    })
+    this.links = new PeerLinks(env.log.child('peers'), (from, message) => this.table.deliver(from, message))
+    this.sessions = new ClientSessions(env, {
+      bytesMax: settings.osd_client_message_size_cap,
+      opsMax: settings.osd_client_message_cap,
+      tracker: this.tracker,
+      counters,
+      onOp: (session, op) => this.dispatcher.onOp(session, op),
+      onClosed: (session, pgs) => this.onSessionClosed(session, pgs),
+    })
+    this.table = this.makeTable()
+    this.dispatcher = new ClientDispatcher({
+      whoami,
+      table: this.table,
+      counters,
+      isFull: () => this.space.isFull(),
+      reply: (session, reply) => this.sessions.reply(session, reply),
+    })
+    this.maps = new MapStore(this.store, settings.osd_map_keep, env.log.child('maps'))
+    this.heartbeats = new HeartbeatService(env, {
+      whoami,
+      incarnation,
+      fsid: this.fsid,
+      intervalMs: settings.osd_heartbeat_interval * 1000,
+      graceMs: settings.osd_heartbeat_grace * 1000,
+      counters,
+      leases: this.leases,
+      onReport: (report) =>
+        parts.monitor.reportFailure({
+          ...report,
+          failed: report.osd,
+          reporter: whoami,
+          epoch: this.table.placement?.map.epoch ?? (0 as Epoch),
+        }),
+    })
+  }
+
+  /**
+   * Makes the directory an OSD if it is not one, joins the cluster and boots. Resolves once it listens; the monitors mark
+   * it up a moment later. Rejects with EINVAL, EEXIST, EIO, EBUSY, ENOQUORUM, each with what to do.
+   */
+  static async start(env: Env, options: OsdDaemonOptions, parts: OsdParts): Promise<OsdDaemon> {
+    await parts.monitor.start()
+    try {
+      const daemon = new OsdDaemon(env, options, parts, await prepareOsd(env, options, parts))
+      await daemon.run()
+      return daemon
+    } catch (error) {
+      await parts.monitor.close()
+      throw error
+    }
+  }
+
+  /** Where it listens; defined once started. */
+  get listening(): OsdAddresses {
+    if (this.addresses === undefined) throw new ClusterError('EAGAIN', `osd.${this.whoami} does not listen yet`)
+    return this.addresses
+  }
+
+  get isUp(): boolean {
+    return this.boot.state === 'up'
+  }
+
+  async stop(): Promise<void> {
+    if (this.stopped) return
+    this.stopped = true
+    const wasUp = this.isUp
+    this.boot.stop()
+    this.bootTimer?.cancel()
+    if (wasUp) await this.sayGoodbye()
+    await this.drain()
+    this.stats.stop()
+    this.requests.stop()
+    await this.feed?.stop()
+    await this.admin?.close()
+    await this.heartbeats.stop()
+    await this.messenger?.close()
+    this.table.close()
+    await this.store.close()
+    await this.parts.monitor.close()
+  }
+
+  // Start
+
+  private async run(): Promise<void> {
+    const { env, parts, settings } = this
+    if (this.store.lostTransactions === true) {
+      this.logChannel.write(
+        'error',
+        'the journal was damaged: writes that peers have are missing here, recovering them',
+        true,
+      )
+    }
+    const oldest = await this.table.load()
+    const newest = await this.maps.load(oldest ?? (Number.MAX_SAFE_INTEGER as Epoch), (map) =>
+      this.table.onMap(map, false),
+    )
+    this.addresses = await this.listen()
+    env.log.info('osd starts', {
+      uuid: this.uuid,
+      incarnation: this.incarnation,
+      pgs: this.table.size,
+      newestMap: newest?.epoch ?? 0,
+      oldestPgMap: oldest ?? 0,
+      heartbeatMs: settings.osd_heartbeat_interval * 1000,
+    })
+    const feed = new MapFeed(env, parts.monitor, newest?.epoch ?? (0 as Epoch), {
+      onMap: (map, latest) => this.onMap(map, latest),
+      onCurrent: () => this.onCurrent(),
+    })
+    this.feed = feed
+    parts.monitor.onOsdMap((map) => this.guarded(() => feed.push(map)))
+    const { osdMap } = parts.monitor
+    if (osdMap !== undefined) this.guarded(() => feed.push(osdMap))
+    this.pollBoot()
+  }
+
+  private async listen(): Promise<OsdAddresses> {
+    const { env, whoami, incarnation, fsid, links } = this
+    const any: Address = address(`${this.options.bindHost}:0`)
+    this.messenger = await Messenger.create(
+      env,
+      { name: entityName('osd', whoami), nonce: incarnation, fsid, featuresSupported },
+      {
+        onSession: (session) => this.sessions.add(session),
+        onPeerFrame: (peer, frame) => links.onFrame(peer, frame),
+        onPeerReset: (peer) => links.onPeerReset(peer),
+      },
+    )
+    links.attach(this.messenger)
+    const data = await this.messenger.bind(any)
+    const heartbeat = await this.heartbeats.start(any)
+    this.admin = await this.parts.admin.serve(any, adminHandlers(this.adminView(), this.parts.setLogLevel))
+    return { data, heartbeat, admin: this.admin.address }
+  }
+
+  private makeTable(): PgTable {
+    const { env, whoami, leases } = this
+    return new PgTable({
+      whoami,
+      services: this.pgServices(),
+      createMachine: (pgId, stored) => new PlacementGroup({ pgId, whoami, leases, stored, clock: env.clock }),
+      onIntervalsEnded: (pgs) => {
+        this.sessions.dropOpsOf(pgs)
+        const { placement } = this.table
+        if (placement !== undefined) this.requests.onMap(placement.map, pgs)
+      },
+      onNotPrimary: (pgId) => this.stats.forget(pgId),
+    })
+  }
+
+  private pgServices(): PgServices {
+    const { env, store, counters, localReserver, remoteReserver, links, sessions, stats, requests } = this
+    return {
+      env,
+      store,
+      counters,
+      localReserver,
+      remoteReserver,
+      send: (to, message) => links.send(to, message),
+      reply: (session, reply) => sessions.reply(session, reply),
+      mark: (session, tid, stage) => sessions.mark(session, tid, stage),
+      publishStats: (published) => stats.publish(published),
+      requestUpThru: (epoch) => requests.requestUpThru(epoch),
+      requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
+      log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
+      isBackfillFull: () => this.space.isBackfillFull(this.table.placement?.map),
+      removed: (pgId) => {
+        this.table.remove(pgId)
+        stats.forget(pgId)
+      },
+    }
+  }
+
+  // Maps
+
+  private onMap(map: OsdMap, latest: boolean): void {
+    if (map.fsid !== this.fsid) this.env.abort(`the monitors are of cluster ${map.fsid}, not ${this.fsid}`)
+    this.maps.add(map).catch((error: unknown) => {
+      if (!isClusterError(error)) this.env.abort('a map cannot be stored', error)
+      this.env.log.error('a map cannot be stored', { epoch: map.epoch, error: error.message })
+    })
+    this.links.onMap(map)
+    this.table.onMap(map, latest)
+    const { placement } = this.table
+    if (placement === undefined) return
+    const peers = chooseHeartbeatPeers(
+      map,
+      placement,
+      this.whoami,
+      this.table.ids,
+      this.settings.osd_heartbeat_min_peers,
+    )
+    this.heartbeats.setPeers(map, peers)
+    this.dispatcher.onMap()
+    this.links.deliverWaiting()
+    if (latest) this.onLatestMap(map)
+  }
+
+  /** The newest map of the monitors is one that was stored before the restart. */
+  private onCurrent(): void {
+    this.table.activate()
+  }
+
+  private onLatestMap(map: OsdMap): void {
+    const action = this.boot.onMap(map, this.env.clock.monotonicMs())
+    if (action?.kind === 'became-up') {
+      this.env.log.info('up', { epoch: map.epoch })
+      this.bootError = undefined
+      this.stats.reportAll()
+    } else if (action?.kind === 'marked-down') {
+      this.logChannel.write(
+        'warn',
+        `map ${map.epoch} marks me down, but I live: booting again${action.pauseMs > 0 ? ` in ${action.pauseMs / 1000} s` : ''}`,
+        true,
+      )
+    }
+    this.tryBoot(map)
+  }
+
+  // Boot
+
+  private pollBoot(): void {
+    if (this.stopped) return
+    const map = this.table.placement?.map
+    if (map !== undefined) this.tryBoot(map)
+    this.bootTimer = this.env.timers.after(bootPollMs, () => this.pollBoot())
+  }
+
+  private tryBoot(map: OsdMap): void {
+    if (this.boot.state !== 'booting' || this.addresses === undefined) return
+    const action = this.boot.poll(map, this.env.clock.monotonicMs(), this.heartbeats.isHealthy())
+    if (action?.kind !== 'send-boot') return
+    const { options, store } = this
+    this.parts.monitor
+      .boot({
+        osd: this.whoami,
+        uuid: this.uuid,
+        incarnation: this.incarnation,
+        addresses: this.addresses,
+        features: featuresSupported,
+        crushLocation: options.crushLocation,
+        deviceClass: options.deviceClass,
+        crushWeight: store.usage().totalBytes / bytesPerTebibyte,
+        mapEpoch: map.epoch,
+      })
+      .catch((error: unknown) => {
+        const message = error instanceof Error ? error.message : String(error)
+        if (message !== this.bootError) {
+          this.bootError = message
+          this.env.log.error('the monitors did not take the boot', {
+            error: message,
+            hint: isClusterError(error) ? error.hint : undefined,
+          })
+        }
+      })
+  }
+
+  // Stop
+
+  /** Until a map shows the run as down, or too long. */
+  private async sayGoodbye(): Promise<void> {
+    try {
+      await this.parts.monitor.shutdown(this.whoami, this.incarnation)
+    } catch (error) {
+      if (!isClusterError(error)) throw error
+      this.env.log.warn('no goodbye: the monitors do not answer', { error: error.message })
+      return
+    }
+    const deadlineMs = this.env.clock.monotonicMs() + goodbyeMsMax
+    while (this.env.clock.monotonicMs() < deadlineMs) {
+      if (this.table.placement?.map.osds.get(this.whoami)?.up !== true) return
+      await this.pause()
+    }
+  }
+
+  /** Waits for what is under way, within bounds: clients send again elsewhere what is left. */
+  private async drain(): Promise<void> {
+    const deadlineMs = this.env.clock.monotonicMs() + drainMsMax
+    while (this.tracker.size > 0 && this.env.clock.monotonicMs() < deadlineMs) await this.pause()
+  }
+
+  private pause(): Promise<void> {
+    return new Promise((resolve) => this.env.timers.after(drainPollMs, resolve))
+  }
+
+  // Reports
+
+  private sendStats(pgs: readonly PgStats[]): void {
+    if (!this.isUp) return
+    this.parts.monitor.reportStats({
+      osd: this.osdStats(),
+      incarnation: this.incarnation,
+      epoch: this.table.placement?.map.epoch ?? (0 as Epoch),
+      pgs,
+    })
+  }
+
+  private osdStats(): OsdStats {
+    const usage = this.space.usage()
+    const { counters } = this
+    return {
+      osd: this.whoami,
+      totalBytes: usage.totalBytes,
+      usedBytes: usage.usedBytes,
+      metadataBytes: usage.metadataBytes,
+      pgs: this.table.size,
+      commitLatencyMs: counters.commitLatencyUs.summary().mean / 1000,
+      applyLatencyMs: counters.storeReadLatencyUs.summary().mean / 1000,
+      slowOps: this.tracker.slowInFlight(this.env.clock.monotonicMs()),
+      silentPeers: this.heartbeats.silentPeers(),
+      checksumErrors: counters.get('checksum_errors'),
+      repairedBlocks: counters.get('repaired_blocks'),
+    }
+  }
+
+  private onSessionClosed(session: number, pgs: ReadonlySet<PgId>): void {
+    this.dispatcher.onSessionClosed(session)
+    for (const pgId of pgs) this.table.find(pgId)?.feed({ kind: 'session-closed', session })
+  }
+
+  private adminView(): Parameters<typeof adminHandlers>[0] {
+    return {
+      perf: () => ({
+        ...this.counters.summary(),
+        store: this.store.perf?.() ?? {},
+        messenger: { ...this.messenger?.counters },
+        clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
+        reservations: { local: this.localReserver.summary(), remote: this.remoteReserver.summary() },
+      }),
+      ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
+      status: () => this.status(),
+      pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(pgId) ?? { pgId }),
+      queryPg: (pgId) => this.table.find(pgId)?.query(),
+    }
+  }
+
+  private status(): unknown {
+    const usage = this.space.usage()
+    return {
+      osd: this.whoami,
+      uuid: this.uuid,
+      fsid: this.fsid,
+      incarnation: this.incarnation,
+      state: this.boot.state,
+      bootError: this.bootError,
+      epoch: this.table.placement?.map.epoch ?? 0,
+      newestStoredEpoch: this.maps.newestEpoch,
+      addresses: this.addresses,
+      pgs: this.table.size,
+      usage,
+      opsInFlight: this.tracker.size,
+      slowOps: this.tracker.slowOps,
+      waitingForMap: this.dispatcher.waitingForMap,
+      peerMessagesWaiting: this.links.waitingMessages,
+      silentPeers: this.heartbeats.silentPeers(),
+    }
+  }
+
+  /** A bug in what a map sets off ends the daemon: the subscription would swallow it. */
+  private guarded(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.env.abort('a map could not be taken in', error)
+    }
+  }
+}

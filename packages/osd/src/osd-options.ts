@@ -1,0 +1,42 @@
+/** What an OSD is started with. */
+import type { Env, OsdId } from '@shoal/base'
+import type { AdminTransport, MonitorClient } from '@shoal/monitor-client'
+import type { ObjectStore } from '@shoal/object-store'
+import type { OsdSettings } from './settings.ts'
+
+/** A store may tell more about itself than the interface asks. */
+export type OsdStore = ObjectStore & {
+  readonly perf?: () => Readonly<Record<string, unknown>>
+  /** Acknowledged transactions were lost with a damaged journal. */
+  readonly lostTransactions?: boolean
+  readonly clearDamage?: () => Promise<void>
+}
+
+export interface ObjectStoreFactory {
+  exists(env: Env, directory: string): Promise<boolean>
+  create(env: Env, directory: string, sizeBytes: number): Promise<void>
+  mount(env: Env, directory: string): Promise<OsdStore>
+}
+
+export interface OsdDaemonOptions {
+  readonly id: OsdId
+  /** Holds `superblock` and `store/`; made if missing. */
+  readonly dataDirectory: string
+  /** Where to listen; ports are picked at each start and told to the monitors. */
+  readonly bindHost: string
+  /** Capacity of a store that is still to be made. */
+  readonly sizeBytes: number
+  /** Where CRUSH places a new OSD: `{root: 'default', host: 'alpha'}`. */
+  readonly crushLocation: Readonly<Record<string, string>>
+  readonly deviceClass?: string
+  readonly settings?: Partial<OsdSettings>
+}
+
+export interface OsdParts {
+  /** Started and closed by the daemon. */
+  readonly monitor: MonitorClient
+  readonly stores: ObjectStoreFactory
+  readonly admin: AdminTransport
+  /** Changes the level of the process's log; the method `log level` is not offered without it. */
+  readonly setLogLevel?: (level: 'debug' | 'info' | 'warn' | 'error') => void
+}

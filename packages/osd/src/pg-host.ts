@@ -1,0 +1,268 @@
+/**
+ * Drives one placement group: feeds its machine one input at a time and carries out what it wants.
+ *
+ * Invariant 1: the machine is never entered twice: an input that arises while effects run waits until they are done.
+ * Invariant 2: effects start in the order given; `transact`s reach the store in that order, and so their commits return.
+ * Invariant 3: a broken invariant, of the machine or of the store, ends the daemon with the machine's state in the log.
+ */
+import { errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
+import type { PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
+import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
+import type { PgServices } from './pg-services.ts'
+import { ReadExecutor } from './read-executor.ts'
+import { loadObject, readPiece, scanObjects } from './store-reader.ts'
+
+/** What the host needs of a machine; `PlacementGroup` is one. */
+export interface PgMachine {
+  step(input: PgInput): readonly PgEffect[]
+  /** For `pg query` and dumps. */
+  query(): unknown
+}
+
+type Effect<K extends PgEffect['kind']> = Extract<PgEffect, { kind: K }>
+
+export class PgHost {
+  readonly pgId: PgId
+  private readonly machine: PgMachine
+  private readonly services: PgServices
+  private readonly reads: ReadExecutor
+  private readonly timers = new Map<PgTimer, Timer>()
+  private readonly reserved = new Set<string>()
+  private queue: PgInput[] = []
+  private running = false
+  private closed = false
+
+  constructor(pgId: PgId, machine: PgMachine, services: PgServices) {
+    this.pgId = pgId
+    this.machine = machine
+    this.services = services
+    this.reads = new ReadExecutor(services.store, pgId)
+  }
+
+  /** Runs the machine to completion, unless it is running already. */
+  feed(input: PgInput): void {
+    if (this.closed) return
+    if (this.running) {
+      this.queue.push(input)
+      return
+    }
+    this.running = true
+    try {
+      this.step(input)
+      while (this.queue.length > 0) {
+        const inputs = this.queue
+        this.queue = []
+        for (const next of inputs) this.step(next)
+      }
+    } catch (error) {
+      this.abort(error)
+    } finally {
+      this.running = false
+    }
+  }
+
+  query(): unknown {
+    return this.machine.query()
+  }
+
+  /** No further input; timers and reservations are given up. */
+  close(): void {
+    this.closed = true
+    this.queue = []
+    for (const timer of this.timers.values()) timer.cancel()
+    for (const slot of this.reserved) this.releaseSlot(slot)
+  }
+
+  private step(input: PgInput): void {
+    if (this.closed) return
+    for (const effect of this.machine.step(input)) this.run(effect)
+  }
+
+  private abort(error: unknown): never {
+    const { env } = this.services
+    let state: unknown
+    try {
+      state = this.machine.query()
+    } catch (failure) {
+      state = String(failure)
+    }
+    env.log.error('placement group failed', { pgId: this.pgId, state })
+    return env.abort(`placement group ${this.pgId}`, error)
+  }
+
+  private run(effect: PgEffect): void {
+    const { services } = this
+    switch (effect.kind) {
+      case 'send':
+        return services.send(effect.to, effect.message)
+      case 'reply':
+        return services.reply(effect.session, effect.reply)
+      case 'transact':
+        return this.transact(effect)
+      case 'load':
+        return this.load(effect)
+      case 'execute-read':
+        return this.executeRead(effect)
+      case 'read-piece':
+        return this.readPiece(effect)
+      case 'scan':
+        return this.scan(effect)
+      case 'set-timer':
+        return this.setTimer(effect.timer, effect.delayMs)
+      case 'cancel-timer':
+        this.timers.get(effect.timer)?.cancel()
+        this.timers.delete(effect.timer)
+        return
+      case 'reserve':
+        return this.reserve(effect)
+      case 'release':
+        return this.releaseSlot(effect.slot)
+      case 'removed':
+        this.close()
+        return services.removed(this.pgId)
+      default:
+        return this.tell(effect)
+    }
+  }
+
+  /** Effects that only pass something on. */
+  private tell(
+    effect: Effect<'request-up-thru' | 'request-pg-temp' | 'publish-stats' | 'log' | 'count' | 'mark'>,
+  ): void {
+    const { services } = this
+    switch (effect.kind) {
+      case 'mark':
+        return services.mark(effect.session, effect.tid, effect.stage)
+      case 'count':
+        return services.counters.add(effect.counter, effect.by)
+      case 'publish-stats':
+        return services.publishStats(effect.stats)
+      case 'request-up-thru':
+        return services.requestUpThru(effect.epoch)
+      case 'request-pg-temp':
+        return services.requestPgTemp(this.pgId, effect.osds)
+      case 'log':
+        return services.log(this.pgId, effect.level, effect.message, effect.cluster)
+      default:
+        return unreachable(effect)
+    }
+  }
+
+  private transact({ transaction, token }: Effect<'transact'>): void {
+    const { store, env, counters } = this.services
+    const submittedMs = env.clock.monotonicMs()
+    store.submit(transaction).then(
+      () => {
+        counters.commitLatencyUs.record((env.clock.monotonicMs() - submittedMs) * 1000)
+        this.feed({ kind: 'committed', token })
+      },
+      (error: unknown) => {
+        const { errno, detail } = this.expected(error)
+        this.feed({ kind: 'transact-failed', token, errno, detail })
+      },
+    )
+  }
+
+  private load({ request, token }: Effect<'load'>): void {
+    loadObject(this.services.store, this.pgId, request).then(
+      (state) => this.feed({ kind: 'loaded', token, state }),
+      (error: unknown) => {
+        const { errno, detail } = this.expected(error)
+        this.feed({ kind: 'load-failed', token, errno, detail })
+      },
+    )
+  }
+
+  private executeRead({ object, ops, token }: Effect<'execute-read'>): void {
+    const { store, env, counters } = this.services
+    const startMs = env.clock.monotonicMs()
+    const done = (errno: number, detail: string, results: readonly ObjectOpResult[]): void => {
+      counters.storeReadLatencyUs.record((env.clock.monotonicMs() - startMs) * 1000)
+      this.feed({ kind: 'read-done', token, errno, detail, results })
+    }
+    const single = singleRead(ops)
+    if (single !== undefined) {
+      // The usual operation, without the executor's bookkeeping.
+      store.read(this.pgId, object, single.offset, single.length).then(
+        (data) => done(0, '', [{ kind: 'data', data }]),
+        (error: unknown) => {
+          const { errno, detail } = this.expected(error)
+          done(errno, detail, [])
+        },
+      )
+      return
+    }
+    this.reads.execute(object, ops).then(
+      (outcome) => {
+        if (outcome.errno === errorTable.ECHECKSUM.errno) this.onChecksumError(outcome.detail)
+        done(outcome.errno, outcome.detail, outcome.results)
+      },
+      (error: unknown) => this.abort(error),
+    )
+  }
+
+  private readPiece(effect: Effect<'read-piece'>): void {
+    const { token } = effect
+    readPiece(this.services.store, this.pgId, effect).then(
+      (piece) =>
+        this.feed({ kind: 'piece-read', token, errno: piece === undefined ? errorTable.ENOENT.errno : 0, piece }),
+      (error: unknown) => this.feed({ kind: 'piece-read', token, errno: this.expected(error).errno, piece: undefined }),
+    )
+  }
+
+  private scan({ after, limit, token }: Effect<'scan'>): void {
+    scanObjects(this.services.store, this.pgId, after, limit).then(
+      ({ objects, more }) => this.feed({ kind: 'scanned', token, objects, more }),
+      (error: unknown) => this.abort(error),
+    )
+  }
+
+  private setTimer(timer: PgTimer, delayMs: number): void {
+    this.timers.get(timer)?.cancel()
+    this.timers.set(
+      timer,
+      this.services.env.timers.after(delayMs, () => {
+        this.timers.delete(timer)
+        this.feed({ kind: 'timer', timer })
+      }),
+    )
+  }
+
+  private reserve({ slot, priority }: Effect<'reserve'>): void {
+    const { services } = this
+    if (slot === 'remote-backfill' && services.isBackfillFull()) {
+      services.counters.add('backfill_refused_toofull')
+      this.feed({ kind: 'reservation-revoked', slot })
+      return
+    }
+    this.reserved.add(slot)
+    const reserver = slot.startsWith('local') ? services.localReserver : services.remoteReserver
+    reserver.request(`${this.pgId} ${slot}`, priority, () => this.feed({ kind: 'reservation-granted', slot }))
+  }
+
+  private releaseSlot(slot: string): void {
+    this.reserved.delete(slot)
+    const { localReserver, remoteReserver } = this.services
+    const reserver = slot.startsWith('local') ? localReserver : remoteReserver
+    reserver.release(`${this.pgId} ${slot}`)
+  }
+
+  private onChecksumError(detail: string): void {
+    this.services.counters.add('checksum_errors')
+    this.services.log(this.pgId, 'error', `read found a bad block, repairing from another copy: ${detail}`, true)
+  }
+
+  /** An operating error of the store; anything else is a bug. */
+  private expected(error: unknown): { readonly errno: number; readonly detail: string } {
+    if (!isClusterError(error)) return this.abort(error)
+    if (error.code === 'ECHECKSUM') this.onChecksumError(error.message)
+    return { errno: error.errno, detail: error.message }
+  }
+}
+
+function singleRead(ops: readonly ObjectOp[]): Extract<ObjectOp, { kind: 'read' }> | undefined {
+  const [op] = ops
+  return ops.length === 1 && op?.kind === 'read' && op.length <= singleReadBytesMax ? op : undefined
+}
+
+const singleReadBytesMax = 4 * 1024 * 1024

@@ -1,0 +1,29 @@
+/** What the placement groups of one OSD share. */
+import type { Env, Epoch, OsdId, PgId } from '@shoal/base'
+import type { PgStats } from '@shoal/cluster-map'
+import type { ObjectStore } from '@shoal/object-store'
+import type { ClientOpReply, Message } from '@shoal/wire'
+import type { PerfCounters } from './perf-counters.ts'
+import type { Reserver } from './reserver.ts'
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+export interface PgServices {
+  readonly env: Env
+  readonly store: ObjectStore
+  readonly counters: PerfCounters
+  /** For what this OSD drives as primary. */
+  readonly localReserver: Reserver
+  /** For what it receives as replica. */
+  readonly remoteReserver: Reserver
+  send(to: OsdId, message: Message): void
+  reply(session: number, reply: ClientOpReply): void
+  mark(session: number, tid: number, stage: string): void
+  publishStats(stats: PgStats): void
+  requestUpThru(epoch: Epoch): void
+  requestPgTemp(pgId: PgId, osds: readonly OsdId[]): void
+  /** `cluster`: people should find it in `shoal log`, too. */
+  log(pgId: PgId, level: LogLevel, message: string, cluster: boolean): void
+  isBackfillFull(): boolean
+  removed(pgId: PgId): void
+}

@@ -1,0 +1,158 @@
+/**
+ * The placement groups on this OSD: loads them, makes new ones, gives them every map.
+ *
+ * Invariant 1: every machine sees every map once, in order, from the one after the map it was stored with; machines act
+ *              on an interval (`activate-map`) only when no newer map is known.
+ * Invariant 2: there is a machine for every PG whose up or acting set has this OSD, for every PG that lies in the store,
+ *              and for every existing PG that a peer asked about: whoever asks gets an answer, even if it is "nothing".
+ */
+import { type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
+import { isNewInterval, type OsdMap, PlacementCache } from '@shoal/cluster-map'
+import { loadPgState, pgRecordRange, type StoredPg } from '@shoal/placement-group'
+import type { OmapEntry, PgEnvelope } from '@shoal/wire'
+import { PgHost, type PgMachine } from './pg-host.ts'
+import { mappingIfPresent, nowhere } from './pg-mapping.ts'
+import type { PgServices } from './pg-services.ts'
+import { metaCollection } from './superblock.ts'
+
+export interface PgTableOptions {
+  readonly whoami: OsdId
+  readonly services: PgServices
+  /** A machine for a PG as it was stored, or for one that this OSD has nothing of. */
+  readonly createMachine: (pgId: PgId, stored: StoredPg | undefined) => PgMachine
+  /** PGs whose interval ended with this map. */
+  readonly onIntervalsEnded: (pgs: ReadonlySet<PgId>) => void
+  readonly onNotPrimary: (pgId: PgId) => void
+}
+
+interface Entry {
+  readonly host: PgHost
+  /** The newest map that the machine has seen. */
+  epoch: Epoch
+}
+
+const pageEntries = 512
+
+export class PgTable {
+  private readonly options: PgTableOptions
+  private readonly entries = new Map<PgId, Entry>()
+  private current: PlacementCache | undefined
+
+  constructor(options: PgTableOptions) {
+    this.options = options
+  }
+
+  get size(): number {
+    return this.entries.size
+  }
+
+  get ids(): IterableIterator<PgId> {
+    return this.entries.keys()
+  }
+
+  /** Of the newest map; undefined before the first. */
+  get placement(): PlacementCache | undefined {
+    return this.current
+  }
+
+  find(pgId: PgId): PgHost | undefined {
+    return this.entries.get(pgId)?.host
+  }
+
+  /** Reads all PGs of the store. Returns the oldest epoch that one of them was stored with; undefined when there are none. */
+  async load(): Promise<Epoch | undefined> {
+    const { store, env } = this.options.services
+    let oldest: Epoch | undefined
+    for (const pgId of store.collections()) {
+      if (pgId === metaCollection) continue
+      const stored = loadPgState(await this.records(pgId))
+      const epoch = stored?.record.interval.mapEpoch ?? (0 as Epoch)
+      if (stored === undefined) env.log.warn('a collection without a record: its creation was cut off', { pgId })
+      else if (oldest === undefined || epoch < oldest) oldest = epoch
+      this.add(pgId, stored, epoch)
+    }
+    return oldest
+  }
+
+  onMap(map: OsdMap, latest: boolean): void {
+    const { whoami, onIntervalsEnded, onNotPrimary } = this.options
+    const before = this.current
+    const placement = new PlacementCache(map, before)
+    this.current = placement
+    const ended = new Set<PgId>()
+    for (const [pgId, entry] of this.entries) {
+      const mapping = mappingIfPresent(placement, pgId) ?? nowhere
+      if (before !== undefined && this.intervalEnded(before, placement, pgId)) ended.add(pgId)
+      if (mapping.actingPrimary !== whoami) onNotPrimary(pgId)
+      this.giveMap(entry, map)
+    }
+    onIntervalsEnded(ended)
+    for (const pgId of placement.pgsOf(whoami)) {
+      if (!this.entries.has(pgId)) this.giveMap(this.add(pgId, undefined, 0 as Epoch), map)
+    }
+    if (latest) this.activate()
+  }
+
+  /** The map that the machines have seen is the newest there is. */
+  activate(): void {
+    for (const { host } of [...this.entries.values()]) host.feed({ kind: 'activate-map' })
+  }
+
+  /** A message of a member, whose map this OSD has by now. */
+  deliver(from: OsdId, message: PgEnvelope): void {
+    const { pgId } = message
+    const placement = this.current
+    if (placement === undefined) return
+    let entry = this.entries.get(pgId)
+    if (entry === undefined) {
+      if (mappingIfPresent(placement, pgId) === undefined) return
+      entry = this.add(pgId, undefined, 0 as Epoch)
+      this.giveMap(entry, placement.map)
+      entry.host.feed({ kind: 'activate-map' })
+    }
+    entry.host.feed({ kind: 'message', from, message })
+  }
+
+  remove(pgId: PgId): void {
+    this.entries.get(pgId)?.host.close()
+    this.entries.delete(pgId)
+  }
+
+  close(): void {
+    for (const { host } of this.entries.values()) host.close()
+  }
+
+  private add(pgId: PgId, stored: StoredPg | undefined, epoch: Epoch): Entry {
+    const { services, createMachine } = this.options
+    const entry = { host: new PgHost(pgId, createMachine(pgId, stored), services), epoch }
+    this.entries.set(pgId, entry)
+    return entry
+  }
+
+  private giveMap(entry: Entry, map: OsdMap): void {
+    if (map.epoch <= entry.epoch) return
+    entry.epoch = map.epoch
+    const mapping = this.current === undefined ? undefined : mappingIfPresent(this.current, entry.host.pgId)
+    entry.host.feed({ kind: 'map', map, mapping: mapping ?? nowhere })
+  }
+
+  private intervalEnded(before: PlacementCache, after: PlacementCache, pgId: PgId): boolean {
+    const pool = pgPool(pgId)
+    return isNewInterval(
+      { mapping: mappingIfPresent(before, pgId) ?? nowhere, pool: before.map.pools.get(pool) },
+      { mapping: mappingIfPresent(after, pgId) ?? nowhere, pool: after.map.pools.get(pool) },
+    )
+  }
+
+  private async records(pgId: PgId): Promise<readonly OmapEntry[]> {
+    const records: OmapEntry[] = []
+    let { from } = pgRecordRange
+    for (;;) {
+      const page = await this.options.services.store.metaEntries(pgId, from, pgRecordRange.to, pageEntries)
+      records.push(...page.entries)
+      const last = page.entries.at(-1)
+      if (!page.more || last === undefined) return records
+      from = new Uint8Array([...last.key, 0])
+    }
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Tells the monitors how the OSD and the placement groups that it leads are doing. Quiet when nothing changes.
+ *
+ * A change of a PG's states is told within a quarter of a second, for people wait for `active+clean`; changes of counters
+ * within the report interval; everything again each minute, so that a new leader or a lost report does not matter.
+ */
+import type { Env, PgId, Timer } from '@shoal/base'
+import type { PgStats } from '@shoal/cluster-map'
+
+export interface StatsReporterOptions {
+  readonly intervalMs: number
+  readonly refreshMs: number
+  readonly send: (pgs: readonly PgStats[]) => void
+}
+
+const stateChangeMs = 250
+
+export class StatsReporter {
+  private readonly env: Env
+  private readonly options: StatsReporterOptions
+  private readonly latest = new Map<PgId, PgStats>()
+  private readonly changed = new Set<PgId>()
+  private timer: Timer | undefined
+  private dueMs = Number.POSITIVE_INFINITY
+  private stopped = false
+
+  constructor(env: Env, options: StatsReporterOptions) {
+    this.env = env
+    this.options = options
+  }
+
+  publish(stats: PgStats): void {
+    const before = this.latest.get(stats.pgId)
+    this.latest.set(stats.pgId, stats)
+    this.changed.add(stats.pgId)
+    this.reportWithin(sameStates(before, stats) ? this.options.intervalMs : stateChangeMs)
+  }
+
+  /** It no longer leads this PG. */
+  forget(pgId: PgId): void {
+    this.latest.delete(pgId)
+    this.changed.delete(pgId)
+  }
+
+  latestOf(pgId: PgId): PgStats | undefined {
+    return this.latest.get(pgId)
+  }
+
+  /** Everything, now: after a boot. */
+  reportAll(): void {
+    for (const pgId of this.latest.keys()) this.changed.add(pgId)
+    this.reportWithin(0)
+  }
+
+  stop(): void {
+    this.stopped = true
+    this.timer?.cancel()
+  }
+
+  private reportWithin(delayMs: number): void {
+    if (this.stopped) return
+    const dueMs = this.env.clock.monotonicMs() + delayMs
+    if (dueMs >= this.dueMs) return
+    this.timer?.cancel()
+    this.dueMs = dueMs
+    this.timer = this.env.timers.after(delayMs, () => this.report())
+  }
+
+  private report(): void {
+    this.dueMs = Number.POSITIVE_INFINITY
+    const pgs: PgStats[] = []
+    for (const pgId of this.changed) {
+      const stats = this.latest.get(pgId)
+      if (stats !== undefined) pgs.push(stats)
+    }
+    this.changed.clear()
+    this.options.send(pgs)
+    if (this.stopped) return
+    this.dueMs = this.env.clock.monotonicMs() + this.options.refreshMs
+    this.timer = this.env.timers.after(this.options.refreshMs, () => {
+      for (const pgId of this.latest.keys()) this.changed.add(pgId)
+      this.report()
+    })
+  }
+}
+
+function sameStates(before: PgStats | undefined, after: PgStats): boolean {
+  return before !== undefined && before.states.join() === after.states.join()
+}
