@@ -125,7 +125,7 @@ export function encodeRaftMessage(message: RaftMessage): Uint8Array {
   return encode(messageCodec, message)
 }
 
-/** Throws EBADMSG, also for what no node would say: entries out of order, terms from the future, malformed memberships. */
+/** Throws EBADMSG (EPROTO for a version too new), also for what no node would say: entries out of order, terms from the future, malformed memberships. */
 export function decodeRaftMessage(encoded: Uint8Array): RaftMessage {
   const message = decode(messageCodec, encoded)
   const valid =
