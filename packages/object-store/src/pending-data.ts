@@ -18,6 +18,11 @@ interface PendingBlock {
   readonly direct: boolean
 }
 
+interface DataWrite {
+  readonly chunks: readonly Uint8Array[]
+  readonly offset: number
+}
+
 export interface PendingOptions {
   readonly file: FileHandle
   /** The background writer starts above this many bytes, so that blocks written again meanwhile are written once. */
@@ -28,8 +33,14 @@ export interface PendingOptions {
 }
 
 const batchBlocksMax = 512
-const runBlocksMax = 256
+const runBlocksMax = 16
 const writesInFlightMax = 2
+/**
+ * No write call is longer. The page cache makes folios as large as the write that first fills them, and ext4 walks all
+ * blocks of a folio on each later write into it: after 4 MiB writes a random 8 KiB write costs 50 us of kernel time,
+ * after 64 KiB writes 5 us (measured on Linux 6.18), and the large writes themselves are no faster.
+ */
+export const writeCallBytesMax: number = 64 * 1024
 
 export class PendingData {
   private readonly options: PendingOptions
@@ -75,10 +86,7 @@ export class PendingData {
         held.push(block)
       }
     }
-    for (const piece of pieces) {
-      await this.options.file.write([piece.data], piece.unit * blockBytes)
-      this.writes++
-    }
+    await this.writeAll(splitWrites(pieces))
     for (const block of held) {
       if (this.blocks.get(block.unit) === block) this.drop(block.unit)
     }
@@ -147,17 +155,26 @@ export class PendingData {
   }
 
   private async writeBatch(batch: readonly PendingBlock[]): Promise<void> {
+    const writes: DataWrite[] = []
+    for (let at = 0; at < batch.length; ) {
+      const first = batch[at++] as PendingBlock
+      const chunks = [first.data]
+      for (let next = batch[at]; next !== undefined && chunks.length < runBlocksMax; next = batch[at]) {
+        if (next.unit !== first.unit + chunks.length) break
+        chunks.push(next.data)
+        at++
+      }
+      writes.push({ chunks: joinAdjacent(chunks), offset: first.unit * blockBytes })
+    }
+    await this.writeAll(writes)
+  }
+
+  private async writeAll(writes: readonly DataWrite[]): Promise<void> {
     let at = 0
     const worker = async (): Promise<void> => {
-      while (at < batch.length) {
-        const first = batch[at++] as PendingBlock
-        const chunks = [first.data]
-        for (let next = batch[at]; next !== undefined && chunks.length < runBlocksMax; next = batch[at]) {
-          if (next.unit !== first.unit + chunks.length) break
-          chunks.push(next.data)
-          at++
-        }
-        await this.options.file.write(joinAdjacent(chunks), first.unit * blockBytes)
+      while (at < writes.length) {
+        const { chunks, offset } = writes[at++] as DataWrite
+        await this.options.file.write(chunks, offset)
         this.writes++
       }
     }
@@ -179,6 +196,16 @@ export class PendingData {
     }
     if (this.flushWaiters.length === 0) this.flushTarget = 0
   }
+}
+
+function splitWrites(pieces: readonly { readonly unit: number; readonly data: Uint8Array }[]): DataWrite[] {
+  const writes: DataWrite[] = []
+  for (const { unit, data } of pieces) {
+    for (let at = 0; at < data.length; at += writeCallBytesMax) {
+      writes.push({ chunks: [data.subarray(at, at + writeCallBytesMax)], offset: unit * blockBytes + at })
+    }
+  }
+  return writes
 }
 
 /** Views that follow each other in one buffer become one view. */

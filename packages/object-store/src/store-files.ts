@@ -3,6 +3,7 @@ import { ClusterError, type Env, type FileHandle, isClusterError, type KeyValueS
 import { type Checksums, loadChecksums } from './checksum.ts'
 import { blockBytes, fileNames, keys } from './layout.ts'
 import { encodeState } from './meta-store.ts'
+import { writeCallBytesMax } from './pending-data.ts'
 import { seal } from './sealed-value.ts'
 import { decodeSuperblock, encodeSuperblock, type Superblock } from './superblock.ts'
 
@@ -21,7 +22,6 @@ const journalBytesMin = 256 * 1024
 const dataBytesMin = 64 * 1024
 /** The file of 2^32 units. */
 const dataBytesMax = 2 ** 44
-const zeroChunkBytes = 1024 * 1024
 
 export interface OpenFiles {
   readonly superblock: Superblock
@@ -115,9 +115,9 @@ export async function openStoreFiles(env: Env, directory: string): Promise<OpenF
 
 /** Makes [from, to) of the file allocated zeros, so that journal writes never change the file's size. */
 export async function fillWithZeros(file: FileHandle, from: number, to: number): Promise<void> {
-  const zeros = new Uint8Array(zeroChunkBytes)
-  for (let at = from; at < to; at += zeroChunkBytes) {
-    await file.write([zeros.subarray(0, Math.min(zeroChunkBytes, to - at))], at)
+  const zeros = new Uint8Array(writeCallBytesMax)
+  for (let at = from; at < to; at += writeCallBytesMax) {
+    await file.write([zeros.subarray(0, Math.min(writeCallBytesMax, to - at))], at)
   }
   await file.datasync()
 }
