@@ -13,8 +13,9 @@
  * 5. At most one membership change is uncommitted (dissertation, section 4.1), and none before the leader has committed an
  *    entry of its own term.
  */
-import { assert, decode, emptyBytes, encode, type Random } from '@shoal/base'
+import { assert, emptyBytes, encode } from '@shoal/base'
 import { isOneStep, majority } from './membership.ts'
+import { MembershipHistory } from './membership-history.ts'
 import {
   type Entry,
   type HardState,
@@ -27,39 +28,7 @@ import {
 import { Progress } from './progress.ts'
 import { RaftLog } from './raft-log.ts'
 import { ReadQueue, type ReadState } from './read-queue.ts'
-
-export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader'
-
-export interface RaftOptions {
-  readonly id: NodeId
-  readonly random: Random
-  /** Ticks without a leader before an election: drawn between this and twice this. */
-  readonly electionTicks: number
-  readonly heartbeatTicks: number
-  readonly hardState: HardState
-  readonly snapshot: Snapshot | undefined
-  readonly entries: readonly Entry[]
-  /** Of a new cluster, before any membership entry; of a joining node, empty. */
-  readonly initialMembership: Membership
-  readonly appendBytesMax?: number
-  readonly uncommittedEntriesMax?: number
-  readonly uncommittedBytesMax?: number
-}
-
-/** Everything the driver must do, in this order: persist, send, apply. */
-export interface Ready {
-  readonly hardState: HardState | undefined
-  /** Replaces what is stored. */
-  readonly snapshot: Snapshot | undefined
-  /** To store; those with the same or a higher index that were stored before are void. */
-  readonly entries: readonly Entry[]
-  readonly messages: readonly RaftMessage[]
-  readonly committed: readonly Entry[]
-  /** Contexts of `readIndex` whose reads are linearizable once `index` is applied. */
-  readonly reads: readonly ReadState[]
-  /** False when all there is to store is a commit index: it may be lost, so it needs no flush. */
-  readonly mustSync: boolean
-}
+import type { RaftOptions, Ready, Role } from './ready.ts'
 
 type Body<T> = T extends RaftMessage ? Omit<T, 'from' | 'to' | 'term'> : never
 
@@ -81,8 +50,7 @@ export class RaftNode {
   private progress = new Map<NodeId, Progress>()
   private votes = new Map<NodeId, boolean>()
   private applied: number
-  /** Membership entries that are not below the snapshot, oldest first: how a truncation finds its way back. */
-  private memberships: { readonly index: number; readonly membership: Membership }[]
+  private readonly memberships: MembershipHistory
   private electionElapsed = 0
   private heartbeatElapsed = 0
   private electionTimeout = 0
@@ -111,11 +79,12 @@ export class RaftNode {
     this.applied = this.log.snapshotIndex
     this.savedHardState = options.hardState
     this.unsavedFrom = this.log.lastIndex + 1
-    this.memberships = [
-      { index: this.log.snapshotIndex, membership: options.snapshot?.membership ?? options.initialMembership },
-    ]
-    for (const entry of options.entries) this.noteMembership(entry)
-    this.membership = this.latestMembership()
+    this.memberships = new MembershipHistory(
+      this.log.snapshotIndex,
+      options.snapshot?.membership ?? options.initialMembership,
+    )
+    for (const entry of options.entries) this.memberships.note(entry)
+    this.membership = this.memberships.latest
     this.drawElectionTimeout()
   }
 
@@ -202,7 +171,7 @@ export class RaftNode {
   }
 
   hasPendingMembership(): boolean {
-    return (this.memberships.at(-1)?.index ?? 0) > this.commit
+    return this.memberships.latestIndex > this.commit
   }
 
   hasCommittedInTerm(): boolean {
@@ -212,7 +181,7 @@ export class RaftNode {
   private appendOwn(kind: Entry['kind'], data: Uint8Array): number {
     const entry: Entry = { index: this.log.lastIndex + 1, term: this.term, kind, data }
     this.uncommittedBytes += data.length
-    this.noteMembership(entry)
+    this.memberships.note(entry)
     this.log.append(entry)
     this.adoptMembership()
     this.broadcastAppend()
@@ -306,19 +275,9 @@ export class RaftNode {
 
   // Membership
 
-  private noteMembership(entry: Entry): void {
-    if (entry.kind === 'membership') {
-      this.memberships.push({ index: entry.index, membership: decode(membershipCodec, entry.data) })
-    }
-  }
-
-  private latestMembership(): Membership {
-    return (this.memberships.at(-1) as { readonly membership: Membership }).membership
-  }
-
   /** A node uses the latest membership in its log, committed or not (dissertation, section 4.1). */
   private adoptMembership(): void {
-    this.membership = this.latestMembership()
+    this.membership = this.memberships.latest
     if (this.role !== 'leader') return
     const members = new Set([...this.membership.voters, ...this.membership.learners])
     for (const id of this.progress.keys()) if (!members.has(id)) this.progress.delete(id)
@@ -429,7 +388,7 @@ export class RaftNode {
     for (const entry of entries) {
       if (this.log.termAt(entry.index) === entry.term) continue
       if (entry.index <= this.log.lastIndex) this.truncateFrom(entry.index)
-      this.noteMembership(entry)
+      this.memberships.note(entry)
       this.log.append(entry)
       this.unsavedFrom = Math.min(this.unsavedFrom, entry.index)
     }
@@ -442,7 +401,7 @@ export class RaftNode {
   private truncateFrom(index: number): void {
     this.log.truncateFrom(index, this.commit)
     this.unsavedFrom = Math.min(this.unsavedFrom, index)
-    while ((this.memberships.at(-1)?.index ?? 0) >= index) this.memberships.pop()
+    this.memberships.truncateFrom(index)
   }
 
   private onSnapshot(from: NodeId, snapshot: Snapshot): void {
@@ -451,7 +410,7 @@ export class RaftNode {
       this.commitTo(snapshot.index)
     } else if (snapshot.index > this.commit) {
       this.log.reset(snapshot)
-      this.memberships = [{ index: snapshot.index, membership: snapshot.membership }]
+      this.memberships.reset(snapshot.index, snapshot.membership)
       this.adoptMembership()
       this.commit = snapshot.index
       this.unsavedFrom = snapshot.index + 1
@@ -648,10 +607,9 @@ export class RaftNode {
   /** The state machine has a snapshot at `index` (applied): the log before it may go. Returns the membership to store with it. */
   compact(index: number): { readonly term: number; readonly membership: Membership } {
     assert(index <= this.applied && index > this.log.snapshotIndex, 'only what is applied is compacted')
-    const at = this.memberships.findLast((one) => one.index <= index) as { readonly membership: Membership }
-    this.memberships = [{ index, membership: at.membership }, ...this.memberships.filter((one) => one.index > index)]
+    const membership = this.memberships.compact(index)
     this.log.compact(index)
-    return { term: this.log.snapshotTerm, membership: at.membership }
+    return { term: this.log.snapshotTerm, membership }
   }
 
   get snapshotIndex(): number {
