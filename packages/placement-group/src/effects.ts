@@ -7,7 +7,7 @@
  * 2. A `send`, `reply` or other effect never waits for an earlier `transact`; what must be durable first is expressed by the
  *    machine, which holds the effect back until the `committed` input.
  */
-import type { Epoch, OsdId, PgId } from '@shoal/base'
+import type { Epoch, OsdId } from '@shoal/base'
 import type { OsdMap, PgMapping, PgStats } from '@shoal/cluster-map'
 import type {
   ClientOp,
@@ -145,9 +145,4 @@ export interface ObjectPiece {
   readonly dataDone: boolean
   readonly omap: readonly OmapEntry[]
   readonly omapDone: boolean
-}
-
-export interface PgIdentity {
-  readonly pgId: PgId
-  readonly whoami: OsdId
 }

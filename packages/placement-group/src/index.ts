@@ -1,1 +1,11 @@
+export { defaultPgSettings, type Now, type PgLeases, type PgSettings } from './core.ts'
 export * from './effects.ts'
+export {
+  decodeObjectAttribute,
+  encodeObjectAttribute,
+  type ObjectAttribute,
+  objectAttributeName,
+} from './object-attribute.ts'
+export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
+export { loadPgState, pgRecordRange, type StoredPg } from './pg-store.ts'
+export { PlacementGroup, type PlacementGroupOptions } from './placement-group.ts'

@@ -1,0 +1,75 @@
+/** Which copy has the authoritative history, and who should serve (Ceph's find_best_info and choose_acting). */
+import type { OsdId } from '@shoal/base'
+import type { PgMapping } from '@shoal/cluster-map'
+import { compareVersions, minVersion, type Version } from '@shoal/wire'
+import type { PgInfo } from './pg-info.ts'
+
+/**
+ * The copy whose log wins: of those that may have everything that was acknowledged, the one with the newest entry, then
+ * the longest log, then the present primary. Undefined when no complete copy qualifies.
+ *
+ * Copies that last served before the newest start that anybody knows are out: they may lack writes that were
+ * acknowledged since, however new their own last entry (ordered by a primary that never finished it) looks.
+ */
+export function findBestInfo(infos: ReadonlyMap<OsdId, PgInfo>, primary: OsdId): OsdId | undefined {
+  let started = 0
+  for (const info of infos.values()) {
+    const complete = info.lastBackfill.kind === 'complete'
+    started = Math.max(started, complete ? info.history.lastEpochStarted : 0, info.lastEpochStarted)
+  }
+  let acceptable: Version | undefined
+  for (const info of infos.values()) {
+    if (info.lastEpochStarted < started) continue
+    acceptable = acceptable === undefined ? info.lastUpdate : minVersion(acceptable, info.lastUpdate)
+  }
+  if (acceptable === undefined) return undefined
+  let best: readonly [OsdId, PgInfo] | undefined
+  for (const [osd, info] of infos) {
+    if (info.lastBackfill.kind !== 'complete' || compareVersions(info.lastUpdate, acceptable) < 0) continue
+    if (best === undefined || isBetter(osd, info, best[1], primary)) best = [osd, info]
+  }
+  return best?.[0]
+}
+
+function isBetter(osd: OsdId, info: PgInfo, best: PgInfo, primary: OsdId): boolean {
+  const newer = compareVersions(info.lastUpdate, best.lastUpdate)
+  if (newer !== 0) return newer > 0
+  const longer = compareVersions(best.logTail, info.logTail)
+  if (longer !== 0) return longer > 0
+  return osd === primary
+}
+
+export interface ActingChoice {
+  readonly primary: OsdId
+  /** Primary first. */
+  readonly acting: readonly OsdId[]
+  /** Members of up that must be filled object by object. */
+  readonly backfill: readonly OsdId[]
+}
+
+/** `best` is the copy of {@link findBestInfo}. Copies that its log can bring up to date serve; others are filled. */
+export function chooseActing(
+  infos: ReadonlyMap<OsdId, PgInfo>,
+  best: OsdId,
+  mapping: PgMapping,
+  size: number,
+): ActingChoice {
+  const tail = (infos.get(best) as PgInfo).logTail
+  const usable = (osd: OsdId): boolean => {
+    const info = infos.get(osd)
+    return info !== undefined && info.lastBackfill.kind === 'complete' && compareVersions(info.lastUpdate, tail) >= 0
+  }
+  const primary = usable(mapping.upPrimary) ? mapping.upPrimary : best
+  const acting = [primary]
+  const backfill: OsdId[] = []
+  for (const osd of mapping.up) {
+    if (osd === primary) continue
+    if (usable(osd)) acting.push(osd)
+    else backfill.push(osd)
+  }
+  for (const osd of [...mapping.acting, ...infos.keys()]) {
+    if (acting.length >= size) break
+    if (!acting.includes(osd) && !backfill.includes(osd) && usable(osd)) acting.push(osd)
+  }
+  return { primary, acting, backfill }
+}

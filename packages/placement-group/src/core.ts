@@ -1,0 +1,198 @@
+/**
+ * What the parts of a placement group share: its persistent state, the map it acts on, and the effects of the step that
+ * is being taken. Parts call each other through it; only `PlacementGroup` is public.
+ */
+import { assert, type Epoch, type OsdId, type PgId } from '@shoal/base'
+import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
+import type { Transaction, TransactionOp } from '@shoal/wire'
+import type { PgEffect, PgInput } from './effects.ts'
+import type { MissingSet } from './missing-set.ts'
+import { envelope, type PeerMessage } from './peer-message.ts'
+import type { PastInterval, PgInfo } from './pg-info.ts'
+import type { LogEntry, PgLog } from './pg-log.ts'
+import { type IntervalRecord, setLogEntries, setRecord } from './pg-store.ts'
+
+export interface PgSettings {
+  /** Entries kept for recovery and for recognising resends; the log is cut when it is twice as long. */
+  readonly logEntriesMin: number
+  /** Objects that are recovered side by side. */
+  readonly recoveryActiveMax: number
+  /** Bytes of one piece of an object on its way to another OSD. */
+  readonly pieceBytesMax: number
+  readonly scanObjects: number
+}
+
+export const defaultPgSettings: PgSettings = {
+  logEntriesMin: 1_500,
+  recoveryActiveMax: 4,
+  pieceBytesMax: 2 * 1024 * 1024,
+  scanObjects: 64,
+}
+
+/**
+ * Promises between OSDs that ride on heartbeats: "until then I let nobody but you serve the PGs in which you are my
+ * primary". Times are monotonic milliseconds of this OSD. docs/mechanisms/read-leases.md
+ */
+export interface PgLeases {
+  /** Until when this peer has promised us, by answers that knew no newer map than ours. */
+  heldUntilMs(peer: OsdId): number
+  /** Until when we have promised this peer. */
+  grantedUntilMs(peer: OsdId): number
+}
+
+export interface Now {
+  readonly monotonicMs: number
+  /** For people: modification times of objects. */
+  readonly wallMs: number
+}
+
+/** The answer to an effect with a token. */
+export type Continuation = (input: PgInput) => void
+
+export class PgCore {
+  readonly pgId: PgId
+  readonly whoami: OsdId
+  readonly settings: PgSettings
+  readonly leases: PgLeases
+  info: PgInfo
+  log: PgLog
+  missing: MissingSet
+  pastIntervals: readonly PastInterval[]
+  interval: IntervalRecord
+  map!: OsdMap
+  mapping!: PgMapping
+  now: Now = { monotonicMs: 0, wallMs: 0 }
+  objects: number
+  bytes: number
+  private effects: PgEffect[] = []
+  private readonly continuations = new Map<number, Continuation>()
+  private nextToken = 1
+
+  constructor(options: {
+    readonly pgId: PgId
+    readonly whoami: OsdId
+    readonly settings: PgSettings
+    readonly leases: PgLeases
+    readonly info: PgInfo
+    readonly log: PgLog
+    readonly missing: MissingSet
+    readonly pastIntervals: readonly PastInterval[]
+    readonly interval: IntervalRecord
+  }) {
+    this.pgId = options.pgId
+    this.whoami = options.whoami
+    this.settings = options.settings
+    this.leases = options.leases
+    this.info = options.info
+    this.log = options.log
+    this.missing = options.missing
+    this.pastIntervals = options.pastIntervals
+    this.interval = options.interval
+    const last = options.log.all().at(-1)
+    this.objects = last?.pgObjects ?? options.info.objects
+    this.bytes = last?.pgBytes ?? options.info.bytes
+  }
+
+  get pool(): Pool | undefined {
+    return this.map.pools.get(Number(this.pgId.slice(0, this.pgId.indexOf('.'))) as Pool['id'])
+  }
+
+  get isPrimary(): boolean {
+    return this.mapping.actingPrimary === this.whoami
+  }
+
+  /** The info as of now: what is derived from log and missing set included. */
+  currentInfo(): PgInfo {
+    return {
+      ...this.info,
+      lastUpdate: this.log.head,
+      logTail: this.log.tail,
+      missingCount: this.missing.size,
+      objects: this.objects,
+      bytes: this.bytes,
+    }
+  }
+
+  isUp(osd: OsdId): boolean {
+    return this.map.osds.get(osd)?.up === true
+  }
+
+  // Effects
+
+  emit(effect: PgEffect): void {
+    this.effects.push(effect)
+  }
+
+  takeEffects(): PgEffect[] {
+    const taken = this.effects
+    this.effects = []
+    return taken
+  }
+
+  send(to: OsdId, message: PeerMessage): void {
+    assert(to !== this.whoami, 'nobody sends to itself')
+    this.emit({ kind: 'send', to, message: envelope(this.pgId, this.map.epoch, this.interval.since, message) })
+  }
+
+  count(counter: string, by = 1): void {
+    this.emit({ kind: 'count', counter, by })
+  }
+
+  /** Runs `then` with the answer to the effect that carries the returned token. */
+  expect(then: Continuation): number {
+    const token = this.nextToken++
+    this.continuations.set(token, then)
+    return token
+  }
+
+  /** Like `expect`, but an answer that comes in a later interval is dropped. */
+  expectInInterval(then: Continuation): number {
+    const { since } = this.interval
+    return this.expect((input) => {
+      if (this.interval.since === since) then(input)
+    })
+  }
+
+  answer(token: number, input: PgInput): void {
+    const then = this.continuations.get(token)
+    this.continuations.delete(token)
+    assert(then !== undefined, `an answer to a question that was asked: ${input.kind} ${token}`)
+    then(input)
+  }
+
+  /** Submits the steps; `onCommit` runs when they are durable, unless the interval is another by then. */
+  transact(ops: readonly TransactionOp[], onCommit?: () => void): void {
+    const transaction: Transaction = { ops }
+    const token = this.expectInInterval((input) => {
+      if (input.kind === 'committed') onCommit?.()
+    })
+    this.emit({ kind: 'transact', transaction, token })
+  }
+
+  recordOp(): TransactionOp {
+    return setRecord(this.pgId, {
+      info: this.currentInfo(),
+      pastIntervals: this.pastIntervals,
+      interval: this.interval,
+    })
+  }
+
+  /** Appends to the log in memory; returns the step that stores the entries. */
+  appendLog(entries: readonly LogEntry[]): TransactionOp {
+    for (const entry of entries) this.log.append(entry)
+    const last = entries.at(-1)
+    if (last !== undefined) {
+      this.objects = last.pgObjects
+      this.bytes = last.pgBytes
+    }
+    return setLogEntries(this.pgId, entries)
+  }
+
+  setHistory(change: Partial<PgInfo['history']>): void {
+    this.info = { ...this.info, history: { ...this.info.history, ...change } }
+  }
+
+  isCurrent(since: Epoch): boolean {
+    return this.interval.since === since
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Moves whole objects between members: the side that misses an object pulls it, piece by piece, in exactly one version.
+ *
+ * Durable before what: the last piece, the object's attribute and the removal from the missing set are one transaction. An
+ * object of several pieces is gathered under a temporary name and renamed, so that a crash never leaves half of one.
+ */
+import { errorTable, type OsdId } from '@shoal/base'
+import { equalVersions, type ObjectId, objectKey, type TransactionOp, type Version } from '@shoal/wire'
+import type { PgCore } from './core.ts'
+import type { ObjectPiece } from './effects.ts'
+import { objectAttributeName, versionOf } from './object-attribute.ts'
+import type { PeerMessage } from './peer-message.ts'
+import { removeMissing } from './pg-store.ts'
+
+/** Where objects that arrive in pieces are gathered; never listed, never sent. */
+export const temporaryNamespace = '\u0000recovering'
+
+export function isTemporary(object: ObjectId): boolean {
+  return object.namespace === temporaryNamespace
+}
+
+/** errno 0: the object is here, durably. */
+type OnFetched = (errno: number, bytes: number) => void
+
+interface Fetch {
+  readonly object: ObjectId
+  readonly version: Version
+  readonly from: OsdId
+  readonly onFetched: OnFetched
+  offset: number
+  omapAfter: Uint8Array | undefined
+  pieces: number
+  bytes: number
+}
+
+const omapEntriesMax = 1024
+
+export class ObjectTransfer {
+  private readonly core: PgCore
+  private readonly fetches = new Map<string, Fetch>()
+
+  constructor(core: PgCore) {
+    this.core = core
+  }
+
+  reset(): void {
+    this.fetches.clear()
+  }
+
+  isFetching(object: ObjectId): boolean {
+    return this.fetches.has(objectKey(object))
+  }
+
+  fetch(object: ObjectId, version: Version, from: OsdId, onFetched: OnFetched): void {
+    const fetch: Fetch = { object, version, from, onFetched, offset: 0, omapAfter: undefined, pieces: 0, bytes: 0 }
+    this.fetches.set(objectKey(object), fetch)
+    this.pull(fetch)
+  }
+
+  private pull(fetch: Fetch): void {
+    const { object, version, offset, omapAfter } = fetch
+    this.core.send(fetch.from, { kind: 'pull', object, version, offset, omapAfter })
+  }
+
+  /** The source's side. */
+  onPull(from: OsdId, message: Extract<PeerMessage, { kind: 'pull' }>): void {
+    const { object, version, offset, omapAfter } = message
+    const reply = (errno: number, piece: ObjectPiece | undefined): void =>
+      this.core.send(from, { kind: 'piece', object, version, offset, errno, piece })
+    if (this.core.missing.has(object)) return reply(errorTable.ENOENT.errno, undefined)
+    const token = this.core.expectInInterval((input) => {
+      if (input.kind !== 'piece-read') return
+      const { piece } = input
+      if (piece === undefined) return reply(input.errno, undefined)
+      const same = equalVersions(versionOf(piece.xattrs.get(objectAttributeName)), version)
+      if (same) reply(0, piece)
+      else reply(errorTable.EAGAIN.errno, undefined)
+    })
+    const { pieceBytesMax } = this.core.settings
+    this.core.emit({ kind: 'read-piece', object, offset, lengthMax: pieceBytesMax, omapAfter, omapEntriesMax, token })
+  }
+
+  onPiece(from: OsdId, message: Extract<PeerMessage, { kind: 'piece' }>): void {
+    const key = objectKey(message.object)
+    const fetch = this.fetches.get(key)
+    if (
+      fetch === undefined ||
+      fetch.from !== from ||
+      !equalVersions(fetch.version, message.version) ||
+      fetch.offset !== message.offset
+    )
+      return
+    const { piece } = message
+    if (piece === undefined) {
+      this.fetches.delete(key)
+      return fetch.onFetched(message.errno, 0)
+    }
+    const done = piece.dataDone && piece.omapDone
+    const steps = this.pieceSteps(fetch, piece, done)
+    fetch.pieces++
+    fetch.offset = piece.nextOffset
+    fetch.omapAfter = piece.omap.at(-1)?.key ?? fetch.omapAfter
+    for (const extent of piece.extents) fetch.bytes += extent.data.length
+    this.core.transact(steps, () => {
+      if (this.fetches.get(key) !== fetch) return
+      if (!done) return this.pull(fetch)
+      this.fetches.delete(key)
+      this.core.missing.delete(fetch.object)
+      fetch.onFetched(0, fetch.bytes)
+    })
+  }
+
+  private pieceSteps(fetch: Fetch, piece: ObjectPiece, done: boolean): readonly TransactionOp[] {
+    const collection = this.core.pgId
+    const whole = done && fetch.pieces === 0
+    const object = whole ? fetch.object : temporaryName(fetch.object)
+    const steps: TransactionOp[] = []
+    if (fetch.pieces === 0) {
+      steps.push({ kind: 'remove', collection, object })
+      steps.push({ kind: 'touch', collection, object })
+      steps.push({ kind: 'set-xattrs', collection, object, xattrs: piece.xattrs })
+      steps.push({ kind: 'truncate', collection, object, sizeBytes: piece.sizeBytes })
+      if (piece.omapHeader.length > 0)
+        steps.push({ kind: 'omap-set-header', collection, object, header: piece.omapHeader })
+    }
+    for (const { offset, data } of piece.extents) steps.push({ kind: 'write', collection, object, offset, data })
+    if (piece.omap.length > 0) steps.push({ kind: 'omap-set', collection, object, entries: piece.omap })
+    if (done && !whole) steps.push({ kind: 'rename', collection, object, to: fetch.object })
+    if (done) steps.push(removeMissing(collection, [fetch.object]))
+    return steps
+  }
+}
+
+function temporaryName(object: ObjectId): ObjectId {
+  return { ...object, namespace: temporaryNamespace, name: `${object.namespace}/${object.name}` }
+}

@@ -1,0 +1,355 @@
+/**
+ * Executes a compound operation that writes: given the object as it is, what it answers and what changes. Pure: the same
+ * inputs give the same transaction on every run.
+ *
+ * All steps see the object as the steps before them left it, guards and reads included; the first step that fails ends
+ * the operation, and nothing of it is applied.
+ */
+import { compareBytes, type ErrorCode, emptyBytes, type PgId, utf8Encode } from '@shoal/base'
+import {
+  type CompareMode,
+  type ObjectId,
+  type ObjectOp,
+  type ObjectOpResult,
+  opLimits,
+  type TransactionOp,
+} from '@shoal/wire'
+import type { LoadRequest, ObjectState } from './effects.ts'
+import { decodeObjectAttribute, objectAttributeName } from './object-attribute.ts'
+
+/** What the machine remembers of an object between operations. */
+export interface CachedObject {
+  readonly exists: boolean
+  readonly sizeBytes: number
+  readonly xattrs: ReadonlyMap<string, Uint8Array>
+}
+
+export type Execution =
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly detail: string }
+  | {
+      readonly kind: 'done'
+      readonly results: readonly ObjectOpResult[]
+      /** Without the machine's own attribute and log. Empty: the steps changed nothing. */
+      readonly steps: readonly TransactionOp[]
+      readonly after: CachedObject
+    }
+
+/** What must be loaded first: undefined when the cached state is enough. */
+export function loadRequestFor(object: ObjectId, ops: readonly ObjectOp[]): LoadRequest | undefined {
+  const omapKeys: Uint8Array[] = []
+  const extents: { offset: number; length: number }[] = []
+  for (const op of ops) {
+    if (op.kind === 'compare-omap') omapKeys.push(op.key)
+    else if (op.kind === 'omap-get-keys') omapKeys.push(...op.keys)
+    else if (op.kind === 'compare-extent') extents.push({ offset: op.offset, length: op.data.length })
+    else if (op.kind === 'read')
+      extents.push({ offset: op.offset, length: Math.min(op.length, opLimits.writeBytesMax) })
+  }
+  return omapKeys.length === 0 && extents.length === 0 ? undefined : { object, omapKeys, extents }
+}
+
+class Failure {
+  readonly code: ErrorCode
+  readonly detail: string
+
+  constructor(code: ErrorCode, detail: string) {
+    this.code = code
+    this.detail = detail
+  }
+}
+
+const none: ObjectOpResult = { kind: 'none' }
+
+export function executeWrite(
+  collection: PgId,
+  object: ObjectId,
+  ops: readonly ObjectOp[],
+  state: ObjectState,
+): Execution {
+  const run = new Run(collection, object, state)
+  const results: ObjectOpResult[] = []
+  for (const [at, op] of ops.entries()) {
+    try {
+      results.push(run.step(op))
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      const where = ops.length > 1 ? `step ${at} (${op.kind}): ` : ''
+      return { kind: 'failed', code: error.code, detail: `${where}${error.detail}` }
+    }
+  }
+  return { kind: 'done', results, steps: run.steps, after: run.after() }
+}
+
+class Run {
+  readonly steps: TransactionOp[] = []
+  private readonly collection: PgId
+  private readonly object: ObjectId
+  private readonly before: ObjectState
+  private exists: boolean
+  private sizeBytes: number
+  private xattrs: Map<string, Uint8Array>
+  private nextExtent = 0
+  /** A step before this one has changed bytes or omap: what was loaded is stale. */
+  private changedData = false
+  private changedOmap = false
+
+  constructor(collection: PgId, object: ObjectId, state: ObjectState) {
+    this.collection = collection
+    this.object = object
+    this.before = state
+    this.exists = state.exists
+    this.sizeBytes = state.sizeBytes
+    this.xattrs = new Map(state.xattrs)
+  }
+
+  after(): CachedObject {
+    return { exists: this.exists, sizeBytes: this.sizeBytes, xattrs: this.xattrs }
+  }
+
+  step(op: ObjectOp): ObjectOpResult {
+    switch (op.kind) {
+      case 'read':
+      case 'stat':
+      case 'get-xattr':
+      case 'get-xattrs':
+      case 'omap-get-keys':
+        return this.read(op)
+      case 'assert-version':
+      case 'assert-exists':
+      case 'compare-xattr':
+      case 'compare-omap':
+      case 'compare-extent':
+        this.guard(op)
+        return none
+      case 'sparse-read':
+      case 'map-extents':
+      case 'omap-get-header':
+      case 'omap-get-range':
+      case 'list-objects':
+        throw new Failure('EOPNOTSUPP', `${op.kind} cannot stand in an operation that writes`)
+      default:
+        this.write(op)
+        return none
+    }
+  }
+
+  private requireObject(): void {
+    if (!this.exists) throw new Failure('ENOENT', 'no such object')
+  }
+
+  private userXattr(name: string): Uint8Array | undefined {
+    return name === objectAttributeName ? undefined : this.xattrs.get(name)
+  }
+
+  private read(
+    op: Extract<ObjectOp, { kind: 'read' | 'stat' | 'get-xattr' | 'get-xattrs' | 'omap-get-keys' }>,
+  ): ObjectOpResult {
+    this.requireObject()
+    switch (op.kind) {
+      case 'read':
+        if (this.changedData) throw new Failure('EOPNOTSUPP', 'a read cannot follow a write of the same operation')
+        return { kind: 'data', data: this.before.extents[this.nextExtent++] ?? emptyBytes }
+      case 'stat': {
+        const attribute = this.xattrs.get(objectAttributeName)
+        const { userVersion, modifiedMs } =
+          attribute === undefined ? { userVersion: 0, modifiedMs: 0 } : decodeObjectAttribute(attribute)
+        return { kind: 'stat', sizeBytes: this.sizeBytes, modifiedMs, version: userVersion }
+      }
+      case 'get-xattr': {
+        const value = this.userXattr(op.name)
+        if (value === undefined) throw new Failure('ENODATA', `no attribute '${op.name}'`)
+        return { kind: 'data', data: value }
+      }
+      case 'get-xattrs': {
+        const xattrs = new Map(this.xattrs)
+        xattrs.delete(objectAttributeName)
+        return { kind: 'xattrs', xattrs }
+      }
+      case 'omap-get-keys': {
+        if (this.changedOmap)
+          throw new Failure('EOPNOTSUPP', 'an omap read cannot follow an omap write of the same operation')
+        const entries = this.before.omap.filter((entry) => op.keys.some((key) => compareBytes(key, entry.key) === 0))
+        return { kind: 'omap', entries, more: false }
+      }
+    }
+  }
+
+  private guard(
+    op: Extract<
+      ObjectOp,
+      { kind: 'assert-version' | 'assert-exists' | 'compare-xattr' | 'compare-omap' | 'compare-extent' }
+    >,
+  ): void {
+    switch (op.kind) {
+      case 'assert-exists':
+        return this.requireObject()
+      case 'assert-version': {
+        this.requireObject()
+        const attribute = this.xattrs.get(objectAttributeName)
+        const version = attribute === undefined ? 0 : decodeObjectAttribute(attribute).userVersion
+        if (version !== op.version) throw new Failure('ERANGE', `version is ${version}, not ${op.version}`)
+        return
+      }
+      case 'compare-xattr':
+        if (!holds(this.userXattr(op.name) ?? emptyBytes, op.mode, op.value)) {
+          throw new Failure('ECANCELED', `attribute '${op.name}' differs`)
+        }
+        return
+      case 'compare-omap': {
+        const stored = this.before.omap.find((entry) => compareBytes(entry.key, op.key) === 0)?.value ?? emptyBytes
+        if (!holds(stored, op.mode, op.value)) throw new Failure('ECANCELED', 'the value of the key differs')
+        return
+      }
+      case 'compare-extent': {
+        const padded = new Uint8Array(op.data.length)
+        padded.set(this.before.extents[this.nextExtent++] ?? emptyBytes)
+        if (compareBytes(padded, op.data) !== 0) throw new Failure('ECANCELED', `bytes at ${op.offset} differ`)
+      }
+    }
+  }
+
+  private write(op: ObjectOp): void {
+    const at = { collection: this.collection, object: this.object }
+    switch (op.kind) {
+      case 'create':
+        if (op.exclusive && this.exists) throw new Failure('EEXIST', 'the object exists')
+        return this.touch()
+      case 'write':
+        return this.writeBytes(op.offset, op.data)
+      case 'append':
+        return this.writeBytes(this.sizeBytes, op.data)
+      case 'write-full':
+        if (this.sizeBytes > op.data.length || op.data.length === 0) this.truncate(op.data.length)
+        return this.writeBytes(0, op.data)
+      case 'truncate':
+        checkSize(op.sizeBytes)
+        return this.truncate(op.sizeBytes)
+      case 'zero': {
+        const length = Math.min(op.length, this.sizeBytes - op.offset)
+        if (!this.exists || length <= 0) return
+        this.changedData = true
+        this.steps.push({ kind: 'zero', ...at, offset: op.offset, length })
+        return
+      }
+      case 'remove':
+        this.requireObject()
+        this.exists = false
+        this.sizeBytes = 0
+        this.xattrs = new Map()
+        this.changedData = true
+        this.changedOmap = true
+        this.steps.push({ kind: 'remove', ...at })
+        return
+      default:
+        return this.writeAttributes(op)
+    }
+  }
+
+  private writeAttributes(op: ObjectOp): void {
+    const at = { collection: this.collection, object: this.object }
+    switch (op.kind) {
+      case 'set-xattr':
+        checkXattr(op.name, op.value)
+        this.touch()
+        this.xattrs.set(op.name, op.value)
+        this.steps.push({ kind: 'set-xattrs', ...at, xattrs: new Map([[op.name, op.value]]) })
+        return
+      case 'remove-xattr':
+        this.requireObject()
+        if (this.userXattr(op.name) === undefined) throw new Failure('ENODATA', `no attribute '${op.name}'`)
+        this.xattrs.delete(op.name)
+        this.steps.push({ kind: 'remove-xattrs', ...at, names: [op.name] })
+        return
+      case 'omap-set':
+        checkOmap(op.entries)
+        this.touch()
+        this.changedOmap = true
+        this.steps.push({ kind: 'omap-set', ...at, entries: op.entries })
+        return
+      case 'omap-remove':
+        this.requireObject()
+        this.changedOmap = true
+        this.steps.push({ kind: 'omap-remove', ...at, keys: op.keys })
+        return
+      case 'omap-clear':
+        this.requireObject()
+        this.changedOmap = true
+        this.steps.push({ kind: 'omap-clear', ...at })
+        return
+      case 'omap-set-header':
+        if (op.header.length > opLimits.omapValueBytesMax) throw new Failure('E2BIG', 'omap header too large')
+        this.touch()
+        this.steps.push({ kind: 'omap-set-header', ...at, header: op.header })
+        return
+      default:
+        throw new Failure('EOPNOTSUPP', `${op.kind} is not known here`)
+    }
+  }
+
+  private touch(): void {
+    if (this.exists) return
+    this.exists = true
+    this.steps.push({ kind: 'touch', collection: this.collection, object: this.object })
+  }
+
+  private writeBytes(offset: number, data: Uint8Array): void {
+    checkSize(offset + data.length)
+    this.touch()
+    if (data.length === 0) return
+    this.changedData = true
+    this.sizeBytes = Math.max(this.sizeBytes, offset + data.length)
+    this.steps.push({ kind: 'write', collection: this.collection, object: this.object, offset, data })
+  }
+
+  private truncate(sizeBytes: number): void {
+    this.touch()
+    if (this.sizeBytes === sizeBytes) return
+    this.changedData = true
+    this.sizeBytes = sizeBytes
+    this.steps.push({ kind: 'truncate', collection: this.collection, object: this.object, sizeBytes })
+  }
+}
+
+function checkSize(sizeBytes: number): void {
+  if (sizeBytes > opLimits.objectBytesMax)
+    throw new Failure('EFBIG', `an object has at most ${opLimits.objectBytesMax} bytes`)
+}
+
+function checkXattr(name: string, value: Uint8Array): void {
+  const length = utf8Encode(name).length
+  if (name === objectAttributeName || length === 0 || length > opLimits.xattrNameBytesMax) {
+    throw new Failure('EINVAL', `'${name}' is not a name for an attribute`)
+  }
+  if (value.length > opLimits.xattrValueBytesMax)
+    throw new Failure('E2BIG', `an attribute has at most ${opLimits.xattrValueBytesMax} bytes`)
+}
+
+function checkOmap(entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]): void {
+  if (entries.length > opLimits.omapEntriesMax)
+    throw new Failure('E2BIG', `at most ${opLimits.omapEntriesMax} keys at once`)
+  for (const { key, value } of entries) {
+    if (key.length === 0 || key.length > opLimits.omapKeyBytesMax)
+      throw new Failure('EINVAL', `a key has 1 to ${opLimits.omapKeyBytesMax} bytes`)
+    if (value.length > opLimits.omapValueBytesMax)
+      throw new Failure('E2BIG', `a value has at most ${opLimits.omapValueBytesMax} bytes`)
+  }
+}
+
+/** Bytewise comparison of the stored value with the given one. */
+function holds(stored: Uint8Array, mode: CompareMode, given: Uint8Array): boolean {
+  const order = compareBytes(stored, given)
+  switch (mode) {
+    case 'equal':
+      return order === 0
+    case 'not-equal':
+      return order !== 0
+    case 'greater':
+      return order > 0
+    case 'greater-or-equal':
+      return order >= 0
+    case 'less':
+      return order < 0
+    case 'less-or-equal':
+      return order <= 0
+  }
+}

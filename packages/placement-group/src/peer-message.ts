@@ -1,0 +1,289 @@
+/**
+ * The protocol between the members of a placement group. Every message names the interval of its sender (the epoch in
+ * which it began): what was said in an earlier interval is void in a later one.
+ */
+import {
+  array,
+  ByteReader,
+  ByteWriter,
+  boolean,
+  bytes,
+  ClusterError,
+  type Codec,
+  type Epoch,
+  f64,
+  map,
+  type PgId,
+  string,
+  struct,
+  u16,
+  u32,
+  u64,
+} from '@shoal/base'
+import {
+  decodeTransaction,
+  encodeTransaction,
+  type ObjectId,
+  type OmapEntry,
+  objectIdCodec,
+  objectIdsCodec,
+  omapEntryCodec,
+  PayloadCursor,
+  type PgEnvelope,
+  type Transaction,
+  type Version,
+  versionCodec,
+} from '@shoal/wire'
+import type { ObjectPiece } from './effects.ts'
+import { type MissingObject, missingObjectsCodec } from './missing-set.ts'
+import { type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
+import { type LogEntry, type LogSegment, logEntryCodec } from './pg-log.ts'
+
+export type PeerMessage =
+  /** primary -> anyone who may have a copy: what do you have? */
+  | { readonly kind: 'query-info' }
+  /** The answer; also sent unasked by strays to the primary of a new interval. */
+  | {
+      readonly kind: 'info'
+      readonly info: PgInfo
+      readonly pastIntervals: readonly PastInterval[]
+      /** For how long the sender has promised some other primary not to let anyone else serve. */
+      readonly leaseLeftMs: number
+    }
+  /** primary -> acting: your log after this version, and what you miss. */
+  | { readonly kind: 'query-log'; readonly since: Version }
+  | {
+      readonly kind: 'log'
+      readonly info: PgInfo
+      /** Undefined when the log does not reach back so far. */
+      readonly segment: LogSegment | undefined
+      readonly missing: readonly MissingObject[]
+    }
+  /** primary -> acting and backfill targets: this is the history, begin. */
+  | {
+      readonly kind: 'activate'
+      readonly info: PgInfo
+      readonly segment: LogSegment
+      /** The copy cannot be brought up to date by log: it starts over from nothing. */
+      readonly reset: boolean
+      readonly pastIntervals: readonly PastInterval[]
+    }
+  | { readonly kind: 'activated' }
+  /** primary -> acting: started, or clean, in this epoch. */
+  | { readonly kind: 'history'; readonly info: PgInfo; readonly clean: boolean }
+  | {
+      readonly kind: 'replicate'
+      readonly tid: number
+      readonly entries: readonly LogEntry[]
+      /** The log may be cut up to here. */
+      readonly trimTo: Version
+      readonly transaction: Transaction
+    }
+  | { readonly kind: 'replicated'; readonly tid: number }
+  /** primary -> a copy that misses it: fetch this object from the sender. */
+  | { readonly kind: 'recover'; readonly object: ObjectId; readonly version: Version }
+  | {
+      readonly kind: 'recovered'
+      readonly object: ObjectId
+      readonly version: Version
+      readonly errno: number
+      readonly bytes: number
+    }
+  /** Asks for a piece of an object in exactly this version. */
+  | {
+      readonly kind: 'pull'
+      readonly object: ObjectId
+      readonly version: Version
+      readonly offset: number
+      readonly omapAfter: Uint8Array | undefined
+    }
+  | {
+      readonly kind: 'piece'
+      readonly object: ObjectId
+      readonly version: Version
+      readonly offset: number
+      readonly errno: number
+      readonly piece: ObjectPiece | undefined
+    }
+  /** primary -> backfill target: what do you have after this object? */
+  | { readonly kind: 'scan'; readonly after: ObjectId | undefined; readonly limit: number }
+  | {
+      readonly kind: 'scanned'
+      readonly after: ObjectId | undefined
+      readonly objects: readonly { readonly object: ObjectId; readonly version: Version }[]
+      readonly more: boolean
+    }
+  /** primary -> backfill target: everything up to here is filled; these are not part of the PG any more. */
+  | { readonly kind: 'backfilled'; readonly info: PgInfo; readonly remove: readonly ObjectId[] }
+  | { readonly kind: 'backfill-stored'; readonly info: PgInfo }
+  /** primary -> target: a place among those that are recovered or backfilled. */
+  | { readonly kind: 'reserve'; readonly backfill: boolean; readonly priority: number }
+  | { readonly kind: 'reserved' }
+  | { readonly kind: 'release'; readonly backfill: boolean }
+  /** primary -> stray: every copy is where it belongs, drop yours. */
+  | { readonly kind: 'remove' }
+
+type Kind = PeerMessage['kind']
+type Body<K extends Kind> = Omit<Extract<PeerMessage, { kind: K }>, 'kind'>
+
+const segmentCodec: Codec<LogSegment> = struct<LogSegment>({
+  tail: versionCodec,
+  head: versionCodec,
+  entries: array(logEntryCodec),
+})
+
+function maybe<T>(inner: Codec<T>): Codec<T | undefined> {
+  return {
+    write(writer, value) {
+      writer.boolean(value !== undefined)
+      if (value !== undefined) inner.write(writer, value)
+    },
+    read: (reader) => (reader.boolean() ? inner.read(reader) : undefined),
+  }
+}
+
+const none: Codec<object> = struct({})
+const maybeBytes = maybe(bytes())
+const scannedObject = struct<{ object: ObjectId; version: Version }>({ object: objectIdCodec, version: versionCodec })
+
+/** Messages without payload. `replicate` and `piece` have theirs apart. */
+const codecs: { readonly [K in Exclude<Kind, 'replicate' | 'piece'>]: Codec<Body<K>> } = {
+  'query-info': none,
+  info: struct<Body<'info'>>({ info: pgInfoCodec, pastIntervals: pastIntervalsCodec, leaseLeftMs: f64() }),
+  'query-log': struct<Body<'query-log'>>({ since: versionCodec }),
+  log: struct<Body<'log'>>({ info: pgInfoCodec, segment: maybe(segmentCodec), missing: missingObjectsCodec }),
+  activate: struct<Body<'activate'>>({
+    info: pgInfoCodec,
+    segment: segmentCodec,
+    reset: boolean(),
+    pastIntervals: pastIntervalsCodec,
+  }),
+  activated: none,
+  history: struct<Body<'history'>>({ info: pgInfoCodec, clean: boolean() }),
+  replicated: struct<Body<'replicated'>>({ tid: u64() }),
+  recover: struct<Body<'recover'>>({ object: objectIdCodec, version: versionCodec }),
+  recovered: struct<Body<'recovered'>>({ object: objectIdCodec, version: versionCodec, errno: u16(), bytes: u64() }),
+  pull: struct<Body<'pull'>>({ object: objectIdCodec, version: versionCodec, offset: u64(), omapAfter: maybeBytes }),
+  scan: struct<Body<'scan'>>({ after: maybe(objectIdCodec), limit: u32() }),
+  scanned: struct<Body<'scanned'>>({ after: maybe(objectIdCodec), objects: array(scannedObject), more: boolean() }),
+  backfilled: struct<Body<'backfilled'>>({ info: pgInfoCodec, remove: objectIdsCodec }),
+  'backfill-stored': struct<Body<'backfill-stored'>>({ info: pgInfoCodec }),
+  reserve: struct<Body<'reserve'>>({ backfill: boolean(), priority: u32() }),
+  reserved: none,
+  release: struct<Body<'release'>>({ backfill: boolean() }),
+  remove: none,
+}
+
+/** Tags on the wire: never reused, new kinds at the end. */
+const kinds = [
+  'query-info',
+  'info',
+  'query-log',
+  'log',
+  'activate',
+  'activated',
+  'history',
+  'replicate',
+  'replicated',
+  'recover',
+  'recovered',
+  'pull',
+  'piece',
+  'scan',
+  'scanned',
+  'backfilled',
+  'backfill-stored',
+  'reserve',
+  'reserved',
+  'release',
+  'remove',
+] as const satisfies readonly Kind[]
+
+const xattrsCodec = map(string(), bytes())
+const omapCodec: Codec<readonly OmapEntry[]> = array(omapEntryCodec)
+
+function writePiece(writer: ByteWriter, payload: Uint8Array[], piece: ObjectPiece): void {
+  writer.u64(piece.sizeBytes)
+  xattrsCodec.write(writer, piece.xattrs)
+  writer.bytes(piece.omapHeader).u32(piece.extents.length)
+  for (const extent of piece.extents) {
+    writer.u64(extent.offset).u32(extent.data.length)
+    payload.push(extent.data)
+  }
+  writer.u64(piece.nextOffset).boolean(piece.dataDone)
+  omapCodec.write(writer, piece.omap)
+  writer.boolean(piece.omapDone)
+}
+
+function readPiece(reader: ByteReader, payload: PayloadCursor): ObjectPiece {
+  const sizeBytes = reader.u64()
+  const xattrs = xattrsCodec.read(reader)
+  const omapHeader = reader.bytes()
+  const count = reader.count(12)
+  const extents: { offset: number; data: Uint8Array }[] = []
+  for (let i = 0; i < count; i++) extents.push({ offset: reader.u64(), data: payload.take(reader.u32()) })
+  const nextOffset = reader.u64()
+  const dataDone = reader.boolean()
+  const omap = omapCodec.read(reader)
+  return { sizeBytes, xattrs, omapHeader, extents, nextOffset, dataDone, omap, omapDone: reader.boolean() }
+}
+
+const entriesCodec = array(logEntryCodec)
+
+function writeBody(writer: ByteWriter, payload: Uint8Array[], message: PeerMessage): void {
+  if (message.kind === 'replicate') {
+    writer.u64(message.tid)
+    entriesCodec.write(writer, message.entries)
+    versionCodec.write(writer, message.trimTo)
+    encodeTransaction(message.transaction, writer, payload)
+  } else if (message.kind === 'piece') {
+    objectIdCodec.write(writer, message.object)
+    versionCodec.write(writer, message.version)
+    writer
+      .u64(message.offset)
+      .u16(message.errno)
+      .boolean(message.piece !== undefined)
+    if (message.piece !== undefined) writePiece(writer, payload, message.piece)
+  } else {
+    ;(codecs[message.kind] as Codec<object>).write(writer, message)
+  }
+}
+
+function readBody(reader: ByteReader, payload: PayloadCursor, kind: Kind): PeerMessage {
+  if (kind === 'replicate') {
+    const tid = reader.u64()
+    const entries = entriesCodec.read(reader)
+    const trimTo = versionCodec.read(reader)
+    return { kind, tid, entries, trimTo, transaction: decodeTransaction(reader, payload) }
+  }
+  if (kind === 'piece') {
+    const object = objectIdCodec.read(reader)
+    const version = versionCodec.read(reader)
+    const offset = reader.u64()
+    const errno = reader.u16()
+    return { kind, object, version, offset, errno, piece: reader.boolean() ? readPiece(reader, payload) : undefined }
+  }
+  return { kind, ...(codecs[kind] as Codec<object>).read(reader) } as PeerMessage
+}
+
+/** `interval`: the epoch in which the sender's interval began. */
+export function envelope(pgId: PgId, epoch: Epoch, interval: Epoch, message: PeerMessage): PgEnvelope {
+  const writer = new ByteWriter()
+  const payload: Uint8Array[] = []
+  writer.u32(interval).u8(kinds.indexOf(message.kind))
+  writeBody(writer, payload, message)
+  return { type: 'pg', pgId, epoch, body: writer.finish(), payload }
+}
+
+/** Throws EBADMSG; byte fields are views into the envelope. */
+export function openEnvelope(sealed: PgEnvelope): { readonly interval: Epoch; readonly message: PeerMessage } {
+  const reader = new ByteReader(sealed.body)
+  const interval = reader.u32() as Epoch
+  const kind = kinds[reader.u8()]
+  if (kind === undefined) throw new ClusterError('EBADMSG', 'unknown message between members of a PG')
+  const payload = new PayloadCursor(sealed.payload[0] ?? new Uint8Array(0))
+  const message = readBody(reader, payload, kind)
+  reader.end()
+  payload.end()
+  return { interval, message }
+}

@@ -1,0 +1,145 @@
+/**
+ * The log of a placement group: what was done to which object, newest last. It is how copies that were away find out
+ * what they missed, and how a resent request is recognised.
+ *
+ * Invariants
+ * 1. Versions grow strictly; the counter part grows by exactly one except across a trim or a rewind.
+ * 2. Every entry is above `tail`; the last is `head`.
+ */
+import { assert, type Codec, f64, oneOf, struct, u64, versioned } from '@shoal/base'
+import {
+  compareVersions,
+  equalVersions,
+  type ObjectId,
+  objectIdCodec,
+  objectKey,
+  type RequestId,
+  requestIdCodec,
+  requestKey,
+  type Version,
+  versionCodec,
+} from '@shoal/wire'
+
+export interface LogEntry {
+  readonly kind: 'modify' | 'delete'
+  readonly version: Version
+  /** Version of the object before; zero if it did not exist. */
+  readonly priorVersion: Version
+  readonly object: ObjectId
+  readonly request: RequestId
+  readonly modifiedMs: number
+  /** Of the whole PG, once this entry is applied: exact counts without a record of their own. */
+  readonly pgObjects: number
+  readonly pgBytes: number
+}
+
+export const logEntryCodec: Codec<LogEntry> = versioned<LogEntry>(
+  1,
+  1,
+  'PG log entry',
+  struct<LogEntry>({
+    kind: oneOf(['modify', 'delete']),
+    version: versionCodec,
+    priorVersion: versionCodec,
+    object: objectIdCodec,
+    request: requestIdCodec,
+    modifiedMs: f64(),
+    pgObjects: u64(),
+    pgBytes: u64(),
+  }),
+)
+
+/** All entries of a log in (tail, head]. */
+export interface LogSegment {
+  readonly tail: Version
+  readonly head: Version
+  readonly entries: readonly LogEntry[]
+}
+
+export class PgLog {
+  tail: Version
+  head: Version
+  private entries: LogEntry[]
+  private readonly byRequest = new Map<string, LogEntry>()
+  private readonly latest = new Map<string, LogEntry>()
+
+  constructor(tail: Version, entries: readonly LogEntry[]) {
+    this.tail = tail
+    this.head = entries.at(-1)?.version ?? tail
+    this.entries = []
+    for (const entry of entries) this.append(entry)
+  }
+
+  get length(): number {
+    return this.entries.length
+  }
+
+  all(): readonly LogEntry[] {
+    return this.entries
+  }
+
+  append(entry: LogEntry): void {
+    const last = this.entries.at(-1)?.version ?? this.tail
+    assert(compareVersions(entry.version, last) > 0, 'PG log invariant 1')
+    this.entries.push(entry)
+    this.head = entry.version
+    if (entry.request.client !== 0) this.byRequest.set(requestKey(entry.request), entry)
+    this.latest.set(objectKey(entry.object), entry)
+  }
+
+  /** The entry that did this request, if the log still reaches back to it. */
+  findRequest(request: RequestId): LogEntry | undefined {
+    return this.byRequest.get(requestKey(request))
+  }
+
+  /** The newest entry about an object. */
+  latestOf(object: ObjectId): LogEntry | undefined {
+    return this.latest.get(objectKey(object))
+  }
+
+  /** Everything after the newest entry that is not above `since`; undefined when that is trimmed. */
+  segmentSince(since: Version): LogSegment | undefined {
+    if (compareVersions(since, this.tail) < 0) return undefined
+    let from = this.entries.length
+    while (from > 0 && compareVersions((this.entries[from - 1] as LogEntry).version, since) > 0) from--
+    return { tail: this.entries[from - 1]?.version ?? this.tail, head: this.head, entries: this.entries.slice(from) }
+  }
+
+  whole(): LogSegment {
+    return { tail: this.tail, head: this.head, entries: this.entries }
+  }
+
+  /** Forgets entries up to and with `to`; returns them. */
+  trim(to: Version): readonly LogEntry[] {
+    let count = 0
+    while (count < this.entries.length && compareVersions((this.entries[count] as LogEntry).version, to) <= 0) count++
+    if (count === 0) return []
+    const trimmed = this.entries.slice(0, count)
+    this.entries = this.entries.slice(count)
+    this.tail = (trimmed.at(-1) as LogEntry).version
+    for (const entry of trimmed) {
+      const key = requestKey(entry.request)
+      if (this.byRequest.get(key) === entry) this.byRequest.delete(key)
+      const object = objectKey(entry.object)
+      if (this.latest.get(object) === entry) this.latest.delete(object)
+    }
+    return trimmed
+  }
+
+  /** The version to which the log may be cut so that `keep` entries stay. */
+  trimPoint(keep: number): Version | undefined {
+    return this.entries[this.entries.length - keep - 1]?.version
+  }
+
+  has(version: Version): boolean {
+    let low = 0
+    let high = this.entries.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (compareVersions((this.entries[middle] as LogEntry).version, version) < 0) low = middle + 1
+      else high = middle
+    }
+    const found = this.entries[low]
+    return found !== undefined && equalVersions(found.version, version)
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * The records of a placement group in its collection: docs/formats/placement-group.md.
+ *
+ *     'i'                           info and past intervals, as of the last change that was not a plain write
+ *     'l' u32be epoch u64be number  log entry
+ *     'm' object id                 missing object
+ *
+ * A plain write adds its log entry and nothing else: head, object count and bytes are read back from the newest entry.
+ */
+import {
+  array,
+  type Codec,
+  compareBytes,
+  decode,
+  type Epoch,
+  encode,
+  type OsdId,
+  type PgId,
+  struct,
+  u32,
+  utf8Encode,
+  versioned,
+} from '@shoal/base'
+import { type ObjectId, type OmapEntry, objectIdCodec, type TransactionOp, type Version } from '@shoal/wire'
+import { type MissingObject, MissingSet, missingObjectCodec } from './missing-set.ts'
+import { type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
+import { type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
+
+/** The interval that a PG was last in, so that a restart goes on from the maps after it. */
+export interface IntervalRecord {
+  /** Latest map that the record takes into account. */
+  readonly mapEpoch: Epoch
+  readonly since: Epoch
+  readonly up: readonly OsdId[]
+  readonly acting: readonly OsdId[]
+  readonly upPrimary: OsdId
+  readonly actingPrimary: OsdId
+  /** Incarnations of the members of acting, then of up: a member that started again starts a new interval. */
+  readonly incarnations: readonly number[]
+}
+
+export interface PgRecord {
+  readonly info: PgInfo
+  readonly pastIntervals: readonly PastInterval[]
+  readonly interval: IntervalRecord
+}
+
+/** What `loadPgState` gives a machine to go on from. */
+export interface StoredPg {
+  readonly record: PgRecord
+  readonly log: PgLog
+  readonly missing: MissingSet
+}
+
+const osdCodec: Codec<OsdId> = { write: (writer, osd) => writer.i32(osd), read: (reader) => reader.i32() as OsdId }
+const incarnationsCodec: Codec<readonly number[]> = array({
+  write: (writer, value) => writer.u64(value),
+  read: (reader) => reader.u64(),
+})
+
+const recordCodec: Codec<PgRecord> = versioned<PgRecord>(
+  1,
+  1,
+  'PG record',
+  struct<PgRecord>({
+    info: pgInfoCodec,
+    pastIntervals: pastIntervalsCodec,
+    interval: struct<IntervalRecord>({
+      mapEpoch: u32(),
+      since: u32(),
+      up: array(osdCodec),
+      acting: array(osdCodec),
+      upPrimary: osdCodec,
+      actingPrimary: osdCodec,
+      incarnations: incarnationsCodec,
+    }),
+  }),
+)
+
+const recordKey = utf8Encode('i')
+const logTag = 'l'.charCodeAt(0)
+const missingTag = 'm'.charCodeAt(0)
+
+function logKey(version: Version): Uint8Array {
+  const key = new Uint8Array(13)
+  key[0] = logTag
+  const view = new DataView(key.buffer)
+  view.setUint32(1, version.epoch)
+  view.setUint32(5, Math.floor(version.version / 0x1_0000_0000))
+  view.setUint32(9, version.version >>> 0)
+  return key
+}
+
+function missingKey(object: ObjectId): Uint8Array {
+  const encoded = encode(objectIdCodec, object)
+  const key = new Uint8Array(1 + encoded.length)
+  key[0] = missingTag
+  key.set(encoded, 1)
+  return key
+}
+
+/** Every record of a PG lies in this key range of its collection. */
+export const pgRecordRange: { readonly from: Uint8Array; readonly to: Uint8Array } = {
+  from: utf8Encode('i'),
+  to: utf8Encode('n'),
+}
+
+/** From all meta entries of the collection in key order; undefined for a collection that was never activated. */
+export function loadPgState(entries: readonly OmapEntry[]): StoredPg | undefined {
+  let record: PgRecord | undefined
+  const log: LogEntry[] = []
+  const missing = new MissingSet()
+  for (const { key, value } of entries) {
+    if (compareBytes(key, recordKey) === 0) record = decode(recordCodec, value)
+    else if (key[0] === logTag) log.push(decode(logEntryCodec, value))
+    else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
+  }
+  if (record === undefined) return undefined
+  return { record, log: new PgLog(record.info.logTail, log), missing }
+}
+
+// Transaction steps
+
+export function setRecord(collection: PgId, record: PgRecord): TransactionOp {
+  return { kind: 'meta-set', collection, entries: [{ key: recordKey, value: encode(recordCodec, record) }] }
+}
+
+export function setLogEntries(collection: PgId, entries: readonly LogEntry[]): TransactionOp {
+  return {
+    kind: 'meta-set',
+    collection,
+    entries: entries.map((entry) => ({ key: logKey(entry.version), value: encode(logEntryCodec, entry) })),
+  }
+}
+
+export function removeLogEntries(collection: PgId, entries: readonly LogEntry[]): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: entries.map((entry) => logKey(entry.version)) }
+}
+
+export function clearLog(collection: PgId): TransactionOp {
+  return { kind: 'meta-remove-range', collection, from: new Uint8Array([logTag]), to: new Uint8Array([logTag + 1]) }
+}
+
+export function setMissing(collection: PgId, missing: Iterable<MissingObject>): TransactionOp {
+  const entries = [...missing].map((one) => ({ key: missingKey(one.object), value: encode(missingObjectCodec, one) }))
+  return { kind: 'meta-set', collection, entries }
+}
+
+export function removeMissing(collection: PgId, objects: readonly ObjectId[]): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: objects.map(missingKey) }
+}
+
+export function clearMissing(collection: PgId): TransactionOp {
+  return {
+    kind: 'meta-remove-range',
+    collection,
+    from: new Uint8Array([missingTag]),
+    to: new Uint8Array([missingTag + 1]),
+  }
+}

@@ -1,0 +1,522 @@
+/**
+ * One placement group on one OSD: takes inputs, returns effects (effects.ts). This file owns the interval: which map it
+ * acts on, when a new interval begins, and which of its parts an input belongs to.
+ *
+ *     peering     a new interval's primary agrees with the others on the history
+ *     clientIo    operations of clients on the primary
+ *     recovery    brings missing objects to members, by log
+ *     backfill    fills copies from nothing
+ *     replica     does what the primary of the interval asks
+ *     transfer    moves one object
+ */
+import { type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
+import { isNewInterval, noPrimary, type OsdMap, type PgMapping, type PgState, type PgStats } from '@shoal/cluster-map'
+import { formatVersion, type Message, zeroVersion } from '@shoal/wire'
+import { Backfill } from './backfill.ts'
+import { ClientIo } from './client-io.ts'
+import { type Now, PgCore, type PgLeases, type PgSettings } from './core.ts'
+import type { PgEffect, PgInput } from './effects.ts'
+import { MissingSet } from './missing-set.ts'
+import { ObjectTransfer } from './object-transfer.ts'
+import { openEnvelope, type PeerMessage } from './peer-message.ts'
+import { Peering } from './peering.ts'
+import { isBlank, newPgInfo, type PastInterval } from './pg-info.ts'
+import { PgLog } from './pg-log.ts'
+import type { StoredPg } from './pg-store.ts'
+import { Recovery } from './recovery.ts'
+import { Replica } from './replica.ts'
+
+export interface PlacementGroupOptions {
+  readonly pgId: PgId
+  readonly whoami: OsdId
+  readonly settings: PgSettings
+  readonly leases: PgLeases
+  /** What `loadPgState` found; undefined for a PG that this OSD has nothing of. */
+  readonly stored: StoredPg | undefined
+}
+
+const noEpoch = 0 as Epoch
+
+export class PlacementGroup {
+  private readonly core: PgCore
+  private readonly peering: Peering
+  private readonly clientIo: ClientIo
+  private readonly recovery: Recovery
+  private readonly backfill: Backfill
+  private readonly replica: Replica
+  private readonly transfer: ObjectTransfer
+  private hasCollection: boolean
+  private intervalPending = true
+  private clean = false
+  private removing = false
+  private statsSequence = 0
+  private lastStats = ''
+
+  constructor(options: PlacementGroupOptions) {
+    const { pgId, whoami, settings, leases, stored } = options
+    this.hasCollection = stored !== undefined
+    this.core = new PgCore({
+      pgId,
+      whoami,
+      settings,
+      leases,
+      info: stored?.record.info ?? newPgInfo(noEpoch),
+      log: stored?.log ?? new PgLog(zeroVersion, []),
+      missing: stored?.missing ?? new MissingSet(),
+      pastIntervals: stored?.record.pastIntervals ?? [],
+      interval: stored?.record.interval ?? {
+        mapEpoch: noEpoch,
+        since: noEpoch,
+        up: [],
+        acting: [],
+        upPrimary: noPrimary,
+        actingPrimary: noPrimary,
+        incarnations: [],
+      },
+    })
+    this.transfer = new ObjectTransfer(this.core)
+    this.replica = new Replica(this.core, this.transfer)
+    this.recovery = new Recovery(this.core, this.transfer, {
+      onObjectRecovered: (object) => {
+        this.clientIo.forget(object)
+        this.clientIo.retry(object)
+      },
+      onRecovered: () => this.onRecovered(),
+      hasWaiting: (object) => this.clientIo.hasWaiting(object),
+    })
+    this.backfill = new Backfill(this.core, {
+      onUnblocked: (object) => this.clientIo.retry(object),
+      onBackfilled: () => this.onBackfilled(),
+      onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
+    })
+    this.clientIo = new ClientIo(this.core, this.recoveryView())
+    this.peering = new Peering(this.core, {
+      onStarted: (infos, backfill) => {
+        this.backfill.setTargets(backfill)
+        this.onStarted(infos)
+      },
+      setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
+    })
+  }
+
+  private recoveryView(): ConstructorParameters<typeof ClientIo>[1] {
+    const { core, recovery, backfill } = this
+    return {
+      blocksReads: (object) => core.missing.has(object),
+      blocksWrites: (object) =>
+        recovery.isMissingAnywhere(object) || recovery.isRecovering(object) || backfill.blocksWrites(object),
+      prioritize: (object) => recovery.prioritize(object),
+      onBadCopy: (object, version) => recovery.onBadCopy(object, version),
+      get backfillTargets() {
+        return backfill.osds
+      },
+      isWrittenTo: (target, object) => backfill.isWrittenTo(target, object),
+      get isDegraded() {
+        return recovery.isNeeded || backfill.isNeeded || core.mapping.acting.length < (core.pool?.size ?? 0)
+      },
+    }
+  }
+
+  /** Takes one input and says what must happen, in order. */
+  step(input: PgInput, now: Now): readonly PgEffect[] {
+    this.core.now = now
+    this.dispatch(input)
+    this.publishStats()
+    return this.core.takeEffects()
+  }
+
+  private dispatch(input: PgInput): void {
+    switch (input.kind) {
+      case 'map':
+        return this.onMap(input.map, input.mapping)
+      case 'activate-map':
+        return this.activateMap()
+      case 'message':
+        return this.onMessage(input.from, input.message)
+      case 'client-op':
+        return this.clientIo.onOp(input.session, input.op)
+      case 'session-closed':
+        return this.clientIo.onSessionClosed(input.session)
+      case 'committed':
+      case 'transact-failed':
+      case 'loaded':
+      case 'load-failed':
+      case 'read-done':
+      case 'piece-read':
+      case 'scanned':
+        return this.core.answer(input.token, input)
+      case 'timer':
+        return this.onTimer(input.timer)
+      case 'reservation-granted':
+        return this.onReservation(input.slot)
+      case 'reservation-revoked':
+        if (input.slot === 'remote-backfill') this.replica.onRevoked()
+    }
+  }
+
+  private onTimer(timer: Extract<PgInput, { kind: 'timer' }>['timer']): void {
+    switch (timer) {
+      case 'lease-renew':
+        return this.clientIo.onLeaseTimer()
+      case 'wait-previous-lease':
+        return this.peering.onLeaseTimer()
+      case 'peering-retry':
+        return this.peering.onRetryTimer()
+      case 'recovery-retry':
+        if (this.peering.phase !== 'started') return
+        this.recovery.retry()
+        if (!this.recovery.isNeeded) this.backfill.retry()
+    }
+  }
+
+  private onReservation(slot: Extract<PgInput, { kind: 'reservation-granted' }>['slot']): void {
+    if (slot === 'local-recovery') this.recovery.onGranted()
+    else if (slot === 'local-backfill') this.backfill.onGranted()
+    else this.replica.onGranted()
+  }
+
+  // Intervals
+
+  private incarnationsOf(map: OsdMap, mapping: PgMapping): readonly number[] {
+    return [...mapping.acting, ...mapping.up].map((osd) => map.osds.get(osd)?.incarnation ?? 0)
+  }
+
+  private onMap(map: OsdMap, mapping: PgMapping): void {
+    const { core } = this
+    const before = core.map as OsdMap | undefined
+    const incarnations = this.incarnationsOf(map, mapping)
+    const { interval } = core
+    const pool = map.pools.get(pgPool(core.pgId))
+    const first = interval.since === noEpoch
+    const oldPool = before === undefined ? pool : before.pools.get(pgPool(core.pgId))
+    const ended =
+      first ||
+      isNewInterval({ mapping: interval, pool: oldPool }, { mapping, pool }) ||
+      incarnations.some((incarnation, at) => incarnation !== interval.incarnations[at])
+    core.map = map
+    core.mapping = mapping
+    if (!ended) {
+      core.interval = { ...interval, mapEpoch: map.epoch }
+      return
+    }
+    if (first) this.beginLife(map.epoch)
+    else this.endInterval(before ?? map, map.epoch)
+    const { up, acting, upPrimary, actingPrimary } = mapping
+    core.interval = { mapEpoch: map.epoch, since: map.epoch, up, acting, upPrimary, actingPrimary, incarnations }
+    this.intervalPending = true
+    this.resetParts()
+  }
+
+  /** The first map of a PG that this OSD has nothing of: only if it begins here is its whole past known. */
+  private beginLife(epoch: Epoch): void {
+    const created = this.core.pool?.created ?? noEpoch
+    this.peering.historyKnown = epoch <= created
+    if (this.peering.historyKnown) this.core.setHistory({ epochCreated: created })
+  }
+
+  /** `lastMap`: the last one of the interval, whose up_thru says whether its primary may have written. */
+  private endInterval(lastMap: OsdMap, epoch: Epoch): void {
+    const { core } = this
+    const { since, acting, up, actingPrimary } = core.interval
+    const primary = lastMap.osds.get(actingPrimary)
+    const minSize = lastMap.pools.get(pgPool(core.pgId))?.minSize ?? 1
+    const maybeWrote =
+      actingPrimary !== noPrimary &&
+      acting.length >= minSize &&
+      primary !== undefined &&
+      primary.upFrom <= since &&
+      primary.upThru >= since
+    const interval: PastInterval = {
+      first: since,
+      last: (epoch - 1) as Epoch,
+      acting,
+      up,
+      primary: actingPrimary,
+      maybeWrote,
+    }
+    core.pastIntervals = [...core.pastIntervals, interval]
+  }
+
+  private resetParts(): void {
+    this.clean = false
+    this.clientIo.reset()
+    this.recovery.reset()
+    this.backfill.reset()
+    this.transfer.reset()
+    this.replica.reset()
+    this.peering.reset()
+  }
+
+  private activateMap(): void {
+    const { core } = this
+    if (this.removing) return
+    if (core.pool === undefined) return this.removeAll()
+    if (!this.intervalPending) {
+      if (core.isPrimary) this.onMapWithinInterval()
+      return
+    }
+    this.intervalPending = false
+    this.storeInterval()
+    if (core.isPrimary) this.peering.begin()
+    else this.tellPrimary()
+  }
+
+  private onMapWithinInterval(): void {
+    this.peering.onMap()
+    if (this.peering.phase !== 'started') return
+    this.recovery.retry()
+    if (!this.recovery.isNeeded) this.backfill.retry()
+  }
+
+  private storeInterval(): void {
+    const { core } = this
+    if (this.hasCollection) return core.transact([core.recordOp()])
+    this.hasCollection = true
+    core.transact([{ kind: 'create-collection', collection: core.pgId }, core.recordOp()])
+  }
+
+  /** A copy that is not part of the interval offers itself to whoever leads it. */
+  private tellPrimary(): void {
+    const { core } = this
+    const { actingPrimary, acting, up } = core.mapping
+    if (actingPrimary === noPrimary || acting.includes(core.whoami) || up.includes(core.whoami)) return
+    if (core.isUp(actingPrimary)) this.replica.sendInfo(actingPrimary)
+  }
+
+  private removeAll(): void {
+    this.removing = true
+    this.resetParts()
+    if (this.hasCollection) this.replica.removeAll()
+    else this.core.emit({ kind: 'removed' })
+  }
+
+  // Messages
+
+  private onMessage(from: OsdId, message: Message): void {
+    if (message.type !== 'pg' || this.removing) return
+    const { interval, message: peer } = openEnvelope(message)
+    const { core } = this
+    // A copy that met the PG late does not know when the interval began: its primary does.
+    if (
+      interval < core.interval.since &&
+      !core.isPrimary &&
+      isBlank(core.info) &&
+      from === core.mapping.actingPrimary
+    ) {
+      core.interval = { ...core.interval, since: interval }
+    }
+    if (interval !== core.interval.since && peer.kind !== 'info' && peer.kind !== 'query-info') return
+    if (interval < core.interval.since && peer.kind === 'query-info') return
+    this.onPeerMessage(from, peer)
+  }
+
+  private onPeerMessage(from: OsdId, message: PeerMessage): void {
+    const { peering, replica, transfer } = this
+    switch (message.kind) {
+      case 'query-info':
+        return replica.sendInfo(from)
+      case 'info':
+        return this.onInfo(from, message)
+      case 'query-log':
+        return replica.onQueryLog(from, message)
+      case 'log':
+        return peering.onLog(from, message)
+      case 'activate':
+        return replica.onActivate(from, message)
+      case 'activated':
+        return peering.onActivated(from)
+      case 'history':
+        return replica.onHistory(message)
+      case 'replicate':
+        return replica.onReplicate(from, message)
+      case 'replicated':
+        return this.clientIo.onCommitted(message.tid, from)
+      case 'pull':
+        return transfer.onPull(from, message)
+      case 'piece':
+        return transfer.onPiece(from, message)
+      default:
+        return this.onRecoveryMessage(from, message)
+    }
+  }
+
+  private onRecoveryMessage(from: OsdId, message: PeerMessage): void {
+    const { replica, recovery, backfill } = this
+    switch (message.kind) {
+      case 'recover':
+        return replica.onRecover(from, message)
+      case 'recovered':
+        if (!backfill.onRecovered(from, message.object, message.errno, message.bytes)) {
+          recovery.onRecovered(from, message.object, message.errno, message.bytes)
+        }
+        return
+      case 'scan':
+        return replica.onScan(from, message)
+      case 'scanned':
+        return backfill.onScanned(from, message)
+      case 'backfilled':
+        return replica.onBackfilled(from, message)
+      case 'backfill-stored':
+        return backfill.onStored(from, message.info)
+      case 'reserve':
+        return replica.onReserve(from, message)
+      case 'reserved':
+        return backfill.onReserved(from)
+      case 'release':
+        return this.core.isPrimary ? backfill.onRejected(from) : replica.onRelease()
+      case 'remove':
+        if (!this.core.isPrimary) this.removeAll()
+    }
+  }
+
+  private onInfo(from: OsdId, message: Extract<PeerMessage, { kind: 'info' }>): void {
+    if (!this.core.isPrimary) return
+    if (this.peering.phase !== 'started') return this.peering.onInfo(from, message)
+    const { acting, up } = this.core.mapping
+    if (acting.includes(from) || up.includes(from)) return
+    if (this.clean) this.core.send(from, { kind: 'remove' })
+    else this.strays.add(from)
+  }
+
+  /** Copies that are not needed once the PG is clean. */
+  private readonly strays = new Set<OsdId>()
+
+  // After peering
+
+  private onStarted(infos: Parameters<Recovery['start']>[0]): void {
+    const { core } = this
+    for (const osd of infos.keys()) {
+      if (!core.mapping.acting.includes(osd) && !core.mapping.up.includes(osd)) this.strays.add(osd)
+    }
+    if (core.mapping.acting.length >= (core.pool?.minSize ?? 1)) this.clientIo.activate()
+    this.recovery.start(infos)
+    if (!this.recovery.isNeeded) this.onRecovered()
+  }
+
+  private onRecovered(): void {
+    if (this.backfill.isNeeded) this.backfill.start()
+    else this.onBackfilled()
+  }
+
+  private onBackfilled(): void {
+    const { core } = this
+    if (this.recovery.isNeeded || this.backfill.isNeeded) return
+    const { up, acting, upPrimary, actingPrimary } = core.mapping
+    const inPlace =
+      up.length === acting.length && up.every((osd, at) => osd === acting[at]) && upPrimary === actingPrimary
+    if (!inPlace) return core.emit({ kind: 'request-pg-temp', osds: [] })
+    if (acting.length < (core.pool?.size ?? 0) || this.clean) return
+    this.becomeClean()
+  }
+
+  private becomeClean(): void {
+    const { core } = this
+    this.clean = true
+    core.setHistory({ lastEpochClean: core.interval.since })
+    core.pastIntervals = []
+    core.transact([core.recordOp()])
+    for (const osd of core.mapping.acting) {
+      if (osd !== core.whoami) core.send(osd, { kind: 'history', info: core.currentInfo(), clean: true })
+    }
+    for (const osd of this.strays) if (core.isUp(osd)) core.send(osd, { kind: 'remove' })
+    this.strays.clear()
+  }
+
+  // Reports
+
+  private states(): readonly PgState[] {
+    const { core, peering, recovery, backfill } = this
+    const { acting, up } = core.mapping
+    const states: PgState[] = []
+    const { phase } = peering
+    const small = acting.length < (core.pool?.minSize ?? 1)
+    if (phase === 'started') states.push(small ? 'peered' : 'active')
+    else if (phase === 'down' || phase === 'incomplete') states.push(phase)
+    else states.push('peering')
+    if (phase === 'wait-lease') states.push('wait')
+    if (phase === 'started' && !this.clientIo.leaseIsHeld) states.push('laggy')
+    if (acting.length < (core.pool?.size ?? 0)) states.push('undersized')
+    if (acting.length < (core.pool?.size ?? 0) || recovery.isNeeded) states.push('degraded')
+    if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')
+    if (recovery.isRunning) states.push('recovering')
+    else if (recovery.isWaiting && phase === 'started') states.push('recovery_wait')
+    if (backfill.isTooFull) states.push('backfill_toofull')
+    else if (backfill.isRunning) states.push('backfilling')
+    else if (backfill.isNeeded) states.push('backfill_wait')
+    if (this.clean) states.push('clean')
+    return states
+  }
+
+  private stats(): PgStats {
+    const { core, recovery, backfill, clientIo } = this
+    const { up, acting, actingPrimary } = core.mapping
+    const size = core.pool?.size ?? acting.length
+    const undersized = Math.max(0, size - acting.length - backfill.osds.length) * core.objects
+    return {
+      pgId: core.pgId,
+      states: this.states(),
+      reportedEpoch: core.map.epoch,
+      reportedSequence: this.statsSequence,
+      version: formatVersion(core.log.head),
+      up,
+      acting,
+      actingPrimary,
+      objects: core.objects,
+      bytes: core.bytes,
+      logEntries: core.log.length,
+      degradedCopies: undersized + recovery.missingCopies,
+      misplacedCopies: backfill.isNeeded ? core.objects : 0,
+      unfoundObjects: recovery.unfoundCount,
+      lastEpochClean: core.info.history.lastEpochClean,
+      readOps: clientIo.readOps,
+      writeOps: clientIo.writeOps,
+      readBytes: clientIo.readBytes,
+      writeBytes: clientIo.writeBytes,
+      recoveredObjects: recovery.recoveredObjects + backfill.backfilledObjects,
+      recoveredBytes: recovery.recoveredBytes + backfill.backfilledBytes,
+    }
+  }
+
+  private publishStats(): void {
+    if (!this.core.isPrimary || this.removing) return
+    const { core, clientIo, recovery, backfill } = this
+    // What changes with every operation counts too: the driver decides how often it tells.
+    const key = `${core.map.epoch} ${this.peering.phase} ${this.clean} ${recovery.missingCopies} ${recovery.isRunning} ${backfill.isRunning} ${backfill.isNeeded} ${backfill.backfilledObjects} ${recovery.recoveredObjects} ${clientIo.readOps} ${clientIo.writeOps} ${clientIo.leaseIsHeld}`
+    if (key === this.lastStats) return
+    this.lastStats = key
+    this.statsSequence++
+    core.emit({ kind: 'publish-stats', stats: this.stats() })
+  }
+
+  /** For `pg query`. */
+  query(): object {
+    const { core, peering, recovery, backfill } = this
+    const objects = [...core.missing.values()].slice(0, 20)
+    return {
+      pgId: core.pgId,
+      epoch: core.map.epoch,
+      role: core.isPrimary ? 'primary' : core.mapping.acting.includes(core.whoami) ? 'replica' : 'stray',
+      interval: core.interval,
+      pastIntervals: core.pastIntervals,
+      info: core.currentInfo(),
+      peering: { phase: peering.phase, blockedBy: [...peering.blockedBy] },
+      log: { tail: formatVersion(core.log.tail), head: formatVersion(core.log.head), entries: core.log.length },
+      missing: { count: core.missing.size, first: objects.map((one) => one.object.name) },
+      peerMissing: Object.fromEntries([...recovery.peerMissing].map(([osd, missing]) => [osd, missing.size])),
+      recovery: {
+        running: recovery.isRunning,
+        recoveredObjects: recovery.recoveredObjects,
+        recoveredBytes: recovery.recoveredBytes,
+        unfound: recovery.unfoundCount,
+      },
+      backfill: {
+        targets: backfill.osds,
+        running: backfill.isRunning,
+        backfilledObjects: backfill.backfilledObjects,
+        backfilledBytes: backfill.backfilledBytes,
+      },
+      clientIo: { writesInFlight: this.clientIo.writesInFlight, leaseIsHeld: this.clientIo.leaseIsHeld },
+      ...(core.isPrimary ? { stats: this.stats() } : {}),
+    }
+  }
+}

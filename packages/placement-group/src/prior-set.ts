@@ -1,0 +1,41 @@
+/**
+ * Whom a new primary must hear from before it may believe that it knows every acknowledged write (Ceph's prior set).
+ *
+ * For each past interval that may have written since the PG last started, at least one member of its acting set must
+ * answer. Counter-example: osd.0 and osd.1 serve, osd.1 dies, osd.0 goes on alone and then dies, osd.1 returns. Without
+ * the rule osd.1 would serve without the writes that only osd.0 has.
+ */
+import type { OsdId } from '@shoal/base'
+import type { OsdMap, PgMapping } from '@shoal/cluster-map'
+import type { PastInterval, PgHistory } from './pg-info.ts'
+
+export interface PriorSet {
+  /** Up, and to be asked; without this OSD. */
+  readonly probe: ReadonlySet<OsdId>
+  /** Down, and without one of them nobody can say what was written. */
+  readonly blockedBy: ReadonlySet<OsdId>
+}
+
+export function buildPriorSet(
+  map: OsdMap,
+  mapping: PgMapping,
+  history: PgHistory,
+  pastIntervals: readonly PastInterval[],
+  whoami: OsdId,
+): PriorSet {
+  const probe = new Set([...mapping.up, ...mapping.acting])
+  const blockedBy = new Set<OsdId>()
+  for (const interval of pastIntervals) {
+    if (interval.last < history.lastEpochStarted || !interval.maybeWrote) continue
+    const survivors = interval.acting.filter((osd) => map.osds.get(osd)?.up === true)
+    for (const osd of survivors) probe.add(osd)
+    if (survivors.length > 0) continue
+    for (const osd of interval.acting) {
+      const info = map.osds.get(osd)
+      // An operator declared the data of that run lost: nothing to wait for.
+      if (info !== undefined && info.lostAt <= interval.first) blockedBy.add(osd)
+    }
+  }
+  probe.delete(whoami)
+  return { probe, blockedBy }
+}

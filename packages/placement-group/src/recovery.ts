@@ -1,0 +1,274 @@
+/**
+ * Recovery by log, on the primary: every object that some member of acting misses is brought to all of them, once.
+ *
+ * An object is first fetched by the primary if it misses it itself, then each member that misses it is told to fetch it
+ * from the primary. Only objects in the missing sets move. Objects that somebody waits for go first.
+ */
+import { assert, errorTable, type OsdId } from '@shoal/base'
+import { type ObjectId, objectKey, type Version } from '@shoal/wire'
+import type { PgCore } from './core.ts'
+import { type MissingObject, MissingSet } from './missing-set.ts'
+import type { ObjectTransfer } from './object-transfer.ts'
+import { isFilled, type PgInfo } from './pg-info.ts'
+import { setMissing } from './pg-store.ts'
+
+interface ActiveRecovery {
+  readonly object: ObjectId
+  readonly version: Version
+  /** Members that were told to fetch and have not answered. */
+  readonly waiting: Set<OsdId>
+}
+
+export interface RecoveryEvents {
+  /** The object is whole on every member, or may be read again. */
+  onObjectRecovered(object: ObjectId): void
+  /** Nothing is missing any more. */
+  onRecovered(): void
+  hasWaiting(object: ObjectId): boolean
+}
+
+const retryMs = 1_000
+
+export class Recovery {
+  /** What the other members miss. */
+  readonly peerMissing: Map<OsdId, MissingSet> = new Map()
+  private readonly core: PgCore
+  private readonly transfer: ObjectTransfer
+  private readonly events: RecoveryEvents
+  private readonly active = new Map<string, ActiveRecovery>()
+  private readonly urgent = new Map<string, ObjectId>()
+  /** Objects of which no reachable copy is good, until something changes. */
+  private readonly unfound = new Map<string, ObjectId>()
+  private running = false
+  private granted = false
+  private peerInfos: ReadonlyMap<OsdId, PgInfo> = new Map()
+  recoveredObjects = 0
+  recoveredBytes = 0
+
+  constructor(core: PgCore, transfer: ObjectTransfer, events: RecoveryEvents) {
+    this.core = core
+    this.transfer = transfer
+    this.events = events
+  }
+
+  reset(): void {
+    if (this.running) this.core.emit({ kind: 'release', slot: 'local-recovery' })
+    this.running = false
+    this.granted = false
+    this.active.clear()
+    this.urgent.clear()
+    this.unfound.clear()
+    this.peerMissing.clear()
+  }
+
+  /** Peering is done: `infos` tells which other copies may be sources. */
+  start(infos: ReadonlyMap<OsdId, PgInfo>): void {
+    this.peerInfos = infos
+    this.begin()
+  }
+
+  get unfoundCount(): number {
+    return this.unfound.size
+  }
+
+  get isRunning(): boolean {
+    return this.granted && this.isNeeded
+  }
+
+  get isWaiting(): boolean {
+    return !this.granted && this.isNeeded
+  }
+
+  /** Copies that are missing on acting, this one included. */
+  get missingCopies(): number {
+    let copies = this.core.missing.size
+    for (const osd of this.core.mapping.acting) copies += this.peerMissing.get(osd)?.size ?? 0
+    return copies
+  }
+
+  get isNeeded(): boolean {
+    return this.missingCopies > 0
+  }
+
+  isMissingAnywhere(object: ObjectId): boolean {
+    if (this.core.missing.has(object)) return true
+    return this.core.mapping.acting.some((osd) => this.peerMissing.get(osd)?.has(object) === true)
+  }
+
+  isRecovering(object: ObjectId): boolean {
+    return this.active.has(objectKey(object))
+  }
+
+  prioritize(object: ObjectId): void {
+    if (!this.isMissingAnywhere(object) || this.isRecovering(object)) return
+    this.urgent.set(objectKey(object), object)
+    this.work()
+  }
+
+  /** A copy that should be good is not: it is missing from now on, durably, so that a restart does not trust it again. */
+  onBadCopy(object: ObjectId, version: Version): void {
+    const missing: MissingObject = { object, need: version }
+    this.core.missing.set(missing)
+    this.core.transact([setMissing(this.core.pgId, [missing])])
+    this.core.count('repairedObjects')
+    this.begin()
+    this.prioritize(object)
+  }
+
+  private begin(): void {
+    if (this.running || !this.isNeeded) return
+    this.running = true
+    this.core.emit({ kind: 'reserve', slot: 'local-recovery', priority: 180 })
+  }
+
+  onGranted(): void {
+    if (!this.running) return
+    this.granted = true
+    this.work()
+  }
+
+  /** The map changed (flags), a source came up, or it is time to try again. */
+  retry(): void {
+    this.unfound.clear()
+    this.begin()
+    this.work()
+  }
+
+  work(): void {
+    const { core } = this
+    for (const [key, object] of this.urgent) {
+      if (this.active.size >= core.settings.recoveryActiveMax * 4) break
+      this.urgent.delete(key)
+      this.recover(object)
+    }
+    if (this.granted && !core.map.flags.has('norecover')) {
+      for (const object of this.candidates()) {
+        if (this.active.size >= core.settings.recoveryActiveMax) break
+        this.recover(object)
+      }
+    }
+    if (this.running && !this.isNeeded && this.active.size === 0) {
+      this.running = false
+      this.granted = false
+      core.emit({ kind: 'release', slot: 'local-recovery' })
+      this.events.onRecovered()
+    }
+  }
+
+  private *candidates(): Generator<ObjectId> {
+    const sets = [this.core.missing, ...this.core.mapping.acting.map((osd) => this.peerMissing.get(osd))]
+    for (const set of sets) {
+      for (const { object } of set?.values() ?? []) {
+        const key = objectKey(object)
+        if (!this.active.has(key) && !this.unfound.has(key)) yield object
+      }
+    }
+  }
+
+  private recover(object: ObjectId): void {
+    const key = objectKey(object)
+    if (this.active.has(key) || !this.isMissingAnywhere(object)) return
+    const own = this.core.missing.get(object)
+    const version = own?.need ?? this.needOf(object)
+    assert(version !== undefined, 'a missing object has a version')
+    const active: ActiveRecovery = { object, version, waiting: new Set() }
+    this.active.set(key, active)
+    if (own === undefined) this.pushToPeers(active)
+    else this.pullFromAnyone(active)
+  }
+
+  private needOf(object: ObjectId): Version | undefined {
+    for (const osd of this.core.mapping.acting) {
+      const missing = this.peerMissing.get(osd)?.get(object)
+      if (missing !== undefined) return missing.need
+    }
+    return undefined
+  }
+
+  private pullFromAnyone(active: ActiveRecovery): void {
+    const { core } = this
+    const source = this.sources(active.object)[0]
+    if (source === undefined) {
+      this.active.delete(objectKey(active.object))
+      this.unfound.set(objectKey(active.object), active.object)
+      core.emit({
+        kind: 'log',
+        level: 'error',
+        message: `no good copy of ${active.object.name} can be reached`,
+        cluster: this.unfound.size === 1,
+      })
+      core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
+      return
+    }
+    this.transfer.fetch(active.object, active.version, source, (errno, bytes) => {
+      if (errno !== 0) {
+        // That copy is no good either: the next one.
+        this.missingAt(source).set({ object: active.object, need: active.version })
+        this.pullFromAnyone(active)
+        return
+      }
+      this.counted(bytes)
+      this.pushToPeers(active)
+    })
+  }
+
+  private missingAt(osd: OsdId): MissingSet {
+    let missing = this.peerMissing.get(osd)
+    if (missing === undefined) {
+      missing = new MissingSet()
+      this.peerMissing.set(osd, missing)
+    }
+    return missing
+  }
+
+  private sources(object: ObjectId): readonly OsdId[] {
+    const { core } = this
+    return [...new Set([...core.mapping.acting, ...this.peerInfos.keys()])].filter((osd) => {
+      if (osd === core.whoami || !core.isUp(osd) || this.peerMissing.get(osd)?.has(object) === true) return false
+      if (core.mapping.acting.includes(osd)) return true
+      const info = this.peerInfos.get(osd)
+      return info !== undefined && info.lastEpochStarted > 0 && isFilled(info.lastBackfill, object)
+    })
+  }
+
+  private pushToPeers(active: ActiveRecovery): void {
+    const { core } = this
+    for (const osd of core.mapping.acting) {
+      if (osd === core.whoami || this.peerMissing.get(osd)?.has(active.object) !== true) continue
+      active.waiting.add(osd)
+      core.send(osd, { kind: 'recover', object: active.object, version: active.version })
+    }
+    this.maybeFinish(active)
+  }
+
+  /** A member fetched what it was told to, or could not. */
+  onRecovered(from: OsdId, object: ObjectId, errno: number, bytes: number): void {
+    const active = this.active.get(objectKey(object))
+    if (active === undefined || !active.waiting.delete(from)) return
+    if (errno === 0) {
+      this.peerMissing.get(from)?.delete(object)
+      this.counted(bytes)
+    } else if (errno === errorTable.ECHECKSUM.errno) {
+      this.active.delete(objectKey(object))
+      this.onBadCopy(object, active.version)
+      return
+    } else {
+      this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
+    }
+    this.maybeFinish(active)
+  }
+
+  private counted(bytes: number): void {
+    this.recoveredObjects++
+    this.recoveredBytes += bytes
+    this.core.count('recoveredObjects')
+    this.core.count('recoveredBytes', bytes)
+  }
+
+  private maybeFinish(active: ActiveRecovery): void {
+    if (active.waiting.size > 0) return
+    this.active.delete(objectKey(active.object))
+    this.events.onObjectRecovered(active.object)
+    this.work()
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * What a member does for the primary of its interval: answers questions while peering, follows writes, fetches objects.
+ *
+ * Durable before what: the merged log, the missing set and the new `lastEpochStarted` before `activated`; a write's
+ * transaction and log entry before `replicated`.
+ */
+import type { OsdId } from '@shoal/base'
+import { compareVersions, minVersion, type ObjectId, objectKey, type TransactionOp } from '@shoal/wire'
+import type { PgCore } from './core.ts'
+import { mergeLog } from './merge-log.ts'
+import { MissingSet } from './missing-set.ts'
+import { versionOf } from './object-attribute.ts'
+import type { ObjectTransfer } from './object-transfer.ts'
+import type { PeerMessage } from './peer-message.ts'
+import { backfillStart } from './pg-info.ts'
+import { type LogSegment, PgLog } from './pg-log.ts'
+import { clearLog, clearMissing, removeLogEntries, removeMissing, setLogEntries, setMissing } from './pg-store.ts'
+
+type Of<K extends PeerMessage['kind']> = Extract<PeerMessage, { kind: K }>
+
+const removePerTransaction = 256
+
+export class Replica {
+  private readonly core: PgCore
+  private readonly transfer: ObjectTransfer
+  private reservedFor: OsdId | undefined
+  /** Has begun in this interval: follows writes. */
+  active = false
+  clean = false
+
+  constructor(core: PgCore, transfer: ObjectTransfer) {
+    this.core = core
+    this.transfer = transfer
+  }
+
+  reset(): void {
+    this.active = false
+    this.clean = false
+    this.releaseReservation()
+  }
+
+  /** What this copy is, and what it has promised to others than the asker. */
+  sendInfo(to: OsdId): void {
+    const { core } = this
+    let untilMs = 0
+    for (const primary of new Set(core.pastIntervals.map((interval) => interval.primary))) {
+      if (primary !== to && primary !== core.whoami && primary >= 0)
+        untilMs = Math.max(untilMs, core.leases.grantedUntilMs(primary))
+    }
+    const leaseLeftMs = Math.max(0, untilMs - core.now.monotonicMs)
+    core.send(to, { kind: 'info', info: core.currentInfo(), pastIntervals: core.pastIntervals, leaseLeftMs })
+  }
+
+  onQueryLog(from: OsdId, { since }: Of<'query-log'>): void {
+    const { core } = this
+    const segment = core.log.segmentSince(since)
+    core.send(from, { kind: 'log', info: core.currentInfo(), segment, missing: [...core.missing.values()] })
+  }
+
+  onActivate(from: OsdId, message: Of<'activate'>): void {
+    const { core } = this
+    const steps = message.reset ? this.startOver(message.segment) : mergeIntoCore(core, message.segment)
+    core.info = {
+      ...core.info,
+      lastEpochStarted: core.interval.since,
+      history: message.info.history,
+      lastBackfill: message.info.lastBackfill,
+    }
+    core.objects = message.info.objects
+    core.bytes = message.info.bytes
+    core.pastIntervals = message.pastIntervals
+    this.active = true
+    core.transact([...steps, core.recordOp()], () => core.send(from, { kind: 'activated' }))
+  }
+
+  private startOver(segment: LogSegment): readonly TransactionOp[] {
+    const { core } = this
+    core.log = new PgLog(segment.tail, segment.entries)
+    core.missing = new MissingSet()
+    core.info = { ...core.info, lastBackfill: backfillStart }
+    return [clearLog(core.pgId), clearMissing(core.pgId), setLogEntries(core.pgId, segment.entries)]
+  }
+
+  onHistory({ info, clean }: Of<'history'>): void {
+    const { core } = this
+    core.info = { ...core.info, history: info.history }
+    this.clean = clean
+    if (clean) core.pastIntervals = []
+    core.transact([core.recordOp()])
+  }
+
+  onReplicate(from: OsdId, message: Of<'replicate'>): void {
+    if (!this.active) return
+    const { core } = this
+    const { tid, entries, trimTo, transaction } = message
+    const logStep = core.appendLog(entries)
+    const trimmed = core.log.trim(trimTo)
+    const steps = [...transaction.ops, logStep]
+    if (trimmed.length > 0) steps.push(core.recordOp(), removeLogEntries(core.pgId, trimmed))
+    core.transact(steps, () => core.send(from, { kind: 'replicated', tid }))
+  }
+
+  // Recovery
+
+  onRecover(from: OsdId, { object, version }: Of<'recover'>): void {
+    this.transfer.fetch(object, version, from, (errno, bytes) =>
+      this.core.send(from, { kind: 'recovered', object, version, errno, bytes }),
+    )
+  }
+
+  onScan(from: OsdId, { after, limit }: Of<'scan'>): void {
+    const { core } = this
+    const token = core.expectInInterval((input) => {
+      if (input.kind !== 'scanned') return
+      const objects = input.objects.map(({ object, attribute }) => ({ object, version: versionOf(attribute) }))
+      core.send(from, { kind: 'scanned', after, objects, more: input.more })
+    })
+    core.emit({ kind: 'scan', after, limit, token })
+  }
+
+  onBackfilled(from: OsdId, { info, remove }: Of<'backfilled'>): void {
+    const { core } = this
+    const steps: TransactionOp[] = remove.map((object) => ({ kind: 'remove', collection: core.pgId, object }))
+    core.info = { ...core.info, lastBackfill: info.lastBackfill }
+    core.objects = info.objects
+    core.bytes = info.bytes
+    core.transact([...steps, core.recordOp()], () =>
+      core.send(from, { kind: 'backfill-stored', info: core.currentInfo() }),
+    )
+  }
+
+  onReserve(from: OsdId, { backfill, priority }: Of<'reserve'>): void {
+    this.reservedFor = from
+    this.core.emit({ kind: 'reserve', slot: backfill ? 'remote-backfill' : 'remote-recovery', priority })
+  }
+
+  onGranted(): void {
+    if (this.reservedFor !== undefined) this.core.send(this.reservedFor, { kind: 'reserved' })
+  }
+
+  /** Too full to be filled. */
+  onRevoked(): void {
+    const primary = this.reservedFor
+    this.reservedFor = undefined
+    if (primary !== undefined) this.core.send(primary, { kind: 'release', backfill: true })
+  }
+
+  onRelease(): void {
+    this.releaseReservation()
+  }
+
+  private releaseReservation(): void {
+    if (this.reservedFor === undefined) return
+    this.reservedFor = undefined
+    this.core.emit({ kind: 'release', slot: 'remote-backfill' })
+  }
+
+  // Removal
+
+  /** Drops this copy in bounded steps: objects first, then the collection. */
+  removeAll(): void {
+    const { core } = this
+    const token = core.expect((input) => {
+      if (input.kind !== 'scanned') return
+      const steps: TransactionOp[] = input.objects.map(({ object }) => ({
+        kind: 'remove',
+        collection: core.pgId,
+        object,
+      }))
+      if (input.more) {
+        core.emit({ kind: 'transact', transaction: { ops: steps }, token: core.expect(() => this.removeAll()) })
+        return
+      }
+      steps.push(clearLog(core.pgId), clearMissing(core.pgId), { kind: 'remove-collection', collection: core.pgId })
+      core.emit({
+        kind: 'transact',
+        transaction: { ops: steps },
+        token: core.expect(() => core.emit({ kind: 'removed' })),
+      })
+    })
+    core.emit({ kind: 'scan', after: undefined, limit: removePerTransaction, token })
+  }
+}
+
+/** Brings log and missing set of this copy up to the segment; returns the steps that store it. */
+export function mergeIntoCore(core: PgCore, segment: LogSegment): readonly TransactionOp[] {
+  const before = new Map([...core.missing.values()].map((one) => [objectKey(one.object), one.object]))
+  const local = { tail: core.log.tail, head: core.log.head, entries: core.log.all(), cursor: core.info.lastBackfill }
+  const { divergent, added, removed } = mergeLog(local, core.missing, segment)
+  core.log = joinLogs(core.log, segment)
+  const last = core.log.all().at(-1)
+  if (last !== undefined) {
+    core.objects = last.pgObjects
+    core.bytes = last.pgBytes
+  }
+  const steps: TransactionOp[] = removed.map((object) => ({ kind: 'remove', collection: core.pgId, object }))
+  if (divergent.length > 0) steps.push(removeLogEntries(core.pgId, divergent))
+  if (added.length > 0) steps.push(setLogEntries(core.pgId, added))
+  const gone: ObjectId[] = [...before.values()].filter((object) => !core.missing.has(object))
+  if (gone.length > 0) steps.push(removeMissing(core.pgId, gone))
+  if (core.missing.size > 0) steps.push(setMissing(core.pgId, core.missing.values()))
+  return steps
+}
+
+/** Own entries below the segment, then the segment; the tail is whichever reaches back further. */
+function joinLogs(log: PgLog, segment: LogSegment): PgLog {
+  const below = log.all().filter((entry) => compareVersions(entry.version, segment.tail) <= 0)
+  return new PgLog(minVersion(log.tail, segment.tail), [...below, ...segment.entries])
+}
