@@ -169,8 +169,9 @@ export class ClientIo {
 
   /** Whether every other member of acting has promised not to let another primary serve now. */
   get leaseIsHeld(): boolean {
-    const { mapping, whoami, leases, now } = this.core
-    return mapping.acting.every((osd) => osd === whoami || leases.heldUntilMs(osd) > now.monotonicMs)
+    const { mapping, whoami, leases, clock } = this.core
+    const nowMs = clock.monotonicMs()
+    return mapping.acting.every((osd) => osd === whoami || leases.heldUntilMs(osd) > nowMs)
   }
 
   // Known requests
@@ -326,7 +327,7 @@ export class ClientIo {
     const version: Version = { epoch: core.map.epoch, version: core.log.head.version + 1 }
     const { after } = execution
     const steps = [...execution.steps]
-    const modifiedMs = core.now.wallMs
+    const modifiedMs = core.clock.wallMs()
     let xattrs = after.xattrs
     if (after.exists) {
       const attribute = encodeObjectAttribute({

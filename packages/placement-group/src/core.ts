@@ -2,7 +2,7 @@
  * What the parts of a placement group share: its persistent state, the map it acts on, and the effects of the step that
  * is being taken. Parts call each other through it; only `PlacementGroup` is public.
  */
-import { assert, type Epoch, type OsdId, type PgId } from '@shoal/base'
+import { assert, type Clock, type Epoch, type OsdId, type PgId } from '@shoal/base'
 import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
 import type { Transaction, TransactionOp } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
@@ -40,12 +40,6 @@ export interface PgLeases {
   grantedUntilMs(peer: OsdId): number
 }
 
-export interface Now {
-  readonly monotonicMs: number
-  /** For people: modification times of objects. */
-  readonly wallMs: number
-}
-
 /** The answer to an effect with a token. */
 export type Continuation = (input: PgInput) => void
 
@@ -54,6 +48,7 @@ export class PgCore {
   readonly whoami: OsdId
   readonly settings: PgSettings
   readonly leases: PgLeases
+  readonly clock: Clock
   info: PgInfo
   log: PgLog
   missing: MissingSet
@@ -61,7 +56,6 @@ export class PgCore {
   interval: IntervalRecord
   map!: OsdMap
   mapping!: PgMapping
-  now: Now = { monotonicMs: 0, wallMs: 0 }
   objects: number
   bytes: number
   private effects: PgEffect[] = []
@@ -73,6 +67,7 @@ export class PgCore {
     readonly whoami: OsdId
     readonly settings: PgSettings
     readonly leases: PgLeases
+    readonly clock: Clock
     readonly info: PgInfo
     readonly log: PgLog
     readonly missing: MissingSet
@@ -83,6 +78,7 @@ export class PgCore {
     this.whoami = options.whoami
     this.settings = options.settings
     this.leases = options.leases
+    this.clock = options.clock
     this.info = options.info
     this.log = options.log
     this.missing = options.missing

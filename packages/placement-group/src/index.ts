@@ -1,4 +1,4 @@
-export { defaultPgSettings, type Now, type PgLeases, type PgSettings } from './core.ts'
+export { defaultPgSettings, type PgLeases, type PgSettings } from './core.ts'
 export * from './effects.ts'
 export {
   decodeObjectAttribute,

@@ -157,7 +157,7 @@ export class Peering {
 
   onInfo(from: OsdId, message: Extract<PeerMessage, { kind: 'info' }>): void {
     const { core } = this
-    this.leaseWaitUntilMs = Math.max(this.leaseWaitUntilMs, core.now.monotonicMs + message.leaseLeftMs)
+    this.leaseWaitUntilMs = Math.max(this.leaseWaitUntilMs, core.clock.monotonicMs() + message.leaseLeftMs)
     if (this.phase === 'started' || this.phase === 'activating') return
     this.infos.set(from, message.info)
     this.learnHistory(message.info, message.pastIntervals)
@@ -367,7 +367,7 @@ export class Peering {
     for (const { primary } of core.pastIntervals) {
       if (primary !== core.whoami && primary >= 0) untilMs = Math.max(untilMs, core.leases.grantedUntilMs(primary))
     }
-    const leftMs = untilMs - core.now.monotonicMs
+    const leftMs = untilMs - core.clock.monotonicMs()
     if (leftMs > 0) core.emit({ kind: 'set-timer', timer: 'wait-previous-lease', delayMs: leftMs })
     else this.activate()
   }

@@ -9,12 +9,12 @@
  *     replica     does what the primary of the interval asks
  *     transfer    moves one object
  */
-import { type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
+import { type Clock, type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
 import { isNewInterval, noPrimary, type OsdMap, type PgMapping, type PgState, type PgStats } from '@shoal/cluster-map'
 import { formatVersion, type Message, zeroVersion } from '@shoal/wire'
 import { Backfill } from './backfill.ts'
 import { ClientIo } from './client-io.ts'
-import { type Now, PgCore, type PgLeases, type PgSettings } from './core.ts'
+import { defaultPgSettings, PgCore, type PgLeases, type PgSettings } from './core.ts'
 import type { PgEffect, PgInput } from './effects.ts'
 import { MissingSet } from './missing-set.ts'
 import { ObjectTransfer } from './object-transfer.ts'
@@ -29,8 +29,9 @@ import { Replica } from './replica.ts'
 export interface PlacementGroupOptions {
   readonly pgId: PgId
   readonly whoami: OsdId
-  readonly settings: PgSettings
   readonly leases: PgLeases
+  readonly clock: Clock
+  readonly settings?: Partial<PgSettings>
   /** What `loadPgState` found; undefined for a PG that this OSD has nothing of. */
   readonly stored: StoredPg | undefined
 }
@@ -53,13 +54,14 @@ export class PlacementGroup {
   private lastStats = ''
 
   constructor(options: PlacementGroupOptions) {
-    const { pgId, whoami, settings, leases, stored } = options
+    const { pgId, whoami, leases, clock, stored } = options
     this.hasCollection = stored !== undefined
     this.core = new PgCore({
       pgId,
       whoami,
-      settings,
+      settings: { ...defaultPgSettings, ...options.settings },
       leases,
+      clock,
       info: stored?.record.info ?? newPgInfo(noEpoch),
       log: stored?.log ?? new PgLog(zeroVersion, []),
       missing: stored?.missing ?? new MissingSet(),
@@ -118,8 +120,7 @@ export class PlacementGroup {
   }
 
   /** Takes one input and says what must happen, in order. */
-  step(input: PgInput, now: Now): readonly PgEffect[] {
-    this.core.now = now
+  step(input: PgInput): readonly PgEffect[] {
     this.dispatch(input)
     this.publishStats()
     return this.core.takeEffects()

@@ -47,7 +47,7 @@ export class Replica {
       if (primary !== to && primary !== core.whoami && primary >= 0)
         untilMs = Math.max(untilMs, core.leases.grantedUntilMs(primary))
     }
-    const leaseLeftMs = Math.max(0, untilMs - core.now.monotonicMs)
+    const leaseLeftMs = Math.max(0, untilMs - core.clock.monotonicMs())
     core.send(to, { kind: 'info', info: core.currentInfo(), pastIntervals: core.pastIntervals, leaseLeftMs })
   }
 
