@@ -70,6 +70,13 @@ export type RaftMessage = Addressed &
     | { readonly type: 'timeout-now' }
   )
 
+/** A message without its envelope. */
+export type MessageBody = RaftMessage extends infer T
+  ? T extends RaftMessage
+    ? Omit<T, keyof Addressed>
+    : never
+  : never
+
 type MessageType = RaftMessage['type']
 
 const idsCodec = array(u64())

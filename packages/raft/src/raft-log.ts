@@ -72,7 +72,8 @@ export class RaftLog {
   lastBeforeConflict(index: number, commit: number): number {
     let hint = Math.min(this.lastIndex, index - 1)
     const conflicting = this.termAt(index)
-    while (conflicting !== undefined && hint > commit && this.termAt(hint) === conflicting) hint--
+    if (conflicting === undefined) return hint
+    for (; hint > commit && this.termAt(hint) === conflicting; ) hint--
     return hint
   }
 

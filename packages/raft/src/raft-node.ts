@@ -14,12 +14,13 @@
  *    entry of its own term.
  */
 import { assert, emptyBytes, encode } from '@shoal/base'
-import { isOneStep, majority } from './membership.ts'
+import { isOneStep, majority, majorityMatch, tally } from './membership.ts'
 import { MembershipHistory } from './membership-history.ts'
 import {
   type Entry,
   type HardState,
   type Membership,
+  type MessageBody,
   membershipCodec,
   type NodeId,
   type RaftMessage,
@@ -28,9 +29,7 @@ import {
 import { Progress } from './progress.ts'
 import { RaftLog } from './raft-log.ts'
 import { ReadQueue, type ReadState } from './read-queue.ts'
-import type { RaftOptions, Ready, Role } from './ready.ts'
-
-type Body<T> = T extends RaftMessage ? Omit<T, 'from' | 'to' | 'term'> : never
+import { type RaftOptions, type Ready, type Role, sameHardState } from './ready.ts'
 
 export class RaftNode {
   readonly id: NodeId
@@ -96,12 +95,9 @@ export class RaftNode {
     return this.applied
   }
 
-  get logLength(): number {
-    return this.log.length
-  }
-
-  get logBytes(): number {
-    return this.log.bytes
+  /** Of what is behind the snapshot. */
+  get logSize(): { readonly length: number; readonly bytes: number } {
+    return this.log
   }
 
   isVoter(id: NodeId = this.id): boolean {
@@ -110,8 +106,7 @@ export class RaftNode {
 
   /** Of a leader: how far each follower is. */
   followerProgress(id: NodeId): { readonly match: number; readonly active: boolean } | undefined {
-    const progress = this.progress.get(id)
-    return progress === undefined ? undefined : { match: progress.match, active: progress.active }
+    return this.progress.get(id)
   }
 
   // Time
@@ -250,15 +245,11 @@ export class RaftNode {
   }
 
   private countVotes(): void {
-    const { voters } = this.membership
-    const granted = voters.filter((id) => this.votes.get(id) === true).length
-    const refused = voters.filter((id) => this.votes.get(id) === false).length
-    if (granted >= majority(voters.length)) {
-      if (this.role === 'pre-candidate') this.campaign('candidate')
-      else this.becomeLeader()
-    } else if (refused >= majority(voters.length)) {
-      this.becomeFollower(this.term, 0)
-    }
+    const outcome = tally(this.membership.voters, this.votes)
+    if (outcome === 'lost') this.becomeFollower(this.term, 0)
+    if (outcome !== 'won') return
+    if (this.role === 'pre-candidate') this.campaign('candidate')
+    else this.becomeLeader()
   }
 
   private becomeLeader(): void {
@@ -456,8 +447,8 @@ export class RaftNode {
 
   // Replication
 
-  private send(to: NodeId, body: Body<RaftMessage>): void {
-    this.messages.push({ from: this.id, to, term: this.term, ...body } as RaftMessage)
+  private send(to: NodeId, body: MessageBody): void {
+    this.messages.push({ from: this.id, to, term: this.term, ...body })
   }
 
   private broadcastAppend(): void {
@@ -503,10 +494,8 @@ export class RaftNode {
   /** Figure 2: a majority has it, and it is of this term. Own entries count once they are durable here. */
   private maybeCommit(): boolean {
     if (this.role !== 'leader') return false
-    const matches = this.membership.voters
-      .map((id) => (id === this.id ? this.log.stable : (this.progress.get(id)?.match ?? 0)))
-      .sort((a, b) => b - a)
-    const index = matches[majority(matches.length) - 1] ?? 0
+    const matchOf = (id: NodeId): number => (id === this.id ? this.log.stable : (this.progress.get(id)?.match ?? 0))
+    const index = majorityMatch(this.membership.voters.map(matchOf))
     if (index <= this.commit || this.log.termAt(index) !== this.term) return false
     this.commitTo(index)
     return true
@@ -525,15 +514,10 @@ export class RaftNode {
 
   /** The change that removed this leader is committed: it tells the others and names the best of them its successor. */
   private leave(): void {
-    let successor: NodeId = 0
-    let match = -1
-    for (const [id, progress] of this.progress) {
-      this.sendAppends(id, progress)
-      if (!this.isVoter(id) || progress.match <= match) continue
-      successor = id
-      match = progress.match
-    }
-    if (successor !== 0) this.send(successor, { type: 'timeout-now' })
+    for (const [id, progress] of this.progress) this.sendAppends(id, progress)
+    const matchOf = (id: NodeId): number => this.progress.get(id)?.match ?? 0
+    const [successor] = [...this.membership.voters].sort((a, b) => matchOf(b) - matchOf(a))
+    if (successor !== undefined) this.send(successor, { type: 'timeout-now' })
     this.becomeFollower(this.term, 0)
   }
 
@@ -553,7 +537,6 @@ export class RaftNode {
   /** One at a time: call `advance` before the next. */
   ready(): Ready {
     assert(this.inReady === undefined, 'advance comes before the next ready')
-    // What was appended by the leader itself is noticed here; followers move `unsavedFrom` back on truncation.
     const entries = this.unsavedFrom <= this.log.lastIndex ? this.log.slice(this.unsavedFrom, this.log.lastIndex) : []
     const hardState = this.hardState()
     const from = Math.max(this.applied, this.log.snapshotIndex) + 1
@@ -615,8 +598,4 @@ export class RaftNode {
   get snapshotIndex(): number {
     return this.log.snapshotIndex
   }
-}
-
-function sameHardState(a: HardState, b: HardState): boolean {
-  return a.term === b.term && a.votedFor === b.votedFor && a.commit === b.commit
 }

@@ -35,3 +35,7 @@ export interface Ready {
   /** False when all there is to store is a commit index: it may be lost, so it needs no flush. */
   readonly mustSync: boolean
 }
+
+export function sameHardState(a: HardState, b: HardState): boolean {
+  return a.term === b.term && a.votedFor === b.votedFor && a.commit === b.commit
+}

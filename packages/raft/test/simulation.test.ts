@@ -15,7 +15,7 @@ describe('raft under seeded faults', () => {
         }
         simulation.heal(600)
       } catch (cause) {
-        throw new Error(`seed ${seed}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+        throw new Error(`seed ${seed}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
       }
     }
     // The adversary did all it is there for.

@@ -176,7 +176,7 @@ export class ConsensusDriver {
       term: node.term,
       commit: node.commit,
       applied: node.appliedIndex,
-      logEntries: node.logLength,
+      logEntries: node.logSize.length,
       membership: node.membership,
       quorum: node.role === 'leader' ? node.membership.voters.filter(heard) : [],
     }
@@ -418,7 +418,8 @@ export class ConsensusDriver {
   private async maybeCompact(): Promise<void> {
     const { node, options } = this
     const isLong =
-      node.logLength >= (options.compactEvery ?? 2_000) || node.logBytes >= (options.compactBytes ?? 32 * 1024 * 1024)
+      node.logSize.length >= (options.compactEvery ?? 2_000) ||
+      node.logSize.bytes >= (options.compactBytes ?? 32 * 1024 * 1024)
     if (!isLong || node.appliedIndex <= node.snapshotIndex) return
     const index = node.appliedIndex
     const data = options.stateMachine.snapshot()

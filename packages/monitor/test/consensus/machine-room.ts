@@ -133,12 +133,12 @@ export class MachineRoom {
 
   /** Lets time pass until the promise settles. */
   async settle<T>(promise: Promise<T>): Promise<T> {
-    let settled = false
+    const state = { isSettled: false }
     const mark = (): void => {
-      settled = true
+      state.isSettled = true
     }
     promise.then(mark, mark)
-    while (!settled) await this.timers.advance(10)
+    while (!state.isSettled) await this.timers.advance(10)
     return promise
   }
 }

@@ -143,7 +143,7 @@ export class Dialogue {
       this.print(`${node.id} installs snapshot ${ready.snapshot.index} '${utf8Decode(ready.snapshot.data)}'`)
     }
     const first = ready.entries[0]?.index
-    if (first !== undefined) for (const index of [...entries.keys()]) if (index >= first) entries.delete(index)
+    if (first !== undefined) for (const index of entries.keys()) if (index >= first) entries.delete(index)
     for (const entry of ready.entries) entries.set(entry.index, entry)
     for (const entry of ready.committed) {
       if (entry.kind !== 'empty') this.print(`${node.id} applies ${describe(entry)}`)
@@ -157,7 +157,7 @@ export class Dialogue {
     const { node } = actor
     const index = node.appliedIndex
     actor.snapshot = { index, ...node.compact(index), data: utf8Encode(`state-${index}`) }
-    for (const key of [...actor.entries.keys()]) if (key <= index) actor.entries.delete(key)
+    for (const key of actor.entries.keys()) if (key <= index) actor.entries.delete(key)
   }
 
   private status(node: RaftNode): void {
@@ -205,7 +205,7 @@ function say(message: RaftMessage): string {
       return `${head} context=${message.context}`
     case 'snapshot':
       return `${head} of ${message.snapshot.index}/${message.snapshot.term}`
-    case 'timeout-now':
+    default:
       return head
   }
 }

@@ -160,7 +160,7 @@ export class Simulation {
   private disturb(): void {
     const { random } = this
     const ids = [...this.machines.keys()]
-    const pick = (): NodeId => ids[random.below(ids.length)] as NodeId
+    const pick = (): NodeId => ids[random.below(ids.length)] ?? 1
     const dice = random.below(2000)
     if (dice < 12) this.crash(this.machines.get(pick()) as Machine)
     else if (dice < 60) {
