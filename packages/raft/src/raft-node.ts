@@ -109,8 +109,6 @@ export class RaftNode {
     return this.progress.get(id)
   }
 
-  // Time
-
   tick(): void {
     if (this.role === 'leader') return this.tickLeader()
     // Learners count too: one that was promoted and has not heard of it must be free to vote when its leader is gone.
