@@ -36,8 +36,11 @@ export const defaultPgSettings: PgSettings = {
 export interface PgLeases {
   /** Until when this peer has promised us, by answers that knew no newer map than ours. */
   heldUntilMs(peer: OsdId): number
-  /** Until when we have promised this peer. */
-  grantedUntilMs(peer: OsdId): number
+  /**
+   * Until when we have promised this peer, by answers to pings that named a map before `since`: a peer that knows of the
+   * interval that began then has stopped to serve the one before it, however often it still pings.
+   */
+  grantedUntilMs(peer: OsdId, since: Epoch): number
 }
 
 /** The answer to an effect with a token. */

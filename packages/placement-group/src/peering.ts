@@ -365,7 +365,8 @@ export class Peering {
     let untilMs = this.leaseWaitUntilMs
     // What this OSD itself has promised to earlier primaries.
     for (const { primary } of core.pastIntervals) {
-      if (primary !== core.whoami && primary >= 0) untilMs = Math.max(untilMs, core.leases.grantedUntilMs(primary))
+      if (primary === core.whoami || primary < 0) continue
+      untilMs = Math.max(untilMs, core.leases.grantedUntilMs(primary, core.interval.since))
     }
     const leftMs = untilMs - core.clock.monotonicMs()
     if (leftMs > 0) core.emit({ kind: 'set-timer', timer: 'wait-previous-lease', delayMs: leftMs })

@@ -45,7 +45,7 @@ export class Replica {
     let untilMs = 0
     for (const primary of new Set(core.pastIntervals.map((interval) => interval.primary))) {
       if (primary !== to && primary !== core.whoami && primary >= 0)
-        untilMs = Math.max(untilMs, core.leases.grantedUntilMs(primary))
+        untilMs = Math.max(untilMs, core.leases.grantedUntilMs(primary, core.interval.since))
     }
     const leaseLeftMs = Math.max(0, untilMs - core.clock.monotonicMs())
     core.send(to, { kind: 'info', info: core.currentInfo(), pastIntervals: core.pastIntervals, leaseLeftMs })

@@ -36,6 +36,7 @@ export interface ClientWorld {
 }
 
 const timeoutMs = 3_000
+const pendingMax = 3
 const text = (bytes: Uint8Array): string => String.fromCharCode(...bytes)
 
 export function simulatedObject(name: string): ObjectId {
@@ -89,9 +90,10 @@ export class SimulatedClient {
   begin(): void {
     if (this.stopped) return
     const { random, queue } = this.world
-    const name = this.names[random.below(this.names.length)] as string
-    const intent = this.chooseIntent(name)
-    this.start(name, intent)
+    if (this.pending.size < pendingMax) {
+      const name = this.names[random.below(this.names.length)] as string
+      this.start(name, this.chooseIntent(name))
+    }
     queue.after(random.fraction() * 60, () => this.begin())
   }
 

@@ -40,7 +40,7 @@ export interface OsdWorld {
 }
 
 const settings = {
-  logEntriesMin: 12,
+  logEntriesMin: 40,
   pieceBytesMax: 64,
   scanObjects: 4,
 }

@@ -1,0 +1,411 @@
+/**
+ * A placement group on several OSDs, with clients and faults, under virtual time: everything follows from one seed.
+ *
+ * Faults: crashes that lose what was not synced, restarts, partitions of one OSD (from peers, clients or monitors), false
+ * reports of failure, OSDs marked out and in, a lost store, bad blocks, slow disks and reordered delivery between pairs.
+ */
+import { type Epoch, type OsdId, osdId, Prng } from '@shoal/base'
+import type { PgStats } from '@shoal/cluster-map'
+import { type ClientOp, type ClientOpReply, decodeMessage, encodeMessage, type PgEnvelope } from '@shoal/wire'
+import { checkHistory } from './checkers.ts'
+import { EventQueue } from './event-queue.ts'
+import { MapAuthority, placeSimulated } from './map-authority.ts'
+import { type HistoryEntry, SimulatedClient, simulatedObject } from './simulated-client.ts'
+import { type OsdWorld, SimulatedOsd } from './simulated-osd.ts'
+
+export interface SimulationOptions {
+  readonly seed: number
+  readonly osds?: number
+  readonly size?: number
+  readonly minSize?: number
+  readonly clients?: number
+  readonly faultsMs?: number
+  /** Which faults may happen. */
+  readonly faults?: readonly Fault[]
+  readonly verbose?: boolean
+}
+
+export const faults = ['crash', 'isolate', 'cut-off-monitors', 'false-report', 'out', 'wipe', 'rot'] as const
+export type Fault = (typeof faults)[number]
+
+export interface SimulationResult {
+  readonly problems: readonly string[]
+  readonly operations: number
+  readonly traceHash: number
+  readonly epochs: number
+  readonly queries: readonly unknown[]
+  readonly trace: readonly string[]
+}
+
+const detectionMs = 600
+const objectNames = ['log-a', 'log-b', 'reg-a', 'reg-b', 'reg-c', 'reg-d', 'reg-e', 'reg-f', 'reg-g', 'reg-h', 'log-c']
+
+export class SimulatedCluster implements OsdWorld {
+  readonly queue = new EventQueue()
+  readonly random: Prng
+  readonly osds: SimulatedOsd[] = []
+  readonly clients: SimulatedClient[] = []
+  readonly history: HistoryEntry[] = []
+  readonly authority: MapAuthority
+  private readonly options: SimulationOptions
+  private readonly traceLines: string[] = []
+  private traceHash = 0
+  /** Cut off from everybody. */
+  private readonly isolated = new Set<number>()
+  private readonly withoutMonitors = new Set<number>()
+  /** Latest delivery of each directed pair, so that its order is kept. */
+  private readonly channelMs = new Map<string, number>()
+  private healing = false
+
+  constructor(options: SimulationOptions) {
+    this.options = options
+    this.random = new Prng(options.seed)
+    const osds = options.osds ?? 4
+    this.authority = new MapAuthority({
+      osds,
+      size: options.size ?? 3,
+      minSize: options.minSize ?? 2,
+      onEpoch: () => this.publish?.(),
+    })
+    for (let id = 0; id < osds; id++) this.osds.push(new SimulatedOsd(osdId(id), this))
+    for (let id = 1; id <= (options.clients ?? 3); id++) {
+      this.clients.push(new SimulatedClient(id, this, this.history, objectNames))
+    }
+  }
+
+  // The world of OSDs and clients
+
+  trace(text: string): void {
+    const line = `${this.queue.nowMs.toFixed(2)} ${text}`
+    for (let i = 0; i < line.length; i++) this.traceHash = (Math.imul(this.traceHash, 31) + line.charCodeAt(i)) | 0
+    if (this.options.verbose === true) this.traceLines.push(line)
+  }
+
+  mapAt(epoch: Epoch): ReturnType<OsdWorld['mapAt']> {
+    return this.authority.mapAt(epoch)
+  }
+
+  private delayMs(): number {
+    return this.random.below(30) === 0 ? this.random.below(150) : 0.1 + this.random.fraction()
+  }
+
+  private inOrder(channel: string, run: () => void): void {
+    const atMs = Math.max(this.queue.nowMs + this.delayMs(), this.channelMs.get(channel) ?? 0)
+    this.channelMs.set(channel, atMs)
+    this.queue.after(atMs - this.queue.nowMs, run)
+  }
+
+  /** Sessions between OSDs are lossless while both run: what a partition holds up arrives after it, in order. */
+  send(from: OsdId, to: OsdId, message: PgEnvelope): void {
+    const { type, header, payload } = encodeMessage(message)
+    const bytes = new Uint8Array(payload.reduce((sum, chunk) => sum + chunk.length, 0))
+    let at = 0
+    for (const chunk of payload) {
+      bytes.set(chunk, at)
+      at += chunk.length
+    }
+    const sender = this.osd(from)
+    const receiver = this.osd(to)
+    const incarnations = [sender.incarnation, receiver.incarnation]
+    const deliver = (): void => {
+      if (sender.incarnation !== incarnations[0] || receiver.incarnation !== incarnations[1] || !receiver.running) return
+      if (this.isolated.has(from) || this.isolated.has(to)) {
+        this.inOrder(`${from}>${to}`, () => this.queue.after(50, deliver))
+        return
+      }
+      receiver.deliver(from, decodeMessage(type, header, bytes) as PgEnvelope)
+    }
+    this.inOrder(`${from}>${to}`, deliver)
+  }
+
+  reply(from: OsdId, session: number, reply: ClientOpReply): void {
+    const client = this.clients[Math.floor(session / 1000) - 1]
+    if (this.isolated.has(from)) return
+    this.inOrder(`${from}>c${session}`, () => client?.onReply(reply))
+  }
+
+  deliverOp(session: number, to: number, op: ClientOp): void {
+    const osd = this.osd(osdId(to))
+    this.inOrder(`c${session}>${to}`, () => {
+      if (osd.running && !this.isolated.has(to)) osd.deliverOp(session, op)
+    })
+  }
+
+  requestUpThru(from: OsdId, epoch: Epoch): void {
+    this.toMonitors(from, () => this.authority.raiseUpThru(from, epoch))
+  }
+
+  requestPgTemp(from: OsdId, osds: readonly OsdId[]): void {
+    const { epoch } = this.osd(from)
+    this.toMonitors(from, () => {
+      // A wish of an earlier interval is void.
+      const then = placeSimulated(this.mapAt(epoch))
+      if (then.actingPrimary === placeSimulated(this.authority.map).actingPrimary) this.authority.setPgTemp(from, osds)
+    })
+  }
+
+  publishStats(): void {}
+
+  onMarkedDown(osd: OsdId): void {
+    this.boot(this.osd(osd))
+  }
+
+  private toMonitors(from: OsdId, run: () => void): void {
+    const osd = this.osd(from)
+    const { incarnation } = osd
+    this.queue.after(this.delayMs(), () => {
+      if (osd.incarnation !== incarnation || this.isolated.has(from) || this.withoutMonitors.has(from)) return
+      run()
+    })
+  }
+
+  private osd(id: OsdId): SimulatedOsd {
+    return this.osds[id] as SimulatedOsd
+  }
+
+  // Maps
+
+  private publish(): void {
+    for (const osd of this.osds ?? []) this.offerMap(osd)
+    for (const client of this.clients ?? []) {
+      this.queue.after(this.delayMs() * 5, () => client.onMap(this.authority.map))
+    }
+  }
+
+  private offerMap(osd: SimulatedOsd): void {
+    const { incarnation } = osd
+    this.queue.after(this.delayMs() * 3, () => {
+      if (!osd.running || osd.incarnation !== incarnation) return
+      if (this.isolated.has(osd.id) || this.withoutMonitors.has(osd.id)) return
+      const { map } = this.authority
+      if (map.epoch > osd.epoch) osd.onMap(map, map.epoch)
+    })
+  }
+
+  private boot(osd: SimulatedOsd): void {
+    this.toMonitors(osd.id, () => {
+      if (osd.running) this.authority.boot(osd.id, osd.incarnation)
+    })
+  }
+
+  /** Heartbeats carry leases, and find who is gone. */
+  private heartbeat(): void {
+    for (const osd of this.osds) {
+      if (!osd.running) continue
+      for (const peer of this.osds) if (peer !== osd) this.ping(osd, peer)
+      this.offerMap(osd)
+      const own = this.authority.map.osds.get(osd.id)
+      if (own?.up !== true || own.incarnation !== osd.incarnation) this.boot(osd)
+    }
+    this.queue.after(200, () => this.heartbeat())
+  }
+
+  private ping(from: SimulatedOsd, to: SimulatedOsd): void {
+    const sentMs = from.nowMs
+    const { epoch, incarnation } = from
+    const reachable = (): boolean => !this.isolated.has(from.id) && !this.isolated.has(to.id) && from.running && to.running
+    this.queue.after(this.delayMs(), () => {
+      if (!reachable() || from.incarnation !== incarnation || to.epoch === 0) return
+      const seen = this.mapAt(to.epoch).osds.get(from.id)
+      if (seen?.up !== true || seen.incarnation !== incarnation) return
+      to.leases.onPing(from.id, epoch, to.epoch, to.nowMs)
+      const replyEpoch = to.epoch
+      this.queue.after(this.delayMs(), () => {
+        if (reachable() && from.incarnation === incarnation) from.leases.onReply(to.id, sentMs, epoch, replyEpoch)
+      })
+    })
+  }
+
+  /** Whoever has been gone for long enough is marked down. */
+  private watchFailures(): void {
+    for (const osd of this.osds) {
+      const gone = !osd.running || this.isolated.has(osd.id)
+      if (gone && this.authority.map.osds.get(osd.id)?.up === true) {
+        this.queue.after(detectionMs * (0.5 + this.random.fraction()), () => {
+          if (!osd.running || this.isolated.has(osd.id)) this.authority.markDown(osd.id)
+        })
+      }
+    }
+    this.queue.after(300, () => this.watchFailures())
+  }
+
+  // Faults
+
+  private crash(osd: SimulatedOsd): void {
+    if (!osd.running) return
+    osd.crash(this.random.below(osd.store.unsynced + 1))
+    for (const client of this.clients) {
+      this.queue.after(this.delayMs(), () => client.onSessionLost(osd.id))
+    }
+    for (const client of this.clients) for (const other of this.osds) other.closeSession(client.sessionWith(osd.id))
+  }
+
+  private restart(osd: SimulatedOsd): void {
+    if (osd.running) return
+    osd.start()
+    this.trace(`osd.${osd.id} starts`)
+    this.offerMap(osd)
+    this.boot(osd)
+  }
+
+  get isClean(): boolean {
+    const primary = this.osds[placeSimulated(this.authority.map).actingPrimary]
+    const states = primary?.stats?.states ?? []
+    return (
+      primary?.running === true &&
+      primary.epoch === this.authority.map.epoch &&
+      primary.stats?.reportedEpoch === this.authority.map.epoch &&
+      states.includes('active') &&
+      states.includes('clean')
+    )
+  }
+
+  private fault(): void {
+    if (this.healing) return
+    const kinds = this.options.faults ?? faults
+    const osd = this.osds[this.random.below(this.osds.length)] as SimulatedOsd
+    const kind = kinds[this.random.below(kinds.length)] as Fault
+    this.inject(kind, osd)
+    this.queue.after(this.random.fraction() * 1_500, () => this.fault())
+  }
+
+  private inject(kind: Fault, osd: SimulatedOsd): void {
+    const { random, queue } = this
+    const laterMs = 100 + random.fraction() * (random.below(3) === 0 ? 6_000 : 1_500)
+    this.trace(`fault ${kind} osd.${osd.id} for ${laterMs.toFixed(0)}`)
+    switch (kind) {
+      case 'crash':
+        this.crash(osd)
+        queue.after(laterMs, () => this.restart(osd))
+        return
+      case 'isolate':
+        this.isolated.add(osd.id)
+        queue.after(laterMs, () => this.isolated.delete(osd.id))
+        return
+      case 'cut-off-monitors':
+        this.withoutMonitors.add(osd.id)
+        queue.after(laterMs, () => this.withoutMonitors.delete(osd.id))
+        return
+      case 'false-report':
+        this.authority.markDown(osd.id)
+        return
+      case 'out':
+        this.authority.setWeight(osd.id, 0)
+        queue.after(laterMs, () => this.authority.setWeight(osd.id, 0x1_0000))
+        return
+      case 'wipe':
+        // Only where every other copy is whole: losing the last copies is not survivable by anybody.
+        if (!this.isClean || !osd.running) return
+        this.crash(osd)
+        osd.store.wipe()
+        queue.after(laterMs, () => this.restart(osd))
+        return
+      case 'rot':
+        return this.rot(osd)
+    }
+  }
+
+  private rot(osd: SimulatedOsd): void {
+    if (!this.isClean) return
+    const name = objectNames[this.random.below(objectNames.length)] as string
+    const id = simulatedObject(name)
+    if (this.osds.some((other) => other.store.find(id)?.bad === true)) return
+    osd.store.corrupt(id)
+  }
+
+  private heal(): void {
+    this.healing = true
+    this.trace('heal')
+    for (const osd of this.osds) {
+      this.isolated.delete(osd.id)
+      this.withoutMonitors.delete(osd.id)
+      this.authority.setWeight(osd.id, 0x1_0000)
+      this.restart(osd)
+    }
+  }
+
+  // The run
+
+  private runUntil(timeMs: number, done: () => boolean = () => false): boolean {
+    while (this.queue.nowMs < timeMs) {
+      if (done()) return true
+      if (!this.queue.step()) return done()
+    }
+    return done()
+  }
+
+  run(): SimulationResult {
+    const problems: string[] = []
+    try {
+      this.runAll(problems)
+    } catch (error) {
+      problems.push(`threw at ${this.queue.nowMs.toFixed(2)}: ${error instanceof Error ? error.stack : String(error)}`)
+    }
+    return {
+      problems,
+      operations: this.history.filter((entry) => entry.endedAt !== undefined).length,
+      traceHash: this.traceHash,
+      epochs: this.authority.map.epoch,
+      queries: problems.length > 0 ? this.osds.map((osd) => osd.query()) : [],
+      trace: this.traceLines,
+    }
+  }
+
+  private runAll(problems: string[]): void {
+    for (const osd of this.osds) {
+      osd.start()
+      this.offerMap(osd)
+    }
+    this.publish()
+    this.heartbeat()
+    this.watchFailures()
+    for (const client of this.clients) this.queue.after(1 + this.random.fraction() * 100, () => client.begin())
+    this.queue.after(1_000, () => this.fault())
+    this.runUntil(1_000 + (this.options.faultsMs ?? 12_000))
+    this.heal()
+    this.runUntil(this.queue.nowMs + 2_000)
+    for (const client of this.clients) client.stop()
+    const settled = (): boolean => this.isClean && this.clients.every((client) => client.idle)
+    if (!this.runUntil(this.queue.nowMs + 60_000, settled)) {
+      problems.push(`not clean 60 s after faults stopped: ${this.osds.map((osd) => osd.stats?.states.join('+')).join(', ')}`)
+      for (const client of this.clients) {
+        for (const { object, intent, beganAt } of client.waitingFor) {
+          problems.push(`client.${client.id} waits for ${intent.kind} ${object} since ${beganAt}`)
+        }
+      }
+      return
+    }
+    this.finalReads()
+    if (!this.runUntil(this.queue.nowMs + 20_000, () => this.clients.every((client) => client.idle))) {
+      problems.push('final reads do not end')
+      return
+    }
+    this.checkCopies(problems)
+    const final = new Map<string, string>()
+    for (const { object, intent, errno, data } of this.history.slice(-objectNames.length)) {
+      if (intent.kind === 'read' && errno === 0) final.set(object, data)
+    }
+    problems.push(...checkHistory(this.history, final))
+  }
+
+  private finalReads(): void {
+    const [client] = this.clients
+    for (const name of objectNames) client?.start(name, { kind: 'read' })
+  }
+
+  private checkCopies(problems: string[]): void {
+    const { acting } = placeSimulated(this.authority.map)
+    const [first, ...others] = acting.map((osd) => this.osd(osd))
+    // What nobody read may still be bad on one copy: that is for scrub to find.
+    const fingerprint = (osd: SimulatedOsd): readonly string[] => osd.store.fingerprint().map((line) => line.replace(/ BAD$/, ''))
+    const expected = first === undefined ? [] : fingerprint(first)
+    for (const other of others) {
+      const found = fingerprint(other)
+      for (const line of new Set([...expected, ...found])) {
+        if (expected.includes(line) !== found.includes(line)) {
+          problems.push(`osd.${other.id} and osd.${first?.id} differ: ${line.slice(0, 120)}`)
+        }
+      }
+    }
+  }
+}
