@@ -57,7 +57,7 @@ export class ClientDispatcher {
     const { table, whoami, counters } = this.options
     const refusal = checkClientOp(op, map) ?? this.refuseWithoutSpace(op)
     if (refusal !== undefined) {
-      counters.add('op_refused')
+      counters.add('opsRefused')
       this.refuse(session, op, map.epoch, refusal)
       return
     }
@@ -65,7 +65,7 @@ export class ClientDispatcher {
     const mapping = placement === undefined ? undefined : mappingIfPresent(placement, op.pgId)
     const host = table.find(op.pgId)
     if (host === undefined || mapping?.actingPrimary !== whoami) {
-      counters.add('op_misdirected')
+      counters.add('opsMisdirected')
       const detail = `osd.${whoami} is not the primary of ${op.pgId} in epoch ${map.epoch}`
       this.refuse(session, op, map.epoch, { code: 'ESTALE', detail })
       return

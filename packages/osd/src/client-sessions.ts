@@ -118,7 +118,7 @@ export class ClientSessions {
     if (this.isOverCap() && !client.throttled) {
       client.throttled = true
       this.throttled.add(client)
-      this.options.counters.add('client_sessions_throttled')
+      this.options.counters.add('clientSessionsThrottled')
       client.session.pause()
     }
     this.options.onOp(client.session.id, op)

@@ -87,7 +87,8 @@ export class HeartbeatService {
       this.links.delete(osd)
       link.session?.close()
     }
-    for (const peer of peers) this.linkTo(peer)
+    // New peers at once, not at the next tick: until they answer, this OSD holds no lease and serves no reads.
+    for (const peer of peers) if (!this.links.has(peer.osd)) this.ping(peer)
   }
 
   silentPeers(): readonly OsdId[] {

@@ -18,8 +18,16 @@ interface SentPing {
   readonly epoch: Epoch
 }
 
+/** The last promise to pings that named this epoch. */
+interface Grant {
+  readonly epoch: Epoch
+  untilMs: number
+}
+
 /** Pings to one peer that may still be answered. */
 const sentMax = 16
+/** Promises to one peer, by epoch, that have not run out. */
+const grantsMax = 32
 /** Two clocks may run apart by this part. */
 const clockDrift = 0.02
 
@@ -27,7 +35,7 @@ export class LeaseTable implements PgLeases {
   private readonly leaseMs: number
   private readonly inheritedUntilMs: number
   private readonly held = new Map<OsdId, number>()
-  private readonly granted = new Map<OsdId, number>()
+  private readonly granted = new Map<OsdId, Grant[]>()
   private readonly sent = new Map<OsdId, SentPing[]>()
 
   /** `nowMs` undefined for a store that never served: it has promised nothing. */
@@ -40,8 +48,12 @@ export class LeaseTable implements PgLeases {
     return this.held.get(peer) ?? Number.NEGATIVE_INFINITY
   }
 
-  grantedUntilMs(peer: OsdId): number {
-    return Math.max(this.inheritedUntilMs, this.granted.get(peer) ?? Number.NEGATIVE_INFINITY)
+  grantedUntilMs(peer: OsdId, since: Epoch): number {
+    let untilMs = this.inheritedUntilMs
+    for (const grant of this.granted.get(peer) ?? []) {
+      if (grant.epoch < since) untilMs = Math.max(untilMs, grant.untilMs)
+    }
+    return untilMs
   }
 
   onPingSent(to: OsdId, stampMs: number, epoch: Epoch): void {
@@ -57,7 +69,17 @@ export class LeaseTable implements PgLeases {
   /** A ping of a run that our map shows as up. */
   onPing(from: OsdId, pingEpoch: Epoch, ourEpoch: Epoch, nowMs: number): void {
     if (ourEpoch > pingEpoch) return
-    this.granted.set(from, nowMs + this.leaseMs)
+    const untilMs = nowMs + this.leaseMs
+    const live = (this.granted.get(from) ?? []).filter((grant) => grant.untilMs > nowMs)
+    const same = live.find((grant) => grant.epoch === pingEpoch)
+    if (same !== undefined) same.untilMs = untilMs
+    else live.push({ epoch: pingEpoch, untilMs })
+    // Too many epochs at once: the two oldest become one that promises at least as much.
+    if (live.length > grantsMax) {
+      const [first, second] = live.splice(0, 2) as [Grant, Grant]
+      live.unshift({ epoch: first.epoch, untilMs: Math.max(first.untilMs, second.untilMs) })
+    }
+    this.granted.set(from, live)
   }
 
   onReply(from: OsdId, stampMs: number, replyEpoch: Epoch): void {

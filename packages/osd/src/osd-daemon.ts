@@ -23,7 +23,7 @@ import {
 import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
-import { PlacementGroup } from '@shoal/placement-group'
+import { defaultPgSettings, PlacementGroup } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
@@ -251,10 +251,11 @@ export class OsdDaemon {
 
   private makeTable(): PgTable {
     const { env, whoami, leases } = this
+    const settings = { ...defaultPgSettings, recoveryActiveMax: this.settings.osd_recovery_max_active }
     return new PgTable({
       whoami,
       services: this.pgServices(),
-      createMachine: (pgId, stored) => new PlacementGroup({ pgId, whoami, leases, stored, clock: env.clock }),
+      createMachine: (pgId, stored) => new PlacementGroup({ pgId, whoami, settings, leases, stored, clock: env.clock }),
       onIntervalsEnded: (pgs) => {
         this.sessions.dropOpsOf(pgs)
         const { placement } = this.table
@@ -424,8 +425,8 @@ export class OsdDaemon {
       applyLatencyMs: counters.storeReadLatencyUs.summary().mean / 1000,
       slowOps: this.tracker.slowInFlight(this.env.clock.monotonicMs()),
       silentPeers: this.heartbeats.silentPeers(),
-      checksumErrors: counters.get('checksum_errors'),
-      repairedBlocks: counters.get('repaired_blocks'),
+      checksumErrors: counters.get('storeChecksumErrors'),
+      repairedBlocks: counters.get('repairedObjects'),
     }
   }
 

@@ -3,7 +3,7 @@ import { Histogram, type HistogramSummary } from '@shoal/base'
 
 export interface PerfSummary {
   readonly counters: Readonly<Record<string, number>>
-  /** Units are last in the names: `_us`, `_bytes`. */
+  /** Units are last in the names: `Us`, `Bytes`. */
   readonly histograms: Readonly<Record<string, HistogramSummary>>
 }
 
@@ -30,11 +30,11 @@ export class PerfCounters {
     return {
       counters: Object.fromEntries([...this.counters].sort(([a], [b]) => (a < b ? -1 : 1))),
       histograms: {
-        op_read_latency_us: this.readLatencyUs.summary(),
-        op_write_latency_us: this.writeLatencyUs.summary(),
-        commit_latency_us: this.commitLatencyUs.summary(),
-        store_read_latency_us: this.storeReadLatencyUs.summary(),
-        heartbeat_round_trip_us: this.heartbeatRoundTripUs.summary(),
+        opReadLatencyUs: this.readLatencyUs.summary(),
+        opWriteLatencyUs: this.writeLatencyUs.summary(),
+        commitLatencyUs: this.commitLatencyUs.summary(),
+        storeReadLatencyUs: this.storeReadLatencyUs.summary(),
+        heartbeatRoundTripUs: this.heartbeatRoundTripUs.summary(),
       },
     }
   }

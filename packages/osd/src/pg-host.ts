@@ -231,7 +231,7 @@ export class PgHost {
   private reserve({ slot, priority }: Effect<'reserve'>): void {
     const { services } = this
     if (slot === 'remote-backfill' && services.isBackfillFull()) {
-      services.counters.add('backfill_refused_toofull')
+      services.counters.add('backfillRefusedTooFull')
       this.feed({ kind: 'reservation-revoked', slot })
       return
     }
@@ -248,7 +248,7 @@ export class PgHost {
   }
 
   private onChecksumError(detail: string): void {
-    this.services.counters.add('checksum_errors')
+    this.services.counters.add('storeChecksumErrors')
     this.services.log(this.pgId, 'error', `read found a bad block, repairing from another copy: ${detail}`, true)
   }
 

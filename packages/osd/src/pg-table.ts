@@ -69,7 +69,8 @@ export class PgTable {
       const epoch = stored?.record.interval.mapEpoch ?? (0 as Epoch)
       if (stored === undefined) env.log.warn('a collection without a record: its creation was cut off', { pgId })
       else if (oldest === undefined || epoch < oldest) oldest = epoch
-      this.add(pgId, stored, epoch)
+      // The machine wants the map it was stored with, too: it cannot act without one, and there may be no newer.
+      this.add(pgId, stored, Math.max(0, epoch - 1) as Epoch)
     }
     return oldest
   }

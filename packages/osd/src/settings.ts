@@ -19,6 +19,8 @@ export interface OsdSettings {
   readonly osd_client_message_cap: number
   /** PGs that may recover or backfill at once: as primary, and again as replica. */
   readonly osd_max_backfills: number
+  /** Objects that one PG recovers side by side. */
+  readonly osd_recovery_max_active: number
   /** Used share of the store above which writes get ENOSPC; removals still work. */
   readonly osd_failsafe_full_ratio: number
   /** An operation that took longer, in seconds, is kept in `daemon ops` and counted as slow. */
@@ -43,6 +45,7 @@ export const defaultOsdSettings: OsdSettings = {
   osd_client_message_size_cap: 48 * 1024 * 1024,
   osd_client_message_cap: 1024,
   osd_max_backfills: 3,
+  osd_recovery_max_active: 4,
   osd_failsafe_full_ratio: 0.97,
   osd_op_complaint_time: 2,
   osd_op_history_size: 20,

@@ -85,5 +85,6 @@ export class StatsReporter {
 }
 
 function sameStates(before: PgStats | undefined, after: PgStats): boolean {
-  return before !== undefined && before.states.join() === after.states.join()
+  if (before === undefined || before.states.length !== after.states.length) return false
+  return before.states.every((state, at) => state === after.states[at])
 }
