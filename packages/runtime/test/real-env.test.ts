@@ -59,7 +59,10 @@ describe('key-value store', () => {
       { sync: true },
     )
     await store.batch([{ kind: 'delete', key: key(3) }], { sync: false })
-    expect((await store.entries({ from: key(0), to: key(200) })).map(([, value]) => utf8Decode(value))).toEqual(['0', '100'])
+    expect((await store.entries({ from: key(0), to: key(200) })).map(([, value]) => utf8Decode(value))).toEqual([
+      '0',
+      '100',
+    ])
     expect((await store.entries({ reverse: true, limit: 1 })).map(([, value]) => utf8Decode(value))).toEqual(['200'])
     expect(await store.get(key(3))).toBeUndefined()
     await expect(env.keyValue.open(join(directory, 'kv'))).rejects.toMatchObject({ code: 'EBUSY' })

@@ -1,1 +1,7 @@
+export { CollectingLog, type LogEntry, silentLog } from './logs.ts'
 export { MemoryKeyValueDisk, MemoryKeyValueStores } from './memory-key-value-store.ts'
+export { type IoOperation, SimDiskImage } from './sim-disk.ts'
+export { makeSimEnv, type SimEnv, SimWorld, type SimWorldOptions } from './sim-env.ts'
+export { SimAbort, SimMachine, type SimMachineOptions } from './sim-machine.ts'
+export { type NetworkFaults, SimNetwork } from './sim-network.ts'
+export { SimScope, SimTime } from './sim-time.ts'
