@@ -1,7 +1,7 @@
 /** Which copy has the authoritative history, and who should serve (Ceph's find_best_info and choose_acting). */
 import type { OsdId } from '@shoal/base'
 import type { PgMapping } from '@shoal/cluster-map'
-import { compareVersions, minVersion, type Version } from '@shoal/wire'
+import { compareVersions } from '@shoal/wire'
 import type { PgInfo } from './pg-info.ts'
 
 /**
@@ -14,18 +14,12 @@ import type { PgInfo } from './pg-info.ts'
 export function findBestInfo(infos: ReadonlyMap<OsdId, PgInfo>, primary: OsdId): OsdId | undefined {
   let started = 0
   for (const info of infos.values()) {
-    const complete = info.lastBackfill.kind === 'complete'
-    started = Math.max(started, complete ? info.history.lastEpochStarted : 0, info.lastEpochStarted)
+    const own = info.lastBackfill.kind === 'complete' ? info.lastEpochStarted : 0
+    started = Math.max(started, info.history.lastEpochStarted, own)
   }
-  let acceptable: Version | undefined
-  for (const info of infos.values()) {
-    if (info.lastEpochStarted < started) continue
-    acceptable = acceptable === undefined ? info.lastUpdate : minVersion(acceptable, info.lastUpdate)
-  }
-  if (acceptable === undefined) return undefined
   let best: readonly [OsdId, PgInfo] | undefined
   for (const [osd, info] of infos) {
-    if (info.lastBackfill.kind !== 'complete' || compareVersions(info.lastUpdate, acceptable) < 0) continue
+    if (info.lastBackfill.kind !== 'complete' || info.lastEpochStarted < started) continue
     if (best === undefined || isBetter(osd, info, best[1], primary)) best = [osd, info]
   }
   return best?.[0]

@@ -130,7 +130,7 @@ export class PgCore {
 
   send(to: OsdId, message: PeerMessage): void {
     assert(to !== this.whoami, 'nobody sends to itself')
-    this.emit({ kind: 'send', to, message: envelope(this.pgId, this.map.epoch, this.interval.since, message) })
+    this.emit({ kind: 'send', to, message: envelope(this.pgId, this.map.epoch, message) })
   }
 
   count(counter: string, by = 1): void {

@@ -1,6 +1,7 @@
 /**
- * The protocol between the members of a placement group. Every message names the interval of its sender (the epoch in
- * which it began): what was said in an earlier interval is void in a later one.
+ * The protocol between the members of a placement group. The envelope names the epoch of the sender's map. The receiver
+ * waits until it has that map, and drops what was said before its own interval began: then both are in one interval,
+ * whatever each of them takes for its first epoch.
  */
 import {
   array,
@@ -266,24 +267,22 @@ function readBody(reader: ByteReader, payload: PayloadCursor, kind: Kind): PeerM
   return { kind, ...(codecs[kind] as Codec<object>).read(reader) } as PeerMessage
 }
 
-/** `interval`: the epoch in which the sender's interval began. */
-export function envelope(pgId: PgId, epoch: Epoch, interval: Epoch, message: PeerMessage): PgEnvelope {
+export function envelope(pgId: PgId, epoch: Epoch, message: PeerMessage): PgEnvelope {
   const writer = new ByteWriter()
   const payload: Uint8Array[] = []
-  writer.u32(interval).u8(kinds.indexOf(message.kind))
+  writer.u8(kinds.indexOf(message.kind))
   writeBody(writer, payload, message)
   return { type: 'pg', pgId, epoch, body: writer.finish(), payload }
 }
 
 /** Throws EBADMSG; byte fields are views into the envelope. */
-export function openEnvelope(sealed: PgEnvelope): { readonly interval: Epoch; readonly message: PeerMessage } {
+export function openEnvelope(sealed: PgEnvelope): PeerMessage {
   const reader = new ByteReader(sealed.body)
-  const interval = reader.u32() as Epoch
   const kind = kinds[reader.u8()]
   if (kind === undefined) throw new ClusterError('EBADMSG', 'unknown message between members of a PG')
   const payload = new PayloadCursor(sealed.payload[0] ?? new Uint8Array(0))
   const message = readBody(reader, payload, kind)
   reader.end()
   payload.end()
-  return { interval, message }
+  return message
 }

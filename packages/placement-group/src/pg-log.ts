@@ -10,6 +10,7 @@ import { assert, type Codec, f64, oneOf, struct, u64, versioned } from '@shoal/b
 import {
   compareVersions,
   equalVersions,
+  formatVersion,
   type ObjectId,
   objectIdCodec,
   objectKey,
@@ -80,7 +81,10 @@ export class PgLog {
 
   append(entry: LogEntry): void {
     const last = this.entries.at(-1)?.version ?? this.tail
-    assert(compareVersions(entry.version, last) > 0, 'PG log invariant 1')
+    assert(
+      compareVersions(entry.version, last) > 0,
+      `PG log invariant 1: ${formatVersion(entry.version)} after ${formatVersion(last)}`,
+    )
     this.entries.push(entry)
     this.head = entry.version
     if (entry.request.client !== 0) this.byRequest.set(requestKey(entry.request), entry)

@@ -20,7 +20,7 @@ import { MissingSet } from './missing-set.ts'
 import { ObjectTransfer } from './object-transfer.ts'
 import { openEnvelope, type PeerMessage } from './peer-message.ts'
 import { Peering } from './peering.ts'
-import { isBlank, newPgInfo, type PastInterval } from './pg-info.ts'
+import { newPgInfo, type PastInterval } from './pg-info.ts'
 import { PgLog } from './pg-log.ts'
 import type { StoredPg } from './pg-store.ts'
 import { Recovery } from './recovery.ts'
@@ -121,9 +121,15 @@ export class PlacementGroup {
 
   /** Takes one input and says what must happen, in order. */
   step(input: PgInput): readonly PgEffect[] {
+    // After a restart nothing can be judged before the first map.
+    if (!this.hasMap && input.kind !== 'map') return []
     this.dispatch(input)
     this.publishStats()
     return this.core.takeEffects()
+  }
+
+  private get hasMap(): boolean {
+    return (this.core.map as OsdMap | undefined) !== undefined
   }
 
   private dispatch(input: PgInput): void {
@@ -276,12 +282,11 @@ export class PlacementGroup {
     core.transact([{ kind: 'create-collection', collection: core.pgId }, core.recordOp()])
   }
 
-  /** A copy that is not part of the interval offers itself to whoever leads it. */
+  /** Every copy offers itself to whoever leads the interval, who may not know of it, or may have asked too early. */
   private tellPrimary(): void {
     const { core } = this
-    const { actingPrimary, acting, up } = core.mapping
-    if (actingPrimary === noPrimary || acting.includes(core.whoami) || up.includes(core.whoami)) return
-    if (core.isUp(actingPrimary)) this.replica.sendInfo(actingPrimary)
+    const { actingPrimary } = core.mapping
+    if (actingPrimary !== noPrimary && core.isUp(actingPrimary)) this.replica.sendInfo(actingPrimary)
   }
 
   private removeAll(): void {
@@ -295,20 +300,9 @@ export class PlacementGroup {
 
   private onMessage(from: OsdId, message: Message): void {
     if (message.type !== 'pg' || this.removing) return
-    const { interval, message: peer } = openEnvelope(message)
-    const { core } = this
-    // A copy that met the PG late does not know when the interval began: its primary does.
-    if (
-      interval < core.interval.since &&
-      !core.isPrimary &&
-      isBlank(core.info) &&
-      from === core.mapping.actingPrimary
-    ) {
-      core.interval = { ...core.interval, since: interval }
-    }
-    if (interval !== core.interval.since && peer.kind !== 'info' && peer.kind !== 'query-info') return
-    if (interval < core.interval.since && peer.kind === 'query-info') return
-    this.onPeerMessage(from, peer)
+    // Said in an earlier interval: void in this one.
+    if (message.epoch < this.core.interval.since) return
+    this.onPeerMessage(from, openEnvelope(message))
   }
 
   private onPeerMessage(from: OsdId, message: PeerMessage): void {
@@ -492,6 +486,7 @@ export class PlacementGroup {
   /** For `pg query`. */
   query(): object {
     const { core, peering, recovery, backfill } = this
+    if (!this.hasMap) return { pgId: core.pgId, interval: core.interval, info: core.currentInfo() }
     const objects = [...core.missing.values()].slice(0, 20)
     return {
       pgId: core.pgId,

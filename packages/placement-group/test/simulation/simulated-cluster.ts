@@ -55,6 +55,8 @@ export class SimulatedCluster implements OsdWorld {
   private readonly withoutMonitors = new Set<number>()
   /** Latest delivery of each directed pair, so that its order is kept. */
   private readonly channelMs = new Map<string, number>()
+  /** Messages between OSDs on their way, by directed pair. */
+  private readonly held = new Map<string, (() => void)[]>()
   private healing = false
 
   constructor(options: SimulationOptions) {
@@ -107,15 +109,25 @@ export class SimulatedCluster implements OsdWorld {
     const sender = this.osd(from)
     const receiver = this.osd(to)
     const incarnations = [sender.incarnation, receiver.incarnation]
-    const deliver = (): void => {
-      if (sender.incarnation !== incarnations[0] || receiver.incarnation !== incarnations[1] || !receiver.running) return
-      if (this.isolated.has(from) || this.isolated.has(to)) {
-        this.inOrder(`${from}>${to}`, () => this.queue.after(50, deliver))
-        return
-      }
-      receiver.deliver(from, decodeMessage(type, header, bytes) as PgEnvelope)
+    const channel = `${from}>${to}`
+    let waiting = this.held.get(channel)
+    if (waiting === undefined) {
+      waiting = []
+      this.held.set(channel, waiting)
     }
-    this.inOrder(`${from}>${to}`, deliver)
+    waiting.push(() => {
+      if (sender.incarnation !== incarnations[0] || receiver.incarnation !== incarnations[1] || !receiver.running) return
+      receiver.deliver(from, decodeMessage(type, header, bytes) as PgEnvelope)
+    })
+    this.inOrder(channel, () => this.deliverHeld(from, to))
+  }
+
+  private deliverHeld(from: OsdId, to: OsdId): void {
+    if (this.isolated.has(from) || this.isolated.has(to)) {
+      this.queue.after(20, () => this.deliverHeld(from, to))
+      return
+    }
+    this.held.get(`${from}>${to}`)?.shift()?.()
   }
 
   reply(from: OsdId, session: number, reply: ClientOpReply): void {

@@ -4,10 +4,15 @@ import type { PgLeases } from '@shoal/placement-group'
 
 export const leaseMs = 1_000
 
+interface Grant {
+  readonly pingEpoch: Epoch
+  readonly untilMs: number
+}
+
 export class SimulatedLeases implements PgLeases {
   private readonly inheritedUntilMs: number
   private readonly held = new Map<OsdId, number>()
-  private readonly granted = new Map<OsdId, number>()
+  private readonly granted = new Map<OsdId, Grant[]>()
 
   constructor(inheritedUntilMs: number) {
     this.inheritedUntilMs = inheritedUntilMs
@@ -17,13 +22,19 @@ export class SimulatedLeases implements PgLeases {
     return this.held.get(peer) ?? Number.NEGATIVE_INFINITY
   }
 
-  grantedUntilMs(peer: OsdId): number {
-    return Math.max(this.inheritedUntilMs, this.granted.get(peer) ?? Number.NEGATIVE_INFINITY)
+  grantedUntilMs(peer: OsdId, since: Epoch): number {
+    let untilMs = this.inheritedUntilMs
+    for (const grant of this.granted.get(peer) ?? []) {
+      if (grant.pingEpoch < since) untilMs = Math.max(untilMs, grant.untilMs)
+    }
+    return untilMs
   }
 
-  /** Whether the pinger is promised anything. */
+  /** A ping of a run that our map shows as up; a map newer than the pinger's promises nothing. */
   onPing(from: OsdId, pingEpoch: Epoch, ourEpoch: Epoch, nowMs: number): void {
-    if (ourEpoch <= pingEpoch) this.granted.set(from, nowMs + leaseMs)
+    if (ourEpoch > pingEpoch) return
+    const live = (this.granted.get(from) ?? []).filter((grant) => grant.untilMs > nowMs && grant.pingEpoch !== pingEpoch)
+    this.granted.set(from, [...live, { pingEpoch, untilMs: nowMs + leaseMs }])
   }
 
   onReply(from: OsdId, sentMs: number, pingEpoch: Epoch, replyEpoch: Epoch): void {

@@ -97,7 +97,7 @@ export class SimulatedOsd {
       whoami: this.id,
       settings,
       leases: this.leases,
-      now: () => ({ monotonicMs: this.nowMs, wallMs: this.world.queue.nowMs }),
+      clock: { monotonicMs: () => this.nowMs, wallMs: () => this.world.queue.nowMs },
       stored,
     })
   }
