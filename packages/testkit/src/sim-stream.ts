@@ -121,8 +121,7 @@ export class SimStream implements ByteStream {
   opened(): void {
     if (this.closed) return
     this.isOpen = true
-    const { handler } = this
-    if (handler !== undefined) this.later(() => handler.onOpen())
+    this.handler?.onOpen()
     this.scheduleSend()
   }
 
