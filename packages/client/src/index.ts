@@ -1,2 +1,2 @@
 export { ClusterClient, type ClusterClientOptions } from './cluster-client.ts'
-export { type OperationOptions, type OperationOutcome, PoolHandle } from './pool-handle.ts'
+export { type ObjectStat, type OperationOptions, type OperationOutcome, PoolHandle } from './pool-handle.ts'

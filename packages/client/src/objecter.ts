@@ -10,6 +10,8 @@
  *    to be sent again, later ones wait behind it.
  * 2. A request id is used for one operation only, for ever.
  * 3. Every operation ends: answered, or with ETIMEDOUT after its time (outcome unknown if it was ever sent).
+ * 4. A failure counts only as the answer to the latest send: an earlier one may fail at a primary that has lost its
+ *    PG while the later one succeeds at the next. A success counts whenever it comes.
  */
 import {
   assert,
@@ -19,6 +21,7 @@ import {
   errorCodeOf,
   type Log,
   type OsdId,
+  type Outcome,
   type PgId,
   type PoolId,
   type Timer,
@@ -34,7 +37,7 @@ import {
   seedOfHash,
 } from '@shoal/cluster-map'
 import { type LossySession, Messenger, type ReceivedFrame } from '@shoal/messenger'
-import type { MonitorClient } from '@shoal/monitor-client'
+import type { MapSubscription, MonitorClient } from '@shoal/monitor-client'
 import {
   type ClientOp,
   type ClientOpReply,
@@ -50,6 +53,16 @@ const sweepMs = 500
 /** After a reset or a refusal the PG is tried again this much later, doubling. */
 const retryMsMin = 20
 const retryMsMax = 1_000
+/** The flags of the map that hold operations back. */
+const pauseFlags = ['pauserd', 'pausewr', 'full'] as const
+
+function noPool(pool: PoolId): ClusterError {
+  return new ClusterError('ENOENT', `pool ${pool} does not exist`, { hint: 'shoal pool ls' })
+}
+
+function clientClosed(outcome: Outcome): ClusterError {
+  return new ClusterError('ESHUTDOWN', 'the client was closed', { outcome })
+}
 
 export interface ObjecterOptions {
   readonly monitor: MonitorClient
@@ -61,11 +74,24 @@ interface Operation {
   readonly object: ObjectId
   readonly ops: readonly ObjectOp[]
   readonly writes: boolean
+  readonly traceId: number
   readonly deadlineMs: number
   readonly resolve: (reply: ClientOpReply) => void
   readonly reject: (error: ClusterError) => void
-  attempt: number
-  sent: boolean
+  /** How often it was sent. */
+  sends: number
+  /** Not to be sent before a map says otherwise. */
+  held: boolean
+}
+
+export interface Submission {
+  readonly pool: PoolId
+  readonly namespace: string
+  readonly name: string
+  readonly ops: readonly ObjectOp[]
+  readonly timeoutMs: number
+  /** Goes with the operation through all daemons that take part in it; 0 for none. */
+  readonly traceId: number
 }
 
 /** A placement group that has operations under way. */
@@ -93,6 +119,7 @@ export class Objecter {
   private nextTid = 1
   private sweep: Timer | undefined
   private closed = false
+  private subscription: MapSubscription = { cancel: () => undefined }
 
   private constructor(
     env: Pick<Env, 'clock' | 'timers' | 'log'>,
@@ -120,7 +147,7 @@ export class Objecter {
       { onSession: (session) => session.close(), onPeerFrame: () => undefined, onPeerReset: () => undefined },
     )
     const objecter = new Objecter(env, options, messenger, map)
-    options.monitor.onOsdMap((next) => objecter.onMap(next))
+    objecter.subscription = options.monitor.onOsdMap((next) => objecter.onMap(next))
     return objecter
   }
 
@@ -132,55 +159,66 @@ export class Objecter {
     return this.targetOfTid.size
   }
 
-  /** Resolves with the primary's reply, whatever its errno. Rejects with ENOENT (no such pool) or ETIMEDOUT. */
-  submit(
-    pool: PoolId,
-    namespace: string,
-    name: string,
-    ops: readonly ObjectOp[],
-    timeoutMs: number,
-    seed?: number,
-  ): Promise<ClientOpReply> {
+  /** Resolves with the primary's reply, whatever its errno. Rejects with ENOENT (no such pool), ETIMEDOUT or ESHUTDOWN. */
+  submit(submission: Submission): Promise<ClientOpReply> {
+    const { pool, namespace, name } = submission
     const found = this.map.pools.get(pool)
-    if (found === undefined)
-      return Promise.reject(new ClusterError('ENOENT', `pool ${pool} does not exist`, { hint: 'shoal pool ls' }))
+    if (found === undefined) return Promise.reject(noPool(pool))
     const hash = hashObjectName(namespace, name)
-    const target = this.targetOf(toPgId(pool, seed ?? seedOfHash(found, hash)), pool)
+    return this.enqueue(
+      toPgId(pool, seedOfHash(found, hash)),
+      { pool, hash, namespace, name, snap: headSnap },
+      submission,
+    )
+  }
+
+  /** The same for a whole PG: `ops` may only list its objects, of any namespace. */
+  submitToPg(seed: number, submission: Omit<Submission, 'namespace' | 'name'>): Promise<ClientOpReply> {
+    const { pool } = submission
+    if (!this.map.pools.has(pool)) return Promise.reject(noPool(pool))
+    return this.enqueue(toPgId(pool, seed), { pool, hash: seed, namespace: '', name: '', snap: headSnap }, submission)
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+    this.subscription.cancel()
+    this.sweep?.cancel()
+    for (const target of this.targets.values()) {
+      target.retry?.cancel()
+      for (const operation of target.operations.values()) {
+        operation.reject(clientClosed(operation.sends > 0 ? 'unknown' : 'not-applied'))
+      }
+    }
+    this.targets.clear()
+    this.targetOfTid.clear()
+    await this.messenger.close()
+  }
+
+  private enqueue(
+    pgId: PgId,
+    object: ObjectId,
+    { pool, ops, timeoutMs, traceId }: Omit<Submission, 'namespace' | 'name'>,
+  ): Promise<ClientOpReply> {
+    if (this.closed) return Promise.reject(clientClosed('not-applied'))
+    const target = this.targetOf(pgId, pool)
     return new Promise((resolve, reject) => {
       const operation: Operation = {
         tid: this.nextTid++,
-        object: { pool, hash: seed ?? hash, namespace, name, snap: headSnap },
+        object,
         ops,
         writes: ops.some(isWriteOp),
+        traceId,
         deadlineMs: this.env.clock.monotonicMs() + timeoutMs,
         resolve,
         reject,
-        attempt: 0,
-        sent: false,
+        sends: 0,
+        held: false,
       }
       target.operations.set(operation.tid, operation)
       this.targetOfTid.set(operation.tid, target)
       if (target.retry === undefined) this.send(target, operation)
       this.sweep ??= this.env.timers.after(sweepMs, () => this.onSweep())
     })
-  }
-
-  async close(): Promise<void> {
-    this.closed = true
-    this.sweep?.cancel()
-    for (const target of this.targets.values()) {
-      target.retry?.cancel()
-      for (const operation of target.operations.values()) {
-        operation.reject(
-          new ClusterError('ESHUTDOWN', 'the client was closed', {
-            outcome: operation.sent ? 'unknown' : 'not-applied',
-          }),
-        )
-      }
-    }
-    this.targets.clear()
-    this.targetOfTid.clear()
-    await this.messenger.close()
   }
 
   private targetOf(pgId: PgId, pool: PoolId): Target {
@@ -205,10 +243,24 @@ export class Objecter {
     )
   }
 
+  /** Whether an earlier operation on the same object is held: this one must not overtake it. */
+  private isBehindHeld(target: Target, operation: Operation): boolean {
+    const { namespace, name } = operation.object
+    for (const earlier of target.operations.values()) {
+      if (earlier === operation) return false
+      if (earlier.held && earlier.object.name === name && earlier.object.namespace === namespace) return true
+    }
+    return false
+  }
+
   private send(target: Target, operation: Operation): void {
     const session = this.sessionOf(target.mapping.actingPrimary)
-    // Held until a map that changes it; the map's arrival sends everything of the PG again, in order.
-    if (session === undefined || this.isPaused(operation)) return
+    // Held until a map that changes it; without a primary the whole PG is.
+    operation.held =
+      session === undefined ||
+      (pauseFlags.some((flag) => this.map.flags.has(flag)) &&
+        (this.isPaused(operation) || this.isBehindHeld(target, operation)))
+    if (session === undefined || operation.held) return
     const message: ClientOp = {
       type: 'client-op',
       request: { client: this.options.clientId, tid: operation.tid },
@@ -216,14 +268,17 @@ export class Objecter {
       epoch: this.map.epoch,
       object: operation.object,
       ops: operation.ops,
-      attempt: operation.attempt++,
+      attempt: operation.sends++,
     }
-    operation.sent = true
-    session.send({ ...encodeMessage(message), tid: operation.tid, traceId: 0 })
+    session.send({ ...encodeMessage(message), tid: operation.tid, traceId: operation.traceId })
   }
 
   private sendAll(target: Target): void {
     for (const operation of target.operations.values()) this.send(target, operation)
+  }
+
+  private sendHeld(target: Target): void {
+    for (const operation of target.operations.values()) if (operation.held) this.send(target, operation)
   }
 
   private sessionOf(osd: OsdId): LossySession | undefined {
@@ -263,6 +318,8 @@ export class Objecter {
     const operation = target?.operations.get(reply.request.tid)
     // Answered before: an earlier send and its resend were both answered.
     if (target === undefined || operation === undefined) return
+    // Invariant 4.
+    if (reply.errno !== 0 && reply.attempt !== operation.sends - 1) return
     const code = reply.errno === 0 ? undefined : errorCodeOf(reply.errno)
     if (code === 'ESTALE' || code === 'EAGAIN') return this.retryLater(target)
     target.retryMs = retryMsMin
@@ -301,9 +358,7 @@ export class Objecter {
     if (pool === undefined) {
       for (const operation of target.operations.values()) {
         this.finish(target, operation)
-        operation.reject(
-          new ClusterError('ENOENT', `pool ${target.pool} was removed`, { outcome: 'unknown', hint: 'shoal pool ls' }),
-        )
+        operation.reject(noPool(target.pool))
       }
       return
     }
@@ -312,7 +367,10 @@ export class Objecter {
     target.mapping = mapping
     const restarted =
       before.osds.get(mapping.actingPrimary)?.incarnation !== map.osds.get(mapping.actingPrimary)?.incarnation
-    if (!changed && !restarted && before.flags === map.flags) return
+    if (!changed && !restarted) {
+      if (target.retry === undefined) this.sendHeld(target)
+      return
+    }
     target.retry?.cancel()
     target.retry = undefined
     target.retryMs = retryMsMin
@@ -330,7 +388,7 @@ export class Objecter {
             'ETIMEDOUT',
             `no answer for ${operation.object.name} in ${target.pgId} from osd.${target.mapping.actingPrimary}`,
             {
-              outcome: operation.sent ? 'unknown' : 'not-applied',
+              outcome: operation.sends > 0 ? 'unknown' : 'not-applied',
               hint: 'shoal health detail',
               retry: true,
             },

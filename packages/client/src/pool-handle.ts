@@ -1,5 +1,5 @@
 /** One pool (and namespace) as its user sees it: operations on named objects, and their names. */
-import { assert, ClusterError, errorCodeOf, type PoolId, utf8Encode } from '@shoal/base'
+import { ClusterError, emptyBytes, errorCodeOf, type PoolId, utf8Encode } from '@shoal/base'
 import { type Pool, poolByName } from '@shoal/cluster-map'
 import type { MonitorClient } from '@shoal/monitor-client'
 import {
@@ -7,6 +7,7 @@ import {
   type ObjectId,
   type ObjectOp,
   type ObjectOpResult,
+  type OmapEntry,
   objectNameBytesMax,
   objectNamespaceBytesMax,
   opLimits,
@@ -24,8 +25,16 @@ export interface OperationOutcome {
   readonly version: Version
 }
 
+export interface ObjectStat {
+  readonly sizeBytes: number
+  readonly modifiedMs: number
+  /** What `assert-version` takes. */
+  readonly version: number
+}
+
 export interface OperationOptions {
   readonly timeoutMs?: number
+  readonly traceId?: number
 }
 
 export class PoolHandle {
@@ -54,22 +63,69 @@ export class PoolHandle {
     options: OperationOptions = {},
   ): Promise<OperationOutcome> {
     const bytes = checkOperation(objectName, this.namespace, ops)
-    const pool = this.id ?? (await this.resolve()).id
+    const pool = await this.poolId()
     const entered = this.throttle.enter(bytes)
     if (entered !== undefined) await entered
     try {
-      const reply = await this.objecter.submit(
+      const reply = await this.objecter.submit({
         pool,
-        this.namespace,
-        objectName,
+        namespace: this.namespace,
+        name: objectName,
         ops,
-        options.timeoutMs ?? operationTimeoutMs,
-      )
+        timeoutMs: options.timeoutMs ?? operationTimeoutMs,
+        traceId: options.traceId ?? 0,
+      })
       if (reply.errno === 0) return { results: reply.results, version: reply.version }
       const code = errorCodeOf(reply.errno)
       throw new ClusterError(code, `${this.name}/${objectName}: ${reply.detail === '' ? code : reply.detail}`)
     } finally {
       this.throttle.leave(bytes)
+    }
+  }
+
+  /** Up to `length` bytes: fewer where the object ends before. */
+  async read(objectName: string, offset: number, length: number): Promise<Uint8Array> {
+    const [result] = (await this.execute(objectName, [{ kind: 'read', offset, length }])).results
+    return answer(result, 'data').data
+  }
+
+  async write(objectName: string, offset: number, data: Uint8Array): Promise<Version> {
+    return (await this.execute(objectName, [{ kind: 'write', offset, data }])).version
+  }
+
+  /** The object is `data` afterwards, whatever it was. */
+  async writeFull(objectName: string, data: Uint8Array): Promise<Version> {
+    return (await this.execute(objectName, [{ kind: 'write-full', data }])).version
+  }
+
+  async append(objectName: string, data: Uint8Array): Promise<Version> {
+    return (await this.execute(objectName, [{ kind: 'append', data }])).version
+  }
+
+  async remove(objectName: string): Promise<void> {
+    await this.execute(objectName, [{ kind: 'remove' }])
+  }
+
+  async stat(objectName: string): Promise<ObjectStat> {
+    const [result] = (await this.execute(objectName, [{ kind: 'stat' }])).results
+    const { sizeBytes, modifiedMs, version } = answer(result, 'stat')
+    return { sizeBytes, modifiedMs, version }
+  }
+
+  async xattrs(objectName: string): Promise<ReadonlyMap<string, Uint8Array>> {
+    const [result] = (await this.execute(objectName, [{ kind: 'get-xattrs' }])).results
+    return answer(result, 'xattrs').xattrs
+  }
+
+  /** The entries of the omap whose keys begin with `prefix`, in order, page by page. */
+  async *omap(objectName: string, prefix: Uint8Array = emptyBytes): AsyncGenerator<OmapEntry> {
+    let after: Uint8Array | undefined
+    for (;;) {
+      const ops: ObjectOp[] = [{ kind: 'omap-get-range', after, prefix, limit: listPage }]
+      const page = answer((await this.execute(objectName, ops)).results[0], 'omap')
+      yield* page.entries
+      after = page.entries.at(-1)?.key
+      if (!page.more || after === undefined) return
     }
   }
 
@@ -80,15 +136,25 @@ export class PoolHandle {
       let after: ObjectId | undefined
       for (let more = true; more; ) {
         const ops: ObjectOp[] = [{ kind: 'list-objects', after, limit: listPage }]
-        const reply = await this.objecter.submit(pool.id, '', '', ops, operationTimeoutMs, seed)
+        const reply = await this.objecter.submitToPg(seed, {
+          pool: pool.id,
+          ops,
+          timeoutMs: operationTimeoutMs,
+          traceId: 0,
+        })
         if (reply.errno !== 0) throw new ClusterError(errorCodeOf(reply.errno), `listing ${this.name}: ${reply.detail}`)
-        const page = reply.results[0]
-        assert(page?.kind === 'objects', 'a listing answers with objects')
+        const page = answer(reply.results[0], 'objects')
         for (const object of page.objects) if (object.namespace === this.namespace) yield object.name
         after = page.objects.at(-1)
         more = page.more && after !== undefined
       }
     }
+  }
+
+  private async poolId(): Promise<PoolId> {
+    // A pool that was removed and made again under the same name is another pool.
+    if (this.id !== undefined && this.objecter.map.pools.has(this.id)) return this.id
+    return (await this.resolve()).id
   }
 
   /** The pool under its name, asking the monitors when our map does not have it (yet). */
@@ -103,6 +169,15 @@ export class PoolHandle {
     this.id = pool.id
     return pool
   }
+}
+
+/** The step's result, which is of the kind that the step asked for. */
+function answer<K extends ObjectOpResult['kind']>(
+  result: ObjectOpResult | undefined,
+  kind: K,
+): Extract<ObjectOpResult, { kind: K }> {
+  if (result?.kind === kind) return result as Extract<ObjectOpResult, { kind: K }>
+  throw new ClusterError('EPROTO', `the OSD answered with ${result?.kind ?? 'nothing'} instead of ${kind}`)
 }
 
 /** The bytes the operation moves, or what is wrong with it. The primary checks the same bounds. */
