@@ -51,7 +51,12 @@ export class Backfill {
   private asked = false
   private scanning: { own: Listing | undefined; theirs: Listing | undefined } | undefined
   private window:
-    | { end: BackfillCursor; remove: readonly ObjectId[]; left: { object: ObjectId; version: Version }[] }
+    | {
+        end: BackfillCursor
+        remove: readonly ObjectId[]
+        removeKeys: ReadonlySet<string>
+        left: { object: ObjectId; version: Version }[]
+      }
     | undefined
   private readonly recovering = new Map<string, Version>()
   backfilledObjects = 0
@@ -108,7 +113,9 @@ export class Backfill {
   }
 
   blocksWrites(object: ObjectId): boolean {
-    if (this.recovering.has(objectKey(object))) return true
+    const key = objectKey(object)
+    // What the target has too much is gone only when it has stored the new cursor: a new object of that name waits.
+    if (this.recovering.has(key) || this.window?.removeKeys.has(key) === true) return true
     return this.scanning !== undefined && !isFilled((this.current as Target).started, object)
   }
 
@@ -209,7 +216,7 @@ export class Backfill {
       .map(({ object }) => object)
       .filter((object) => have.has(objectKey(object)))
     this.scanning = undefined
-    this.window = { end, remove, left }
+    this.window = { end, remove, removeKeys: new Set(remove.map(objectKey)), left }
     // From here on the target follows every write in the window; those of differing objects wait for their turn.
     for (const { object, version } of left) this.recovering.set(objectKey(object), version)
     ;(this.current as Target).started = end
@@ -266,6 +273,7 @@ export class Backfill {
     if (target === undefined || target.osd !== from) return
     target.info = info
     this.endWindow()
+    this.events.onUnblocked()
     if (info.lastBackfill.kind === 'complete') {
       this.core.send(from, { kind: 'release', backfill: true })
       this.reserveTarget()

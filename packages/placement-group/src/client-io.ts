@@ -68,14 +68,21 @@ interface InFlightWrite {
   readonly queue: ObjectQueue
   readonly request: string
   readonly version: Version
+  /** Of a request that failed; 0 for one that changed something. */
+  readonly errno: number
+  readonly detail: string
   readonly missing: Set<OsdId>
   readonly replies: { readonly session: number; readonly op: ClientOp; readonly results: readonly ObjectOpResult[] }[]
 }
 
+/** What is wrong with the request itself, whatever the object is. */
+const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
 const cachedObjectsMax = 2_048
 /** The log may grow to this while copies are incomplete, so that they can catch up by it. */
 const degradedLogEntries = 6_000
 const leaseRetryMs = 50
+/** The driver holds sessions back long before: this bounds what gets past it. */
+const waitingMax = 4_096
 
 export class ClientIo {
   private readonly core: PgCore
@@ -133,6 +140,7 @@ export class ClientIo {
   onOp(session: number, op: ClientOp): void {
     if (!this.core.isPrimary) return this.fail(session, op, 'ESTALE', `osd.${this.core.whoami} is not the primary`)
     if (!this.active) {
+      if (this.waitingForActive.length >= waitingMax) return this.fail(session, op, 'EAGAIN', 'too many operations wait')
       this.waitingForActive.push({ session, op })
       return
     }
@@ -184,7 +192,8 @@ export class ClientIo {
     }
     const entry = this.core.log.findRequest(op.request)
     if (entry !== undefined) {
-      this.reply(session, op, noResults(op), entry.version)
+      if (entry.kind === 'error') this.failWith(session, op, entry.errno, 'as when it was first tried')
+      else this.reply(session, op, noResults(op), entry.version)
       return true
     }
     // It may be waiting already: its session broke and the client sent it again on another.
@@ -237,6 +246,11 @@ export class ClientIo {
         this.reportBadCopy(queue)
         return
       }
+      if (!this.leaseIsHeld) {
+        // Invariant 5: the promise ran out while the disk was read, so another primary may have written since.
+        queue.waiting.unshift({ session, op, writes: false })
+        return this.waitForLease()
+      }
       this.readOps++
       this.readBytes += bytesOf(input.results)
       const results = input.results.map(withoutTemporaries)
@@ -282,13 +296,35 @@ export class ClientIo {
     const execution = executeWrite(this.core.pgId, object, head.op.ops, state)
     const changes = execution.kind === 'done' && (execution.steps.length > 0 || execution.after.exists)
     // Invariant 3: what is told about the object must not depend on a write that may yet be lost.
-    if (!changes && queue.inFlight > 0) return false
+    if (execution.kind === 'done' && !changes && queue.inFlight > 0) return false
     queue.loaded = undefined
     queue.waiting.shift()
-    if (execution.kind === 'failed') this.fail(head.session, head.op, execution.code, execution.detail)
+    if (execution.kind === 'failed') this.onFailed(queue, head, execution)
     else if (changes) this.order(queue, head, state, execution)
     else this.reply(head.session, head.op, execution.results, zeroVersion)
     return true
+  }
+
+  /**
+   * A failure that depends on the object is ordered like a write, so that a resend fails again instead of succeeding after
+   * its client has been told that it failed. (Ceph logs such errors, too.)
+   */
+  private onFailed(queue: ObjectQueue, { session, op }: Waiting, failure: Extract<Execution, { kind: 'failed' }>): void {
+    const { code, detail } = failure
+    if (failuresOfRequests.has(code)) return this.fail(session, op, code, detail)
+    const { core } = this
+    const entry: LogEntry = {
+      kind: 'error',
+      version: { epoch: core.map.epoch, version: core.log.head.version + 1 },
+      priorVersion: zeroVersion,
+      object: op.object,
+      request: op.request,
+      modifiedMs: core.clock.wallMs(),
+      errno: errorTable[code].errno,
+      pgObjects: core.objects,
+      pgBytes: core.bytes,
+    }
+    this.replicate(queue, entry, [], { session, op, results: [] }, detail)
   }
 
   /** The object's state, from memory if that is enough; otherwise it is loaded and `run` is called again. */
@@ -348,6 +384,7 @@ export class ClientIo {
       object: op.object,
       request: op.request,
       modifiedMs,
+      errno: 0,
       pgObjects: core.objects + (after.exists ? 1 : 0) - (before.exists ? 1 : 0),
       pgBytes: core.bytes + after.sizeBytes - before.sizeBytes,
     }
@@ -370,12 +407,14 @@ export class ClientIo {
     entry: LogEntry,
     steps: readonly TransactionOp[],
     answer: InFlightWrite['replies'][number],
+    detail = '',
   ): void {
     const { core } = this
     const tid = this.nextTid++
     const request = requestKey(entry.request)
     const missing = new Set<OsdId>([...core.mapping.acting, ...this.recovery.backfillTargets])
-    const write: InFlightWrite = { tid, queue, request, version: entry.version, missing, replies: [answer] }
+    const { version, errno } = entry
+    const write: InFlightWrite = { tid, queue, request, version, errno, detail, missing, replies: [answer] }
     this.inFlight.set(tid, write)
     this.inFlightByRequest.set(request, write)
     queue.inFlight++
@@ -413,7 +452,10 @@ export class ClientIo {
     this.inFlightByRequest.delete(write.request)
     write.queue.inFlight--
     assert(write.queue.inFlight >= 0, 'writes in flight are counted')
-    for (const { session, op, results } of write.replies) this.reply(session, op, results, write.version)
+    for (const { session, op, results } of write.replies) {
+      if (write.errno === 0) this.reply(session, op, results, write.version)
+      else this.failWith(session, op, write.errno, write.detail)
+    }
     this.run(write.queue)
   }
 

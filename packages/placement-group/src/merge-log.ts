@@ -56,6 +56,7 @@ export function mergeLog(
     }
   }
   for (const entry of added) {
+    if (entry.kind === 'error') continue
     // What this copy has trimmed it has applied.
     if (compareVersions(entry.version, local.tail) <= 0 || !isFilled(local.cursor, entry.object)) continue
     if (entry.kind === 'delete') {
@@ -74,6 +75,7 @@ export function mergeLog(
 function rewind(divergent: readonly LogEntry[]): readonly (readonly [ObjectId, Version])[] {
   const prior = new Map<string, readonly [ObjectId, Version]>()
   for (const entry of divergent) {
+    if (entry.kind === 'error') continue
     const key = objectKey(entry.object)
     if (!prior.has(key)) prior.set(key, [entry.object, entry.priorVersion])
   }

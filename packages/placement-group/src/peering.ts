@@ -137,6 +137,7 @@ export class Peering {
       this.asked.add(osd)
       core.send(osd, { kind: 'query-info' })
     }
+    core.emit({ kind: 'set-timer', timer: 'peering-retry', delayMs: retryMs })
     this.maybeHaveInfos()
   }
 
@@ -208,8 +209,12 @@ export class Peering {
     this.begin()
   }
 
-  /** Answers may be lost with a peer that restarts without a new interval for us: ask again. */
+  /** A question may have met a copy that was being removed, a request a monitor that failed: ask again. */
   onRetryTimer(): void {
+    if (this.phase === 'get-info') {
+      this.asked.clear()
+      return this.query()
+    }
     if (this.phase === 'wait-acting-change' && this.wanted !== undefined) this.requestActing(this.wanted)
     if (this.phase === 'wait-up-thru') this.requestUpThru()
   }

@@ -6,7 +6,7 @@
  * 1. Versions grow strictly; the counter part grows by exactly one except across a trim or a rewind.
  * 2. Every entry is above `tail`; the last is `head`.
  */
-import { assert, type Codec, f64, oneOf, struct, u64, versioned } from '@shoal/base'
+import { assert, type Codec, f64, oneOf, struct, u16, u64, versioned } from '@shoal/base'
 import {
   compareVersions,
   equalVersions,
@@ -22,13 +22,16 @@ import {
 } from '@shoal/wire'
 
 export interface LogEntry {
-  readonly kind: 'modify' | 'delete'
+  /** `error`: the request failed and changed nothing; a resend must fail in the same way. */
+  readonly kind: 'modify' | 'delete' | 'error'
   readonly version: Version
   /** Version of the object before; zero if it did not exist. */
   readonly priorVersion: Version
   readonly object: ObjectId
   readonly request: RequestId
   readonly modifiedMs: number
+  /** Of an `error`; otherwise 0. */
+  readonly errno: number
   /** Of the whole PG, once this entry is applied: exact counts without a record of their own. */
   readonly pgObjects: number
   readonly pgBytes: number
@@ -39,12 +42,13 @@ export const logEntryCodec: Codec<LogEntry> = versioned<LogEntry>(
   1,
   'PG log entry',
   struct<LogEntry>({
-    kind: oneOf(['modify', 'delete']),
+    kind: oneOf(['modify', 'delete', 'error']),
     version: versionCodec,
     priorVersion: versionCodec,
     object: objectIdCodec,
     request: requestIdCodec,
     modifiedMs: f64(),
+    errno: u16(),
     pgObjects: u64(),
     pgBytes: u64(),
   }),
@@ -88,7 +92,7 @@ export class PgLog {
     this.entries.push(entry)
     this.head = entry.version
     if (entry.request.client !== 0) this.byRequest.set(requestKey(entry.request), entry)
-    this.latest.set(objectKey(entry.object), entry)
+    if (entry.kind !== 'error') this.latest.set(objectKey(entry.object), entry)
   }
 
   /** The entry that did this request, if the log still reaches back to it. */
@@ -96,7 +100,7 @@ export class PgLog {
     return this.byRequest.get(requestKey(request))
   }
 
-  /** The newest entry about an object. */
+  /** The newest entry that changed an object. */
   latestOf(object: ObjectId): LogEntry | undefined {
     return this.latest.get(objectKey(object))
   }

@@ -384,7 +384,7 @@ export class PlacementGroup {
       if (!core.mapping.acting.includes(osd) && !core.mapping.up.includes(osd)) this.strays.add(osd)
     }
     if (core.mapping.acting.length >= (core.pool?.minSize ?? 1)) this.clientIo.activate()
-    this.recovery.start(infos)
+    this.recovery.start(infos, [...core.mapping.acting, ...this.backfill.osds])
     if (!this.recovery.isNeeded) this.onRecovered()
   }
 

@@ -42,6 +42,7 @@ export class Recovery {
   private running = false
   private granted = false
   private peerInfos: ReadonlyMap<OsdId, PgInfo> = new Map()
+  private members: readonly OsdId[] = []
   recoveredObjects = 0
   recoveredBytes = 0
 
@@ -59,11 +60,13 @@ export class Recovery {
     this.urgent.clear()
     this.unfound.clear()
     this.peerMissing.clear()
+    this.members = []
   }
 
-  /** Peering is done: `infos` tells which other copies may be sources. */
-  start(infos: ReadonlyMap<OsdId, PgInfo>): void {
+  /** Peering is done: `infos` tells which other copies may be sources, `members` who must be whole: acting and those being filled. */
+  start(infos: ReadonlyMap<OsdId, PgInfo>, members: readonly OsdId[]): void {
     this.peerInfos = infos
+    this.members = members
     this.begin()
   }
 
@@ -82,7 +85,7 @@ export class Recovery {
   /** Copies that are missing on acting, this one included. */
   get missingCopies(): number {
     let copies = this.core.missing.size
-    for (const osd of this.core.mapping.acting) copies += this.peerMissing.get(osd)?.size ?? 0
+    for (const osd of this.members) copies += this.peerMissing.get(osd)?.size ?? 0
     return copies
   }
 
@@ -92,7 +95,7 @@ export class Recovery {
 
   isMissingAnywhere(object: ObjectId): boolean {
     if (this.core.missing.has(object)) return true
-    return this.core.mapping.acting.some((osd) => this.peerMissing.get(osd)?.has(object) === true)
+    return this.members.some((osd) => this.peerMissing.get(osd)?.has(object) === true)
   }
 
   isRecovering(object: ObjectId): boolean {
@@ -156,7 +159,7 @@ export class Recovery {
   }
 
   private *candidates(): Generator<ObjectId> {
-    const sets = [this.core.missing, ...this.core.mapping.acting.map((osd) => this.peerMissing.get(osd))]
+    const sets = [this.core.missing, ...this.members.map((osd) => this.peerMissing.get(osd))]
     for (const set of sets) {
       for (const { object } of set?.values() ?? []) {
         const key = objectKey(object)
@@ -178,7 +181,7 @@ export class Recovery {
   }
 
   private needOf(object: ObjectId): Version | undefined {
-    for (const osd of this.core.mapping.acting) {
+    for (const osd of this.members) {
       const missing = this.peerMissing.get(osd)?.get(object)
       if (missing !== undefined) return missing.need
     }
@@ -233,7 +236,7 @@ export class Recovery {
 
   private pushToPeers(active: ActiveRecovery): void {
     const { core } = this
-    for (const osd of core.mapping.acting) {
+    for (const osd of this.members) {
       if (osd === core.whoami || this.peerMissing.get(osd)?.has(active.object) !== true) continue
       active.waiting.add(osd)
       core.send(osd, { kind: 'recover', object: active.object, version: active.version })

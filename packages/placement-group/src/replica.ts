@@ -5,14 +5,14 @@
  * transaction and log entry before `replicated`.
  */
 import type { OsdId } from '@shoal/base'
-import { compareVersions, minVersion, type ObjectId, objectKey, type TransactionOp } from '@shoal/wire'
+import { compareVersions, minVersion, type ObjectId, objectKey, type TransactionOp, zeroVersion } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import { mergeLog } from './merge-log.ts'
 import { MissingSet } from './missing-set.ts'
 import { versionOf } from './object-attribute.ts'
 import type { ObjectTransfer } from './object-transfer.ts'
 import type { PeerMessage } from './peer-message.ts'
-import { backfillStart } from './pg-info.ts'
+import { backfillStart, newPgInfo } from './pg-info.ts'
 import { type LogSegment, PgLog } from './pg-log.ts'
 import { clearLog, clearMissing, removeLogEntries, removeMissing, setLogEntries, setMissing } from './pg-store.ts'
 
@@ -157,8 +157,22 @@ export class Replica {
 
   // Removal
 
-  /** Drops this copy in bounded steps: objects first, then the collection. */
+  /**
+   * Drops this copy. Durable before what: that it counts for nothing, before its first object goes; a removal that is cut
+   * off must not leave behind what looks like a whole copy.
+   */
   removeAll(): void {
+    const { core } = this
+    core.log = new PgLog(zeroVersion, [])
+    core.missing = new MissingSet()
+    core.info = { ...newPgInfo(core.info.history.epochCreated), lastBackfill: backfillStart, history: core.info.history }
+    core.objects = 0
+    core.bytes = 0
+    core.transact([clearLog(core.pgId), clearMissing(core.pgId), core.recordOp()])
+    this.removeNext()
+  }
+
+  private removeNext(): void {
     const { core } = this
     const token = core.expect((input) => {
       if (input.kind !== 'scanned') return
@@ -168,10 +182,10 @@ export class Replica {
         object,
       }))
       if (input.more) {
-        core.emit({ kind: 'transact', transaction: { ops: steps }, token: core.expect(() => this.removeAll()) })
+        core.emit({ kind: 'transact', transaction: { ops: steps }, token: core.expect(() => this.removeNext()) })
         return
       }
-      steps.push(clearLog(core.pgId), clearMissing(core.pgId), { kind: 'remove-collection', collection: core.pgId })
+      steps.push({ kind: 'remove-collection', collection: core.pgId })
       core.emit({
         kind: 'transact',
         transaction: { ops: steps },
