@@ -1,5 +1,5 @@
 /** From an empty directory to a mounted store that belongs to this OSD (mkfs and mount). Each step may be repeated. */
-import { ClusterError, type Env } from '@shoal/base'
+import { ClusterError, type Disk, type Env } from '@shoal/base'
 import type { MonitorClient } from '@shoal/monitor-client'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 import { claimStore, makeUuid, readSuperblock, type Superblock, storeDirectory, writeSuperblock } from './superblock.ts'
@@ -52,7 +52,7 @@ async function openSuperblock(env: Env, options: OsdDaemonOptions, monitor: Moni
       hint: `bring the file back, or remove the directory and run \`shoal osd destroy ${id} --yes-i-really-mean-it\``,
     })
   }
-  await env.disk.makeDirectory(dataDirectory)
+  await makeDurableDirectory(env.disk, dataDirectory)
   const superblock: Superblock = {
     whoami: id,
     uuid: makeUuid(env.random),
@@ -61,4 +61,18 @@ async function openSuperblock(env: Env, options: OsdDaemonOptions, monitor: Moni
   }
   await writeSuperblock(env.disk, dataDirectory, superblock)
   return superblock
+}
+
+/** The directory and those above it that had to be made survive a power cut, too. */
+async function makeDurableDirectory(disk: Disk, directory: string): Promise<void> {
+  const made: string[] = []
+  let at = directory
+  while (!(await disk.exists(at))) {
+    const parent = at.slice(0, at.lastIndexOf('/')) || '/'
+    made.push(parent)
+    if (parent === '/' || !at.includes('/')) break
+    at = parent
+  }
+  await disk.makeDirectory(directory)
+  for (const parent of made) await disk.syncDirectory(parent)
 }

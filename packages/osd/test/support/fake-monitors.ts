@@ -57,8 +57,9 @@ export class FakeMonitors {
     this.history.set(this.map.epoch, this.map)
   }
 
-  client(): MonitorClient {
-    return new FakeMonitorClient(this.env, this)
+  /** For a process with this Env: it hears nothing any more once the process is dead. */
+  client(env: Env): MonitorClient {
+    return new FakeMonitorClient(env, this)
   }
 
   change(change: Change): void {
@@ -228,8 +229,17 @@ class FakeMonitorClient implements MonitorClient {
     return { status: 'registered', data: { osd: command['id'] } }
   }
 
-  async boot(boot: OsdBoot): Promise<void> {
-    this.tell(() => this.monitors.boot(boot))
+  boot(boot: OsdBoot): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.tell(() => {
+        try {
+          this.monitors.boot(boot)
+          resolve()
+        } catch (error) {
+          reject(error as Error)
+        }
+      })
+    })
   }
 
   async shutdown(osd: OsdId, incarnation: number): Promise<void> {
