@@ -78,8 +78,6 @@ interface InFlightWrite {
 /** What is wrong with the request itself, whatever the object is. */
 const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
 const cachedObjectsMax = 2_048
-/** The log may grow to this while copies are incomplete, so that they can catch up by it. */
-const degradedLogEntries = 6_000
 const leaseRetryMs = 50
 /** The driver holds sessions back long before: this bounds what gets past it. */
 const waitingMax = 4_096
@@ -438,7 +436,7 @@ export class ClientIo {
   private trimPoint(): Version {
     const { log, settings } = this.core
     const keep = this.recovery.isDegraded
-      ? Math.max(settings.logEntriesMin, degradedLogEntries)
+      ? Math.max(settings.logEntriesMin, settings.logEntriesMax)
       : settings.logEntriesMin
     return log.length > keep * 1.1 ? (log.trimPoint(keep) ?? log.tail) : log.tail
   }

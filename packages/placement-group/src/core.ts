@@ -13,8 +13,10 @@ import type { LogEntry, PgLog } from './pg-log.ts'
 import { type IntervalRecord, setLogEntries, setRecord } from './pg-store.ts'
 
 export interface PgSettings {
-  /** Entries kept for recovery and for recognising resends; the log is cut when it is twice as long. */
+  /** Entries kept for recognising resends, and for recovery by log. */
   readonly logEntriesMin: number
+  /** Entries kept while some copy is incomplete, so that it can catch up by log instead of backfill. */
+  readonly logEntriesMax: number
   /** Objects that are recovered side by side. */
   readonly recoveryActiveMax: number
   /** Bytes of one piece of an object on its way to another OSD. */
@@ -24,6 +26,7 @@ export interface PgSettings {
 
 export const defaultPgSettings: PgSettings = {
   logEntriesMin: 1_500,
+  logEntriesMax: 6_000,
   recoveryActiveMax: 4,
   pieceBytesMax: 2 * 1024 * 1024,
   scanObjects: 64,

@@ -10,7 +10,7 @@ import type { PgCore } from './core.ts'
 import type { ObjectPiece } from './effects.ts'
 import { objectAttributeName, versionOf } from './object-attribute.ts'
 import type { PeerMessage } from './peer-message.ts'
-import { removeMissing } from './pg-store.ts'
+import { removeMissing, removeTemporary, setTemporary } from './pg-store.ts'
 
 /** Where objects that arrive in pieces are gathered; never listed, never sent. */
 export const temporaryNamespace = '\u0000recovering'
@@ -38,13 +38,27 @@ const omapEntriesMax = 1024
 export class ObjectTransfer {
   private readonly core: PgCore
   private readonly fetches = new Map<string, Fetch>()
+  /** Objects that lie, in part, under their temporary names. */
+  private readonly temporaries: Map<string, ObjectId>
 
-  constructor(core: PgCore) {
+  constructor(core: PgCore, temporaries: readonly ObjectId[]) {
     this.core = core
+    this.temporaries = new Map(temporaries.map((object) => [objectKey(object), object]))
   }
 
   reset(): void {
     this.fetches.clear()
+  }
+
+  /** What was being gathered when the last interval, or the last run, ended. */
+  dropTemporaries(): readonly TransactionOp[] {
+    const collection = this.core.pgId
+    const steps: TransactionOp[] = []
+    for (const object of this.temporaries.values()) {
+      steps.push({ kind: 'remove', collection, object: temporaryName(object) }, removeTemporary(collection, object))
+    }
+    this.temporaries.clear()
+    return steps
   }
 
   isFetching(object: ObjectId): boolean {
@@ -125,7 +139,14 @@ export class ObjectTransfer {
     }
     for (const { offset, data } of piece.extents) steps.push({ kind: 'write', collection, object, offset, data })
     if (piece.omap.length > 0) steps.push({ kind: 'omap-set', collection, object, entries: piece.omap })
-    if (done && !whole) steps.push({ kind: 'rename', collection, object, to: fetch.object })
+    if (fetch.pieces === 0 && !whole) {
+      this.temporaries.set(objectKey(fetch.object), fetch.object)
+      steps.push(setTemporary(collection, fetch.object))
+    }
+    if (done && !whole) {
+      this.temporaries.delete(objectKey(fetch.object))
+      steps.push({ kind: 'rename', collection, object, to: fetch.object }, removeTemporary(collection, fetch.object))
+    }
     if (done) steps.push(removeMissing(collection, [fetch.object]))
     return steps
   }

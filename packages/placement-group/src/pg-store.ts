@@ -4,6 +4,7 @@
  *     'i'                           info and past intervals, as of the last change that was not a plain write
  *     'l' u32be epoch u64be number  log entry
  *     'm' object id                 missing object
+ *     't' object id                 object that is being gathered under a temporary name
  *
  * A plain write adds its log entry and nothing else: head, object count and bytes are read back from the newest entry.
  */
@@ -50,6 +51,8 @@ export interface StoredPg {
   readonly record: PgRecord
   readonly log: PgLog
   readonly missing: MissingSet
+  /** Objects whose gathering was cut off. */
+  readonly temporaries: readonly ObjectId[]
 }
 
 const osdCodec: Codec<OsdId> = { write: (writer, osd) => writer.i32(osd), read: (reader) => reader.i32() as OsdId }
@@ -80,6 +83,7 @@ const recordCodec: Codec<PgRecord> = versioned<PgRecord>(
 const recordKey = utf8Encode('i')
 const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
+const temporaryTag = 't'.charCodeAt(0)
 
 function logKey(version: Version): Uint8Array {
   const key = new Uint8Array(13)
@@ -91,10 +95,10 @@ function logKey(version: Version): Uint8Array {
   return key
 }
 
-function missingKey(object: ObjectId): Uint8Array {
+function objectRecordKey(tag: number, object: ObjectId): Uint8Array {
   const encoded = encode(objectIdCodec, object)
   const key = new Uint8Array(1 + encoded.length)
-  key[0] = missingTag
+  key[0] = tag
   key.set(encoded, 1)
   return key
 }
@@ -102,7 +106,7 @@ function missingKey(object: ObjectId): Uint8Array {
 /** Every record of a PG lies in this key range of its collection. */
 export const pgRecordRange: { readonly from: Uint8Array; readonly to: Uint8Array } = {
   from: utf8Encode('i'),
-  to: utf8Encode('n'),
+  to: utf8Encode('u'),
 }
 
 /** From all meta entries of the collection in key order; undefined for a collection that was never activated. */
@@ -110,13 +114,15 @@ export function loadPgState(entries: readonly OmapEntry[]): StoredPg | undefined
   let record: PgRecord | undefined
   const log: LogEntry[] = []
   const missing = new MissingSet()
+  const temporaries: ObjectId[] = []
   for (const { key, value } of entries) {
     if (compareBytes(key, recordKey) === 0) record = decode(recordCodec, value)
     else if (key[0] === logTag) log.push(decode(logEntryCodec, value))
     else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
+    else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
   if (record === undefined) return undefined
-  return { record, log: new PgLog(record.info.logTail, log), missing }
+  return { record, log: new PgLog(record.info.logTail, log), missing, temporaries }
 }
 
 // Transaction steps
@@ -142,12 +148,12 @@ export function clearLog(collection: PgId): TransactionOp {
 }
 
 export function setMissing(collection: PgId, missing: Iterable<MissingObject>): TransactionOp {
-  const entries = [...missing].map((one) => ({ key: missingKey(one.object), value: encode(missingObjectCodec, one) }))
+  const entries = [...missing].map((one) => ({ key: objectRecordKey(missingTag, one.object), value: encode(missingObjectCodec, one) }))
   return { kind: 'meta-set', collection, entries }
 }
 
 export function removeMissing(collection: PgId, objects: readonly ObjectId[]): TransactionOp {
-  return { kind: 'meta-remove', collection, keys: objects.map(missingKey) }
+  return { kind: 'meta-remove', collection, keys: objects.map((object) => objectRecordKey(missingTag, object)) }
 }
 
 export function clearMissing(collection: PgId): TransactionOp {
@@ -157,4 +163,16 @@ export function clearMissing(collection: PgId): TransactionOp {
     from: new Uint8Array([missingTag]),
     to: new Uint8Array([missingTag + 1]),
   }
+}
+
+export function setTemporary(collection: PgId, object: ObjectId): TransactionOp {
+  return {
+    kind: 'meta-set',
+    collection,
+    entries: [{ key: objectRecordKey(temporaryTag, object), value: new Uint8Array(0) }],
+  }
+}
+
+export function removeTemporary(collection: PgId, object: ObjectId): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: [objectRecordKey(temporaryTag, object)] }
 }

@@ -9,7 +9,7 @@
  *     replica     does what the primary of the interval asks
  *     transfer    moves one object
  */
-import { type Clock, type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
+import { assert, type Clock, type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
 import { isNewInterval, noPrimary, type OsdMap, type PgMapping, type PgState, type PgStats } from '@shoal/cluster-map'
 import { formatVersion, type Message, zeroVersion } from '@shoal/wire'
 import { Backfill } from './backfill.ts'
@@ -76,7 +76,7 @@ export class PlacementGroup {
         incarnations: [],
       },
     })
-    this.transfer = new ObjectTransfer(this.core)
+    this.transfer = new ObjectTransfer(this.core, stored?.temporaries ?? [])
     this.replica = new Replica(this.core, this.transfer)
     this.recovery = new Recovery(this.core, this.transfer, {
       onObjectRecovered: (object) => {
@@ -246,6 +246,7 @@ export class PlacementGroup {
 
   private resetParts(): void {
     this.clean = false
+    this.strays.clear()
     this.clientIo.reset()
     this.recovery.reset()
     this.backfill.reset()
@@ -277,7 +278,7 @@ export class PlacementGroup {
 
   private storeInterval(): void {
     const { core } = this
-    if (this.hasCollection) return core.transact([core.recordOp()])
+    if (this.hasCollection) return core.transact([...this.transfer.dropTemporaries(), core.recordOp()])
     this.hasCollection = true
     core.transact([{ kind: 'create-collection', collection: core.pgId }, core.recordOp()])
   }
@@ -360,8 +361,15 @@ export class PlacementGroup {
       case 'release':
         return this.core.isPrimary ? backfill.onRejected(from) : replica.onRelease()
       case 'remove':
-        if (!this.core.isPrimary) this.removeAll()
+        return this.onRemove()
     }
+  }
+
+  private onRemove(): void {
+    const { acting, up } = this.core.mapping
+    const { whoami } = this.core
+    assert(!acting.includes(whoami) && !up.includes(whoami), 'only a stray is told to drop its copy')
+    this.removeAll()
   }
 
   private onInfo(from: OsdId, message: Extract<PeerMessage, { kind: 'info' }>): void {

@@ -35,7 +35,7 @@ export interface ClientWorld {
   trace(text: string): void
 }
 
-const timeoutMs = 3_000
+const timeoutMs = 1_000
 const pendingMax = 3
 const text = (bytes: Uint8Array): string => String.fromCharCode(...bytes)
 

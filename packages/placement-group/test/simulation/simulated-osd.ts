@@ -40,7 +40,8 @@ export interface OsdWorld {
 }
 
 const settings = {
-  logEntriesMin: 40,
+  logEntriesMin: 80,
+  logEntriesMax: 120,
   pieceBytesMax: 64,
   scanObjects: 4,
 }
