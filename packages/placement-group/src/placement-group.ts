@@ -37,6 +37,7 @@ export interface PlacementGroupOptions {
 }
 
 const noEpoch = 0 as Epoch
+const requestRetryMs = 1_000
 
 export class PlacementGroup {
   private readonly core: PgCore
@@ -171,8 +172,7 @@ export class PlacementGroup {
         return this.peering.onRetryTimer()
       case 'recovery-retry':
         if (this.peering.phase !== 'started') return
-        this.recovery.retry()
-        if (!this.recovery.isNeeded) this.backfill.retry()
+        return this.continueRecovery()
     }
   }
 
@@ -271,9 +271,15 @@ export class PlacementGroup {
 
   private onMapWithinInterval(): void {
     this.peering.onMap()
-    if (this.peering.phase !== 'started') return
+    if (this.peering.phase === 'started') this.continueRecovery()
+  }
+
+  /** Flags, sources or space may be others than when it stopped. */
+  private continueRecovery(): void {
     this.recovery.retry()
-    if (!this.recovery.isNeeded) this.backfill.retry()
+    if (this.recovery.isNeeded) return
+    if (this.backfill.isNeeded) this.backfill.retry()
+    else this.onBackfilled()
   }
 
   private storeInterval(): void {
@@ -407,7 +413,10 @@ export class PlacementGroup {
     const { up, acting, upPrimary, actingPrimary } = core.mapping
     const inPlace =
       up.length === acting.length && up.every((osd, at) => osd === acting[at]) && upPrimary === actingPrimary
-    if (!inPlace) return core.emit({ kind: 'request-pg-temp', osds: [] })
+    if (!inPlace) {
+      core.emit({ kind: 'request-pg-temp', osds: [] })
+      return core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: requestRetryMs })
+    }
     if (acting.length < (core.pool?.size ?? 0) || this.clean) return
     this.becomeClean()
   }

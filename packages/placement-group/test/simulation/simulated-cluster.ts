@@ -4,9 +4,10 @@
  * Faults: crashes that lose what was not synced, restarts, partitions of one OSD (from peers, clients or monitors), false
  * reports of failure, OSDs marked out and in, a lost store, bad blocks, slow disks and reordered delivery between pairs.
  */
-import { type Epoch, type OsdId, osdId, Prng } from '@shoal/base'
+import { concatBytes, type Epoch, type OsdId, osdId, Prng } from '@shoal/base'
 import type { PgStats } from '@shoal/cluster-map'
 import { type ClientOp, type ClientOpReply, decodeMessage, encodeMessage, type PgEnvelope } from '@shoal/wire'
+import { openEnvelope } from '../../src/peer-message.ts'
 import { checkHistory } from './checkers.ts'
 import { EventQueue } from './event-queue.ts'
 import { MapAuthority, placeSimulated } from './map-authority.ts'
@@ -39,6 +40,17 @@ export interface SimulationResult {
 
 const detectionMs = 600
 const objectNames = ['log-a', 'log-b', 'reg-a', 'reg-b', 'reg-c', 'reg-d', 'reg-e', 'reg-f', 'reg-g', 'reg-h', 'log-c']
+
+function describeMessage(from: OsdId, to: OsdId, sealed: PgEnvelope): string {
+  const whole = sealed.payload.length > 1 ? { ...sealed, payload: [concatBytes(sealed.payload)] } : sealed
+  const { kind, ...rest } = openEnvelope(whole)
+  const text = JSON.stringify(rest, (key, value) => {
+    if (value instanceof Uint8Array) return `${value.length} bytes`
+    if (key === 'object' || key === 'after') return (value as { name?: string } | undefined)?.name
+    return value
+  })
+  return `osd.${from}>osd.${to} e${sealed.epoch} ${kind} ${text}`
+}
 
 export class SimulatedCluster implements OsdWorld {
   readonly queue = new EventQueue()
@@ -99,6 +111,7 @@ export class SimulatedCluster implements OsdWorld {
 
   /** Sessions between OSDs are lossless while both run: what a partition holds up arrives after it, in order. */
   send(from: OsdId, to: OsdId, message: PgEnvelope): void {
+    if (this.options.verbose === true) this.trace(describeMessage(from, to, message))
     const { type, header, payload } = encodeMessage(message)
     const bytes = new Uint8Array(payload.reduce((sum, chunk) => sum + chunk.length, 0))
     let at = 0
@@ -272,6 +285,16 @@ export class SimulatedCluster implements OsdWorld {
     )
   }
 
+  /** Every OSD runs, is known to, and has what it should have. */
+  private get isWhole(): boolean {
+    const { map } = this.authority
+    const present = this.osds.every((osd) => {
+      const info = map.osds.get(osd.id)
+      return osd.running && !this.isolated.has(osd.id) && info?.up === true && info.incarnation === osd.incarnation
+    })
+    return present && this.isClean
+  }
+
   private fault(): void {
     if (this.healing) return
     const kinds = this.options.faults ?? faults
@@ -307,7 +330,7 @@ export class SimulatedCluster implements OsdWorld {
         return
       case 'wipe':
         // Only where every other copy is whole: losing the last copies is not survivable by anybody.
-        if (!this.isClean || !osd.running) return
+        if (!this.isWhole) return
         this.crash(osd)
         osd.store.wipe()
         queue.after(laterMs, () => this.restart(osd))
@@ -318,7 +341,7 @@ export class SimulatedCluster implements OsdWorld {
   }
 
   private rot(osd: SimulatedOsd): void {
-    if (!this.isClean) return
+    if (!this.isWhole) return
     const name = objectNames[this.random.below(objectNames.length)] as string
     const id = simulatedObject(name)
     if (this.osds.some((other) => other.store.find(id)?.bad === true)) return
