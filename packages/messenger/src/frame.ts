@@ -6,15 +6,11 @@
  * 2. No more memory is taken for a frame than its declared, bounded lengths, and only after its header proved sound.
  * 3. Payload is never copied on the way out; on the way in only when it straddles chunks of the stream.
  */
-import { ClusterError } from '@shoal/base'
+import { ClusterError, must } from '@shoal/base'
 import xxhash, { type XXHashAPI } from 'xxhash-wasm'
 
 export const frameHeaderBytes = 48
 const frameMagic = 0x314c4853
-
-/** Larger frames are hostile or broken: no message of ours comes near. */
-export const messageHeaderBytesMax: number = 16 * 1024 * 1024
-export const payloadBytesMax: number = 64 * 1024 * 1024
 
 /** Types from here on are the messenger's own. */
 export const controlType = { ack: 0xfff0, keepalive: 0xfff1 } as const
@@ -44,12 +40,20 @@ export async function loadFrameChecksum(): Promise<void> {
 
 const low32 = 0xffff_ffffn
 
+/** Larger chunks are hashed in parts: the hash's own memory stays small, and in the processor's cache. */
+const hashPartBytes = 128 * 1024
+
 /** The low half of xxh64, over all chunks as one. */
-function checksum(chunks: readonly Uint8Array[]): number {
-  const api = checksums as XXHashAPI
-  if (chunks.length === 1) return Number(api.h64Raw(chunks[0] as Uint8Array) & low32)
+export function checksum(chunks: readonly Uint8Array[]): number {
+  const api = must(checksums, 'loadFrameChecksum was awaited')
+  const first = chunks[0]
+  if (chunks.length === 1 && first !== undefined && first.length <= hashPartBytes) {
+    return Number(api.h64Raw(first) & low32)
+  }
   const hash = api.create64()
-  for (const chunk of chunks) hash.update(chunk)
+  for (const chunk of chunks) {
+    for (let at = 0; at < chunk.length; at += hashPartBytes) hash.update(chunk.subarray(at, at + hashPartBytes))
+  }
   return Number(hash.digest() & low32)
 }
 
@@ -59,7 +63,9 @@ function setU64(view: DataView, at: number, value: number): void {
 }
 
 function getU64(view: DataView, at: number): number {
-  return view.getUint32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true)
+  const high = view.getUint32(at + 4, true)
+  if (high > 0x1f_ffff) throw new ClusterError('EBADMSG', 'number over 2^53 in a frame header')
+  return high * 0x1_0000_0000 + view.getUint32(at, true)
 }
 
 export function frameBytes(frame: OutgoingFrame): number {
@@ -76,7 +82,6 @@ export function encodeFrame(frame: OutgoingFrame, sequence: number): readonly Ui
   const view = new DataView(head.buffer)
   view.setUint32(0, frameMagic, true)
   view.setUint16(4, frame.type, true)
-  view.setUint16(6, 0, true)
   view.setUint32(8, frame.header.length, true)
   view.setUint32(12, payloadBytes, true)
   setU64(view, 16, sequence)
@@ -89,26 +94,63 @@ export function encodeFrame(frame: OutgoingFrame, sequence: number): readonly Ui
   return payloadBytes === 0 ? [head] : [head, ...frame.payload]
 }
 
+export interface FrameLimits {
+  readonly headerBytesMax: number
+  readonly payloadBytesMax: number
+}
+
+export type NumberedFrame = ReceivedFrame & { readonly sequence: number }
+
+/** Chunks below this size are gathered in a buffer of our own, so that a drip of bytes costs no more than its bytes. */
+const smallChunkBytes = 2048
+const gatherBytes = 32 * 1024
+
 /** Cuts a stream of chunks into frames. */
 export class FrameReader {
+  private readonly limits: FrameLimits
   private chunks: Uint8Array[] = []
   private length = 0
   private needed = frameHeaderBytes
+  /** The buffer that the last of `chunks` is a view of, when that chunk may still grow. */
+  private gathering: { readonly buffer: Uint8Array; used: number } | undefined
+
+  constructor(limits: FrameLimits) {
+    this.limits = limits
+  }
+
+  /** Bytes that are not part of a frame returned so far. */
+  get bufferedBytes(): number {
+    return this.length
+  }
 
   push(chunk: Uint8Array): void {
-    this.chunks.push(chunk)
     this.length += chunk.length
+    if (this.chunks.length < 2 || chunk.length > smallChunkBytes) {
+      this.chunks.push(chunk)
+      this.gathering = undefined
+      return
+    }
+    if (this.gathering === undefined || this.gathering.used + chunk.length > gatherBytes) {
+      this.gathering = { buffer: new Uint8Array(gatherBytes), used: 0 }
+      this.chunks.push(this.gathering.buffer.subarray(0, 0))
+    }
+    const { buffer } = this.gathering
+    buffer.set(chunk, this.gathering.used)
+    this.gathering.used += chunk.length
+    const last = this.chunks.length - 1
+    const { byteOffset } = this.chunks[last] as Uint8Array
+    this.chunks[last] = buffer.subarray(byteOffset, this.gathering.used)
   }
 
   /** The next whole frame, or undefined. Throws EBADMSG; the stream is useless then. */
-  next(): (ReceivedFrame & { readonly sequence: number }) | undefined {
+  next(): NumberedFrame | undefined {
     if (this.length < this.needed) return undefined
     const head = this.peek(frameHeaderBytes)
     const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
     const headerLength = view.getUint32(8, true)
     const payloadLength = view.getUint32(12, true)
     if (view.getUint32(0, true) !== frameMagic) throw new ClusterError('EBADMSG', 'bytes that are no frame')
-    if (headerLength > messageHeaderBytesMax || payloadLength > payloadBytesMax) {
+    if (headerLength > this.limits.headerBytesMax || payloadLength > this.limits.payloadBytesMax) {
       throw new ClusterError('EBADMSG', `frame of ${headerLength} + ${payloadLength} bytes is over the limit`)
     }
     this.needed = frameHeaderBytes + headerLength + payloadLength
@@ -125,6 +167,7 @@ export class FrameReader {
 
   private take(size: number): Uint8Array {
     this.length -= size
+    this.gathering = undefined
     const first = this.chunks[0] as Uint8Array
     if (first.length === size) {
       this.chunks.shift()
@@ -155,7 +198,7 @@ export class FrameReader {
   }
 }
 
-function decodeFrame(whole: Uint8Array, headerLength: number): ReceivedFrame & { readonly sequence: number } {
+function decodeFrame(whole: Uint8Array, headerLength: number): NumberedFrame {
   const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength)
   const payload = whole.subarray(frameHeaderBytes + headerLength)
   const stored = view.getUint32(40, true)
@@ -166,6 +209,7 @@ function decodeFrame(whole: Uint8Array, headerLength: number): ReceivedFrame & {
   if ((payload.length === 0 ? 0 : checksum([payload])) !== view.getUint32(44, true)) {
     throw new ClusterError('EBADMSG', 'checksum of a payload does not match')
   }
+  if (view.getUint16(6, true) !== 0) throw new ClusterError('EBADMSG', 'a frame with flags that nobody negotiated')
   return {
     type: view.getUint16(4, true),
     sequence: getU64(view, 16),

@@ -17,6 +17,7 @@ import {
   u64,
   versioned,
 } from '@shoal/base'
+import { checksum } from './frame.ts'
 
 const helloMagic = 0x4f4c4853
 export const helloBytesMax = 4096
@@ -37,10 +38,14 @@ export interface Hello {
   readonly kind: ConnectionKind
   /** Of a `peer` connection: names the sender's outbox, whose numbering it carries on. */
   readonly stream: number
+  /** Of a `peer` connection: grows with each attempt to connect this outbox, so that a late one is known as such. */
+  readonly attempt: number
   readonly featuresSupported: number
   readonly featuresRequired: number
   /** How the peer proves who it is; only `none` exists so far. */
   readonly authentication: number
+  /** How frames are encrypted after the handshake; only `none` exists so far. */
+  readonly encryption: number
   /** Of the accepting side of a `peer` connection: the last message it has of this sender's run. */
   readonly lastSequence: number
 }
@@ -58,27 +63,43 @@ const codec: Codec<Hello> = versioned<Hello>(
     nonce: u64(),
     kind: oneOf(connectionKinds),
     stream: u64(),
+    attempt: u64(),
     featuresSupported: u64(),
     featuresRequired: u64(),
     authentication: u16(),
+    encryption: u16(),
     lastSequence: u64(),
   }),
 )
 
+const prefixBytes = 12
+const entityNamePattern = /^(?:mon|osd|client)\.[\w.-]{1,64}$/
+
 export function encodeHello(hello: Hello): Uint8Array {
   const body = encode(codec, hello)
-  return new ByteWriter().u32(helloMagic).u32(body.length).raw(body).finish()
+  return new ByteWriter()
+    .u32(helloMagic)
+    .u32(body.length)
+    .u32(checksum([body]))
+    .raw(body)
+    .finish()
 }
 
 /** Undefined while bytes are missing; `rest` is what follows. Throws EBADMSG or EPROTO. */
 export function decodeHello(received: Uint8Array): { readonly hello: Hello; readonly rest: Uint8Array } | undefined {
-  if (received.length < 8) return undefined
+  if (received.length < 4) return undefined
   const reader = new ByteReader(received)
   if (reader.u32() !== helloMagic) throw new ClusterError('EBADMSG', 'the other side does not speak our protocol')
+  if (received.length < prefixBytes) return undefined
   const length = reader.u32()
+  const stored = reader.u32()
   if (length > helloBytesMax) throw new ClusterError('EBADMSG', `hello of ${length} bytes`)
   if (reader.remaining < length) return undefined
-  return { hello: decode(codec, reader.raw(length)), rest: received.subarray(8 + length) }
+  const body = reader.raw(length)
+  if (checksum([body]) !== stored) throw new ClusterError('EBADMSG', 'checksum of a hello does not match')
+  const hello = decode(codec, body)
+  if (!entityNamePattern.test(hello.name)) throw new ClusterError('EPROTO', 'a hello from nobody we know')
+  return { hello, rest: received.subarray(prefixBytes + length) }
 }
 
 /** Throws EPROTO with what does not fit; `ours` is what this side says. */
@@ -91,13 +112,25 @@ export function checkHello(ours: Hello, theirs: Hello): void {
   if (theirs.protocol !== ours.protocol) {
     throw new ClusterError('EPROTO', `${theirs.name} speaks protocol ${theirs.protocol}, not ${ours.protocol}`)
   }
-  if (theirs.authentication !== ours.authentication) {
-    throw new ClusterError('EPROTO', `${theirs.name} wants authentication method ${theirs.authentication}`)
+  if (theirs.authentication !== ours.authentication || theirs.encryption !== ours.encryption) {
+    const { authentication, encryption } = theirs
+    throw new ClusterError(
+      'EPROTO',
+      `${theirs.name} wants authentication ${authentication}, encryption ${encryption}`,
+      {
+        hint: 'give all daemons the same security settings',
+      },
+    )
   }
-  const missing = Number(BigInt(theirs.featuresRequired) & ~BigInt(ours.featuresSupported))
-  if (missing !== 0) {
+  const missing = BigInt(theirs.featuresRequired) & ~BigInt(ours.featuresSupported)
+  if (missing !== 0n) {
     throw new ClusterError('EPROTO', `${theirs.name} needs features 0x${missing.toString(16)}`, {
       hint: 'upgrade this daemon',
     })
   }
+}
+
+/** The features that both sides have. */
+export function commonFeatures(ours: Hello, theirs: Hello): number {
+  return Number(BigInt(ours.featuresSupported) & BigInt(theirs.featuresSupported))
 }

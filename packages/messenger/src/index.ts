@@ -1,3 +1,12 @@
-export type { OutgoingFrame, ReceivedFrame } from './frame.ts'
-export { Messenger, type MessengerCounters, type MessengerHandler, type MessengerOptions } from './messenger.ts'
-export { LossySession, PeerOutbox, type SessionPeer } from './session.ts'
+export { loadFrameChecksum, type OutgoingFrame, type ReceivedFrame } from './frame.ts'
+export { defaultLimits, type MessengerLimits } from './limits.ts'
+export {
+  Messenger,
+  type MessengerCounters,
+  type MessengerEnv,
+  type MessengerHandler,
+  type MessengerOptions,
+} from './messenger.ts'
+export type { PeerSource } from './peer-inbox.ts'
+export { PeerOutbox } from './peer-outbox.ts'
+export { LossySession, type SessionPeer } from './session.ts'

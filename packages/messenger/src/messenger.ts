@@ -5,50 +5,47 @@
  * ({@link PeerOutbox}), so that there is never a race of two connects and never a question whose resend wins. Clients
  * and heartbeats use {@link LossySession}s in both directions over one connection.
  */
-import {
-  type Address,
-  type ByteStream,
-  ClusterError,
-  type EntityName,
-  type Env,
-  type Listener,
-  type Log,
-} from '@shoal/base'
-import { Connection } from './connection.ts'
+import { type Address, type ByteStream, ClusterError, type EntityName, type Env, type Listener } from '@shoal/base'
+import { ClosingLog } from './closing-log.ts'
+import { Connection, type ConnectionHandler } from './connection.ts'
 import { controlType, loadFrameChecksum, type ReceivedFrame } from './frame.ts'
-import { type ConnectionKind, type Hello, protocolVersion } from './hello.ts'
-import { LossySession, PeerInbox, PeerOutbox, type SessionPeer } from './session.ts'
+import { commonFeatures, type Hello, protocolVersion } from './hello.ts'
+import { defaultLimits, type MessengerLimits } from './limits.ts'
+import { PeerInbox, type PeerSource } from './peer-inbox.ts'
+import { PeerOutbox } from './peer-outbox.ts'
+import { LossySession } from './session.ts'
 
-/** Connections that have not said hello yet; more are refused. */
-const strangersMax = 256
-/** Inboxes of peers that restarted are forgotten, the oldest first, beyond this many. */
-const inboxesMax = 4096
-const outboxBytesMax = 1024 * 1024 * 1024
+export type MessengerEnv = Pick<Env, 'clock' | 'timers' | 'network' | 'random' | 'log'>
 
 export interface MessengerOptions {
   readonly name: EntityName
   /** Unique to this run of the process. */
   readonly nonce: number
   readonly fsid: string
+  /** Feature bits, 53 at most. */
   readonly featuresSupported?: number
+  /** Whoever lacks one of these is refused. */
   readonly featuresRequired?: number
+  readonly limits?: Partial<MessengerLimits>
 }
 
 export interface MessengerHandler {
   /** A client connected. Set the session's callbacks. */
   onSession(session: LossySession): void
-  /** A message of a peer: in order and exactly once. `pause` and `resume` hold back that peer. */
-  onPeerFrame(peer: SessionPeer, frame: ReceivedFrame): void
+  /** A message of a peer: in order and exactly once. A thrown ClusterError ends the connection, not the sequence. */
+  onPeerFrame(peer: PeerSource, frame: ReceivedFrame): void
   /** What was sent to this peer and not acknowledged is lost: its process is another one. */
   onPeerReset(peer: EntityName): void
 }
 
 export interface MessengerCounters {
   framesReceived: number
+  /** Of payload. */
   bytesReceived: number
   connectionsAccepted: number
   connectionsRefused: number
   protocolErrors: number
+  timeouts: number
 }
 
 export class Messenger {
@@ -58,35 +55,33 @@ export class Messenger {
     connectionsAccepted: 0,
     connectionsRefused: 0,
     protocolErrors: 0,
+    timeouts: 0,
   }
-  private readonly env: Pick<Env, 'clock' | 'timers' | 'network' | 'random' | 'log'>
-  private readonly log: Log
+  private readonly env: MessengerEnv
+  private readonly closings: ClosingLog
   private readonly options: MessengerOptions
+  private readonly limits: MessengerLimits
   private readonly handler: MessengerHandler
   private readonly sessions = new Set<LossySession>()
   private readonly outboxes = new Map<string, PeerOutbox>()
   private readonly inboxes = new Map<string, PeerInbox>()
+  /** Accepted connections; those without a hello are strangers too. */
+  private readonly accepted = new Set<Connection>()
   private readonly strangers = new Set<Connection>()
   private readonly listeners: Listener[] = []
   private nextSession = 1
   private nextStream = 1
+  private closed = false
 
-  private constructor(
-    env: Pick<Env, 'clock' | 'timers' | 'network' | 'random' | 'log'>,
-    options: MessengerOptions,
-    handler: MessengerHandler,
-  ) {
+  private constructor(env: MessengerEnv, options: MessengerOptions, handler: MessengerHandler) {
     this.env = env
-    this.log = env.log.child('messenger')
+    this.closings = new ClosingLog(env.clock, env.log.child('messenger'), this.counters)
     this.options = options
+    this.limits = { ...defaultLimits, ...options.limits }
     this.handler = handler
   }
 
-  static async create(
-    env: Pick<Env, 'clock' | 'timers' | 'network' | 'random' | 'log'>,
-    options: MessengerOptions,
-    handler: MessengerHandler,
-  ): Promise<Messenger> {
+  static async create(env: MessengerEnv, options: MessengerOptions, handler: MessengerHandler): Promise<Messenger> {
     await loadFrameChecksum()
     return new Messenger(env, options, handler)
   }
@@ -100,18 +95,19 @@ export class Messenger {
 
   /** A session to whoever listens there. Frames may be sent at once; they wait for the handshake. */
   connect(address: Address): LossySession {
-    const connection: Connection = new Connection(this.env, this.env.network.connect(address), {
-      ours: () => this.hello('lossy', 0, 0),
-      greet: true,
-      handler: {
-        onHello: (hello) => session.established({ name: hello.name, nonce: hello.nonce }),
-        onFrame: (frame) => this.deliver(frame, () => session.onFrame(frame)),
-        onDrain: () => session.onDrain(),
-        onClose: (error) => this.onSessionClosed(session, error),
-      },
+    const hello = this.hello('lossy')
+    const connection = this.connection(this.env.network.connect(address), () => hello, {
+      onHello: (theirs) => session.established(this.peerOf(theirs)),
+      onFrame: (frame) => this.deliver(frame, () => session.onFrame(frame)),
+      onDrain: () => session.drained(),
+      onClose: (error) => this.onSessionClosed(session, error),
     })
-    const session = new LossySession(this.nextSession++, connection, undefined)
+    const session = new LossySession(this.nextSession++, connection, {
+      peer: undefined,
+      bufferedBytesMax: this.limits.sessionBytesMax,
+    })
     this.sessions.add(session)
+    if (this.closed) connection.fail(new ClusterError('ESHUTDOWN', 'the messenger is closed'))
     return session
   }
 
@@ -123,13 +119,15 @@ export class Messenger {
       outbox = new PeerOutbox(name, this.nextStream++, {
         env: this.env,
         connect: (owner) => this.connectPeer(owner, address),
-        queueBytesMax: outboxBytesMax,
+        queueBytesMax: this.limits.outboxBytesMax,
+        highWaterBytes: this.limits.outboxHighWaterBytes,
         onPeerReset: () => {
           this.outboxes.delete(key)
           this.handler.onPeerReset(name)
         },
       })
       this.outboxes.set(key, outbox)
+      if (this.closed) outbox.close()
     }
     return outbox
   }
@@ -144,14 +142,15 @@ export class Messenger {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.listeners.map((listener) => listener.close()))
+    this.closed = true
     for (const outbox of this.outboxes.values()) outbox.close()
     for (const session of this.sessions) session.close()
-    for (const inbox of this.inboxes.values()) inbox.connection?.fail(undefined)
-    for (const connection of this.strangers) connection.fail(undefined)
+    for (const inbox of this.inboxes.values()) inbox.close()
+    for (const connection of this.accepted) connection.fail(undefined)
+    await Promise.all(this.listeners.map((listener) => listener.close()))
   }
 
-  private hello(kind: ConnectionKind, stream: number, lastSequence: number): Hello {
+  private hello(kind: Hello['kind'], rest: Partial<Hello> = {}): Hello {
     const { name, nonce, fsid, featuresSupported = 0, featuresRequired = 0 } = this.options
     return {
       protocol: protocolVersion,
@@ -159,12 +158,23 @@ export class Messenger {
       name,
       nonce,
       kind,
-      stream,
+      stream: 0,
+      attempt: 0,
       featuresSupported,
       featuresRequired,
       authentication: 0,
-      lastSequence,
+      encryption: 0,
+      lastSequence: 0,
+      ...rest,
     }
+  }
+
+  private peerOf(theirs: Hello): { name: EntityName; nonce: number; features: number } {
+    return { name: theirs.name, nonce: theirs.nonce, features: commonFeatures(this.hello('lossy'), theirs) }
+  }
+
+  private connection(stream: ByteStream, ours: () => Hello, handler: ConnectionHandler, greet = true): Connection {
+    return new Connection(this.env, stream, { ours, greet, limits: this.limits, handler })
   }
 
   private deliver(frame: ReceivedFrame, to: () => void): void {
@@ -175,101 +185,113 @@ export class Messenger {
 
   private onSessionClosed(session: LossySession, error: Error | undefined): void {
     this.sessions.delete(session)
-    this.report(session.remote, error)
+    this.closings.report(session.remote, error)
     session.reset(error)
   }
 
-  private report(remote: string, error: Error | undefined): void {
-    if (!(error instanceof ClusterError) || (error.code !== 'EBADMSG' && error.code !== 'EPROTO')) return
-    this.counters.protocolErrors++
-    this.log.warn('closed a connection', { remote, code: error.code, reason: error.message })
-  }
-
   private connectPeer(outbox: PeerOutbox, address: Address): Connection {
-    return new Connection(this.env, this.env.network.connect(address), {
-      ours: () => this.hello('peer', outbox.stream, 0),
-      greet: true,
-      handler: {
-        onHello: (hello) => outbox.onHello(hello.nonce, hello.lastSequence),
-        onFrame: (frame, sequence) => {
-          if (frame.type === controlType.ack) outbox.onAck(sequence)
-        },
-        onDrain: () => undefined,
-        onClose: (error) => {
-          this.report(address, error)
-          outbox.onClose(error)
-        },
+    const hello = this.hello('peer', { stream: outbox.stream, attempt: outbox.attempt })
+    return this.connection(this.env.network.connect(address), () => hello, {
+      onHello: (theirs) => outbox.onHello(theirs.nonce, theirs.lastSequence),
+      onFrame: (frame, sequence) => {
+        if (frame.type === controlType.ack) outbox.onAck(sequence)
+      },
+      onDrain: () => outbox.onConnectionDrain(),
+      onClose: (error) => {
+        this.closings.report(address, error)
+        outbox.onClose(error)
       },
     })
   }
 
+  /** A stranger becomes a client's session or the carrier of a peer's inbox, as its hello says. */
   private onAccept(stream: ByteStream): void {
-    if (this.strangers.size >= strangersMax) {
+    if (
+      this.closed ||
+      this.strangers.size >= this.limits.strangersMax ||
+      this.accepted.size >= this.limits.connectionsMax
+    ) {
       this.counters.connectionsRefused++
       stream.destroy()
       return
     }
     this.counters.connectionsAccepted++
-    let hello = this.hello('lossy', 0, 0)
-    let onFrame: (frame: ReceivedFrame, sequence: number) => void = () => undefined
-    let onDrain = (): void => undefined
-    let onClose = (error: Error | undefined): void => this.report(stream.remote, error)
-    const connection: Connection = new Connection(this.env, stream, {
-      ours: () => hello,
-      greet: false,
-      handler: {
-        onHello: (theirs) => {
-          this.strangers.delete(connection)
-          const peer = { name: theirs.name, nonce: theirs.nonce }
-          if (theirs.kind === 'peer') {
-            const inbox = this.adoptInbox(peer, theirs.stream, connection)
-            hello = this.hello('peer', theirs.stream, inbox.lastSequence)
-            onFrame = (frame, sequence) => this.onPeerFrame(inbox, frame, sequence)
-            onClose = (error) => this.onInboxClosed(inbox, connection, error)
-            connection.greet()
-          } else {
-            const session = new LossySession(this.nextSession++, connection, peer)
-            this.sessions.add(session)
-            onFrame = (frame) => this.deliver(frame, () => session.onFrame(frame))
-            onDrain = () => session.onDrain()
-            onClose = (error) => this.onSessionClosed(session, error)
-            connection.greet()
-            this.handler.onSession(session)
-          }
-        },
-        onFrame: (frame, sequence) => onFrame(frame, sequence),
-        onDrain: () => onDrain(),
+    let ours = this.hello('lossy')
+    let owner: Omit<ConnectionHandler, 'onHello'> = {
+      onFrame: () => undefined,
+      onDrain: () => undefined,
+      onClose: (error) => this.closings.report(stream.remote, error),
+    }
+    const onHello = (theirs: Hello): void => {
+      this.strangers.delete(connection)
+      if (theirs.kind === 'lossy') {
+        const session = this.acceptSession(theirs, connection)
+        owner = {
+          onFrame: (frame) => this.deliver(frame, () => session.onFrame(frame)),
+          onDrain: () => session.drained(),
+          onClose: (error) => this.onSessionClosed(session, error),
+        }
+        connection.greet()
+        this.handler.onSession(session)
+        return
+      }
+      const inbox = this.adoptInbox(theirs, connection)
+      if (inbox === undefined) return
+      ours = this.hello('peer', { stream: theirs.stream, lastSequence: inbox.lastSequence })
+      owner = {
+        onFrame: (frame, sequence) => this.onPeerFrame(inbox, frame, sequence),
+        onDrain: () => undefined,
         onClose: (error) => {
-          this.strangers.delete(connection)
-          onClose(error)
+          this.closings.report(stream.remote, error)
+          inbox.disconnected(connection)
         },
+      }
+      connection.greet()
+    }
+    const handler: ConnectionHandler = {
+      onHello,
+      onFrame: (frame, sequence) => owner.onFrame(frame, sequence),
+      onDrain: () => owner.onDrain(),
+      onClose: (error) => {
+        this.strangers.delete(connection)
+        this.accepted.delete(connection)
+        owner.onClose(error)
       },
-    })
+    }
+    const connection: Connection = this.connection(stream, () => ours, handler, false)
     this.strangers.add(connection)
+    this.accepted.add(connection)
   }
 
-  /** The inbox of this run of the peer; an older connection of it is cut, so that two never deliver at once. */
-  private adoptInbox(peer: SessionPeer, stream: number, connection: Connection): PeerInbox {
-    const key = `${peer.name}#${peer.nonce}#${stream}`
-    const inbox = this.inboxes.get(key) ?? new PeerInbox(this.env, peer)
+  private acceptSession(theirs: Hello, connection: Connection): LossySession {
+    const session = new LossySession(this.nextSession++, connection, {
+      peer: this.peerOf(theirs),
+      bufferedBytesMax: this.limits.sessionBytesMax,
+    })
+    this.sessions.add(session)
+    return session
+  }
+
+  /** The inbox of this run of the peer, delivering from this connection now; undefined for an overtaken attempt. */
+  private adoptInbox(theirs: Hello, connection: Connection): PeerInbox | undefined {
+    const key = `${theirs.name}#${theirs.nonce}#${theirs.stream}`
+    const inbox = this.inboxes.get(key) ?? new PeerInbox(this.env, this.peerOf(theirs))
+    if (!inbox.adopt(connection, theirs.attempt)) {
+      connection.fail(undefined)
+      return undefined
+    }
+    // Last in the map: the most recently connected.
     this.inboxes.delete(key)
     this.inboxes.set(key, inbox)
-    inbox.connection?.fail(undefined)
-    inbox.connection = connection
     for (const [oldest, old] of this.inboxes) {
-      if (this.inboxes.size <= inboxesMax) break
-      if (old.connection === undefined) this.inboxes.delete(oldest)
+      if (this.inboxes.size <= this.limits.inboxesMax) break
+      if (!old.isConnected) this.inboxes.delete(oldest)
     }
     return inbox
   }
 
   private onPeerFrame(inbox: PeerInbox, frame: ReceivedFrame, sequence: number): void {
     if (!inbox.accept(frame, sequence)) return
-    this.deliver(frame, () => this.handler.onPeerFrame(inbox.peer, frame))
-  }
-
-  private onInboxClosed(inbox: PeerInbox, connection: Connection, error: Error | undefined): void {
-    this.report(connection.remote, error)
-    if (inbox.connection === connection) inbox.connection = undefined
+    this.deliver(frame, () => this.handler.onPeerFrame(inbox, frame))
   }
 }

@@ -116,8 +116,8 @@ describe('lossy sessions', () => {
       expect(one.tid).toBe(tid)
       expect(Buffer.compare(one.payload, payloads[tid] as Uint8Array)).toBe(0)
     })
-    expect(session.peer).toEqual({ name: 'osd.0', nonce: 1 })
-    expect(server.sessions[0]?.peer).toEqual({ name: 'client.5', nonce: 2 })
+    expect(session.peer).toEqual({ name: 'osd.0', nonce: 1, features: 0 })
+    expect(server.sessions[0]?.peer).toEqual({ name: 'client.5', nonce: 2, features: 0 })
   })
 
   test('a reset is told once', async () => {
