@@ -39,15 +39,16 @@ const stop = (): void => {
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
 
 try {
-  started = await run({ env, layout, cluster, name })
+  const service = await run({ env, layout, cluster, name })
+  started = service
   writeRunFile(layout, {
     name,
     kind: spec.kind,
-    address: started.address,
-    adminAddress: started.adminAddress,
+    address: service.address,
+    adminAddress: service.adminAddress,
     dataDirectory: layout.dataDirectory(name),
   })
-  env.log.info('running', { address: started.address, adminAddress: started.adminAddress })
+  env.log.info('running', { address: service.address, adminAddress: service.adminAddress })
 } catch (error) {
   const hint = error instanceof ClusterError ? error.hint : undefined
   env.log.error('cannot start', {

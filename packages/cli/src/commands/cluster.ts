@@ -53,7 +53,7 @@ export function addClusterCommands(program: Command): void {
 }
 
 function formatHealth(health: HealthReport, detail: boolean): string {
-  const lines = [health.status]
+  const lines: string[] = [health.status]
   for (const check of health.checks) {
     lines.push(`[${check.severity === 'error' ? 'ERR' : 'WRN'}] ${check.code}: ${check.summary}`)
     if (!detail) continue

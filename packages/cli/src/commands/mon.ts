@@ -1,5 +1,4 @@
 /** `shoal mon ...`: the monitors and their quorum. */
-import { ClusterError, parseAddress } from '@shoal/base'
 import type { MonitorStat } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
@@ -18,4 +17,24 @@ export function addMonitorCommands(program: Command): void {
       ]),
     )
   })
+  action(
+    mon
+      .command('add')
+      .argument('[name]', 'the next letter when left out')
+      .description('make a new monitor on this machine and start it'),
+    async (context, [wanted]) => {
+      const { addLocalMonitor } = await import('../local/add-monitor.ts')
+      const name = await addLocalMonitor(context, wanted)
+      context.print({ name: `mon.${name}` }, () => `mon.${name} runs and joins the quorum once it has caught up`)
+    },
+  )
+  action(
+    mon.command('remove').alias('rm').argument('<name>').description('take a monitor out of the quorum, for good'),
+    async (context, [name]) => {
+      const { removeLocalMonitor } = await import('../local/add-monitor.ts')
+      const short = (name as string).replace(/^mon\./, '')
+      await removeLocalMonitor(context, short)
+      context.print({ removed: `mon.${short}` }, () => `mon.${short} removed`)
+    },
+  )
 }

@@ -77,7 +77,7 @@ function addReports(osd: Command): void {
   )
 }
 
-function formatTree(nodes: readonly OsdTreeNode[]): string {
+export function formatTree(nodes: readonly OsdTreeNode[]): string {
   return formatTable(
     [
       { title: 'ID', cell: (node) => node.id, align: 'right' },

@@ -1,9 +1,10 @@
-import { type Address, address, type Env, parseAddress } from '@shoal/base'
+import { type Address, address, parseAddress } from '@shoal/base'
+import type { RealEnv } from '@shoal/runtime'
 import type { ClusterFile, ClusterLayout } from '../local/layout.ts'
 
 /** What every daemon of a local cluster is started with. */
 export interface DaemonContext {
-  readonly env: Env
+  readonly env: RealEnv
   readonly layout: ClusterLayout
   readonly cluster: ClusterFile
   /** `mon.a`, `osd.0`, `nbd.0`. */

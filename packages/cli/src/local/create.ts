@@ -33,7 +33,7 @@ export async function createCluster(layout: ClusterLayout, options: CreateOption
   }
   layout.makeDirectories()
   const fsid = randomUUID()
-  const monitors: ClusterFile['monitors'] = []
+  const monitors: ClusterFile['monitors'][number][] = []
   for (let i = 0; i < options.monitors; i++) {
     const port = await freePort(options.host, monitorPortFirst + i)
     assert(!monitors.some((other) => other.address.endsWith(`:${port}`)), 'each monitor has a port of its own')
@@ -68,6 +68,7 @@ function defaultCapacityBytes(directory: string, osds: number): number {
 async function makeMonitorStores(layout: ClusterLayout, cluster: ClusterFile): Promise<void> {
   const [{ createRealEnv }, { MonitorDaemon }] = await Promise.all([import('@shoal/runtime'), import('@shoal/monitor')])
   const env = createRealEnv({ name: 'mkfs', logLevel: 'warn' })
+  const createdMs = Date.now()
   await Promise.all(
     cluster.monitors.map((monitor) =>
       MonitorDaemon.mkfs(env, layout.dataDirectory(`mon.${monitor.name}`), {
@@ -75,6 +76,7 @@ async function makeMonitorStores(layout: ClusterLayout, cluster: ClusterFile): P
         name: monitor.name,
         monitors: cluster.monitors.map((one) => ({ ...one, address: address(one.address) })),
         poolSize: cluster.poolSize,
+        createdMs,
         failureDomain: 'osd',
       }),
     ),

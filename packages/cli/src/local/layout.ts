@@ -12,7 +12,17 @@ import { fileURLToPath } from 'node:url'
 import { ClusterError } from '@shoal/base'
 import { z } from 'zod'
 
-const clusterSchema = z.object({
+export interface ClusterFile {
+  readonly version: 1
+  readonly fsid: string
+  readonly monitors: readonly { readonly name: string; readonly id: number; readonly address: string }[]
+  readonly osds: readonly { readonly id: number; readonly capacityBytes: number }[]
+  readonly nbdAddress: string
+  /** Copies of each object in the pools that `up` makes. */
+  readonly poolSize: number
+}
+
+const clusterSchema: z.ZodType<ClusterFile> = z.object({
   version: z.literal(1),
   fsid: z.string().min(1),
   monitors: z.array(z.object({ name: z.string(), id: z.number().int(), address: z.string() })).min(1),
@@ -20,8 +30,6 @@ const clusterSchema = z.object({
   nbdAddress: z.string(),
   poolSize: z.number().int(),
 })
-
-export type ClusterFile = z.infer<typeof clusterSchema>
 
 export const checkoutRoot: string = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..')
 

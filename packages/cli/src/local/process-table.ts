@@ -6,19 +6,28 @@ import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { z } from 'zod'
 import type { ClusterLayout } from './layout.ts'
 
-const runSchema = z.object({
+export interface RunningDaemon {
+  readonly name: string
+  readonly kind: 'mon' | 'osd' | 'nbd' | 'up'
+  readonly pid: number
+  /** Clock ticks after boot at which the process started; empty where the system does not tell. */
+  readonly startTicks: string
+  readonly startedMs: number
+  readonly address: string
+  readonly adminAddress: string
+  readonly dataDirectory: string
+}
+
+const runSchema: z.ZodType<RunningDaemon> = z.object({
   name: z.string(),
   kind: z.enum(['mon', 'osd', 'nbd', 'up']),
   pid: z.number().int().positive(),
-  /** Clock ticks after boot at which the process started; empty where the system does not tell. */
   startTicks: z.string(),
   startedMs: z.number(),
   address: z.string(),
   adminAddress: z.string(),
   dataDirectory: z.string(),
 })
-
-export type RunningDaemon = z.infer<typeof runSchema>
 
 /** Field 22 of /proc/PID/stat; undefined when there is no such process. */
 function startTicksOf(pid: number): string | undefined {

@@ -98,10 +98,14 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   private reconcileAll(): void {
     if (this.stopping) return
-    // Daemons join while we run (`shoal osd add`, `shoal mon add`).
-    for (const spec of daemonSpecs(this.layout.read())) {
+    // Daemons join and leave while we run (`shoal osd add`, `shoal mon remove`).
+    const specs = daemonSpecs(this.layout.read())
+    for (const spec of specs) {
       if (!this.daemons.some((daemon) => daemon.spec.name === spec.name)) this.daemons.push(supervised(spec))
     }
+    this.daemons = this.daemons.filter(
+      (daemon) => daemon.pid !== undefined || specs.some((spec) => spec.name === daemon.spec.name),
+    )
     for (const daemon of this.daemons) this.reconcile(daemon)
   }
 

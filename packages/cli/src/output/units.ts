@@ -28,7 +28,7 @@ export function parseBytes(text: string): number {
 }
 
 /** Throws EINVAL unless the text is an integer in [min, max]. */
-export function parseInteger(text: string, what: string, min = 0, max = Number.MAX_SAFE_INTEGER): number {
+export function parseInteger(text: string, what: string, min = 0, max: number = Number.MAX_SAFE_INTEGER): number {
   const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
   if (!Number.isSafeInteger(value) || value < min || value > max) {
     throw new ClusterError('EINVAL', `${what}: ${text} is not a whole number from ${min} to ${max}`)

@@ -1,0 +1,13 @@
+/** One monitor on its directory, which `shoal up` (or `shoal mon add`) has made. */
+import { MonitorDaemon } from '@shoal/monitor'
+import { GrpcMonitorTransport } from '@shoal/monitor-client'
+import type { DaemonContext, RunningService } from './context.ts'
+
+export async function runMonitor({ env, layout, name }: DaemonContext): Promise<RunningService> {
+  const daemon = await MonitorDaemon.start(env, {
+    dataDirectory: layout.dataDirectory(name),
+    transport: new GrpcMonitorTransport(env),
+    setLogLevel: (level) => env.log.setLevel(level),
+  })
+  return { address: daemon.address, adminAddress: daemon.address, stop: () => daemon.stop() }
+}

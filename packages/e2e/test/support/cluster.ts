@@ -1,0 +1,181 @@
+/** A real cluster for a test: processes of the built checkout on free ports, in a directory of its own. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const main = join(import.meta.dirname, '..', '..', '..', 'cli', 'dist', 'main.js')
+
+export interface Outcome {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface DaemonRow {
+  readonly name: string
+  readonly kind: 'mon' | 'osd' | 'nbd'
+  readonly state: 'running' | 'starting' | 'stopped'
+  readonly pid: number
+  readonly address: string
+  readonly adminAddress: string
+  readonly dataDirectory: string
+}
+
+export interface Health {
+  readonly status: string
+  readonly checks: readonly { readonly code: string; readonly summary: string }[]
+}
+
+const healthyTimeoutMs = 90_000
+
+export class TestCluster {
+  readonly directory: string
+  private readonly options: readonly string[]
+  private up: ChildProcess | undefined
+  private output = ''
+
+  private constructor(directory: string, options: readonly string[]) {
+    this.directory = directory
+    this.options = options
+  }
+
+  /** Started and healthy. Always `destroy` it. */
+  static async create(options: readonly string[] = []): Promise<TestCluster> {
+    const cluster = new TestCluster(await mkdtemp(join(tmpdir(), 'shoal-e2e-')), options)
+    try {
+      await cluster.start()
+      return cluster
+    } catch (error) {
+      await cluster.destroy()
+      throw error
+    }
+  }
+
+  async start(): Promise<void> {
+    this.output = ''
+    const up = spawn(
+      process.execPath,
+      [main, 'up', '--data', this.directory, '--osd-capacity', '4G', ...this.options],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    )
+    this.up = up
+    const healthy = new Promise<void>((resolve, reject) => {
+      const onText = (text: Buffer): void => {
+        this.output += text.toString()
+        if (this.output.includes('HEALTH_OK')) resolve()
+      }
+      up.stdout?.on('data', onText)
+      up.stderr?.on('data', onText)
+      up.once('exit', (code) => reject(new Error(`shoal up ended with ${code}:\n${this.output}`)))
+      setTimeout(() => reject(new Error(`not healthy in time:\n${this.output}`)), healthyTimeoutMs).unref()
+    })
+    await healthy
+  }
+
+  /** Ctrl-C: a clean end of every process. */
+  async stop(): Promise<void> {
+    const up = this.up
+    if (up === undefined || up.exitCode !== null) return
+    up.kill('SIGINT')
+    await once(up, 'exit')
+  }
+
+  /** What a power cut does to processes: every one of them is killed at the same time. */
+  async powerCut(): Promise<void> {
+    const daemons = await this.daemons()
+    const ended = once(this.up as ChildProcess, 'exit')
+    this.up?.kill('SIGKILL')
+    for (const { pid } of daemons) process.kill(pid, 'SIGKILL')
+    await ended
+  }
+
+  /** Ends every process by its pid and removes the directory. */
+  async destroy(): Promise<void> {
+    this.up?.kill('SIGKILL')
+    const daemons = await this.daemons().catch(() => [])
+    for (const { pid, state } of daemons) {
+      if (state === 'stopped') continue
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        // It ended by itself meanwhile.
+      }
+    }
+    await rm(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+  }
+
+  run(...args: readonly string[]): Promise<Outcome> {
+    return new Promise((resolve) => {
+      execFile(
+        process.execPath,
+        [main, '--data', this.directory, ...args],
+        { maxBuffer: 64 * 1024 * 1024 },
+        (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
+      )
+    })
+  }
+
+  /** Output of a command that must succeed. */
+  async ok(...args: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(...args)
+    if (code !== 0) throw new Error(`shoal ${args.join(' ')} ended with ${code}: ${stderr}${stdout}`)
+    return stdout
+  }
+
+  async json<T>(...args: readonly string[]): Promise<T> {
+    return JSON.parse(await this.ok('--format', 'json', ...args)) as T
+  }
+
+  daemons(): Promise<readonly DaemonRow[]> {
+    return this.json<readonly DaemonRow[]>('daemon', 'ls')
+  }
+
+  async daemon(name: string): Promise<DaemonRow> {
+    const found = (await this.daemons()).find((one) => one.name === name)
+    if (found === undefined) throw new Error(`no daemon ${name}`)
+    return found
+  }
+
+  async signal(name: string, signal: NodeJS.Signals): Promise<void> {
+    process.kill((await this.daemon(name)).pid, signal)
+  }
+
+  health(): Promise<Health> {
+    return this.json<Health>('health')
+  }
+
+  /** Resolves once health is OK; fails with the last answer after the time. */
+  async untilHealthy(timeoutMs: number = healthyTimeoutMs): Promise<void> {
+    const deadlineMs = Date.now() + timeoutMs
+    for (;;) {
+      const { code, stdout } = await this.run('--format', 'json', '--timeout', '10', 'health')
+      if (code === 0 && (JSON.parse(stdout) as Health).status === 'HEALTH_OK') return
+      if (Date.now() > deadlineMs) throw new Error(`not healthy in time: ${stdout}`)
+      await new Promise((resolve) => setTimeout(resolve, 250))
+    }
+  }
+
+  /** Resolves once the condition holds of the present state; fails after the time. */
+  async until(what: string, condition: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+    const deadlineMs = Date.now() + timeoutMs
+    while (!(await condition())) {
+      if (Date.now() > deadlineMs) throw new Error(`not in time: ${what}`)
+      await new Promise((resolve) => setTimeout(resolve, 250))
+    }
+  }
+}
+
+/** A port that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
