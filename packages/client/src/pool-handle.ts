@@ -44,6 +44,7 @@ export class PoolHandle {
   private readonly monitor: MonitorClient
   private readonly throttle: Throttle
   private id: PoolId | undefined
+  private resolving: Promise<Pool> | undefined
 
   constructor(name: string, namespace: string, objecter: Objecter, monitor: MonitorClient, throttle: Throttle) {
     this.name = name
@@ -63,24 +64,21 @@ export class PoolHandle {
     options: OperationOptions = {},
   ): Promise<OperationOutcome> {
     const bytes = checkOperation(objectName, this.namespace, ops)
-    const pool = await this.poolId()
-    const entered = this.throttle.enter(bytes)
-    if (entered !== undefined) await entered
-    try {
-      const reply = await this.objecter.submit({
+    // Without a turn in between where the pool is known: operations are submitted in the order of the calls.
+    const pool = this.knownPool()?.id ?? (await this.resolve()).id
+    const reply = await this.throttle.run(bytes, () =>
+      this.objecter.submit({
         pool,
         namespace: this.namespace,
         name: objectName,
         ops,
         timeoutMs: options.timeoutMs ?? operationTimeoutMs,
         traceId: options.traceId ?? 0,
-      })
-      if (reply.errno === 0) return { results: reply.results, version: reply.version }
-      const code = errorCodeOf(reply.errno)
-      throw new ClusterError(code, `${this.name}/${objectName}: ${reply.detail === '' ? code : reply.detail}`)
-    } finally {
-      this.throttle.leave(bytes)
-    }
+      }),
+    )
+    if (reply.errno === 0) return { results: reply.results, version: reply.version }
+    const code = errorCodeOf(reply.errno)
+    throw new ClusterError(code, `${this.name}/${objectName}: ${reply.detail === '' ? code : reply.detail}`)
   }
 
   /** Up to `length` bytes: fewer where the object ends before. */
@@ -131,7 +129,7 @@ export class PoolHandle {
 
   /** Names of the objects of this namespace, PG by PG; objects that come or go meanwhile may be missed or named. */
   async *list(): AsyncGenerator<string> {
-    const pool = await this.resolve()
+    const pool = this.knownPool() ?? (await this.resolve())
     for (let seed = 0; seed < pool.pgNum; seed++) {
       let after: ObjectId | undefined
       for (let more = true; more; ) {
@@ -151,22 +149,28 @@ export class PoolHandle {
     }
   }
 
-  private async poolId(): Promise<PoolId> {
-    // A pool that was removed and made again under the same name is another pool.
-    if (this.id !== undefined && this.objecter.map.pools.has(this.id)) return this.id
-    return (await this.resolve()).id
+  /** A pool that was removed and made again under the same name is another pool. */
+  private knownPool(): Pool | undefined {
+    const { map } = this.objecter
+    const pool = (this.id === undefined ? undefined : map.pools.get(this.id)) ?? poolByName(map, this.name)
+    this.id = pool?.id
+    return pool
   }
 
-  /** The pool under its name, asking the monitors when our map does not have it (yet). */
-  private async resolve(): Promise<Pool> {
-    let pool = poolByName(this.objecter.map, this.name)
-    if (pool === undefined) {
-      const { data } = await this.monitor.command({ prefix: 'osd stat' })
-      const { epoch } = data as { readonly epoch: Parameters<MonitorClient['waitForEpoch']>[0] }
-      pool = poolByName(await this.monitor.waitForEpoch(epoch, operationTimeoutMs), this.name)
-    }
+  /** Asks the monitors for a pool that our map does not have (yet); once for all who wait for it. */
+  private resolve(): Promise<Pool> {
+    this.resolving ??= this.askForPool().finally(() => {
+      this.resolving = undefined
+    })
+    return this.resolving
+  }
+
+  private async askForPool(): Promise<Pool> {
+    const { data } = await this.monitor.command({ prefix: 'osd stat' })
+    const { epoch } = data as { readonly epoch: Parameters<MonitorClient['waitForEpoch']>[0] }
+    await this.monitor.waitForEpoch(epoch, operationTimeoutMs)
+    const pool = this.knownPool()
     if (pool === undefined) throw new ClusterError('ENOENT', `there is no pool ${this.name}`, { hint: 'shoal pool ls' })
-    this.id = pool.id
     return pool
   }
 }

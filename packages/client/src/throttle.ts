@@ -1,41 +1,52 @@
-/** Bounds what one client has under way, in operations and in bytes; whoever comes when it is full waits in line. */
+/**
+ * Bounds what one client has under way, in operations and in bytes; whoever comes when it is full waits in line. Work
+ * starts in the order in which it was brought: an admitted one starts at once, never a turn later.
+ */
+interface Waiting {
+  readonly bytes: number
+  readonly start: () => void
+}
+
 export class Throttle {
   private readonly opsMax: number
   private readonly bytesMax: number
   private ops = 0
   private bytes = 0
-  private readonly waiting: { readonly bytes: number; readonly admit: () => void }[] = []
+  private readonly waiting: Waiting[] = []
 
   constructor(opsMax: number, bytesMax: number) {
     this.opsMax = opsMax
     this.bytesMax = bytesMax
   }
 
-  /** Undefined when admitted at once. One operation larger than the bound passes when it is alone. */
-  enter(bytes: number): Promise<void> | undefined {
-    if (this.waiting.length === 0 && this.fits(bytes)) {
-      this.take(bytes)
-      return undefined
-    }
-    return new Promise((admit) => this.waiting.push({ bytes, admit }))
+  /** One operation larger than the bound passes when it is alone. */
+  run<T>(bytes: number, work: () => Promise<T>): Promise<T> {
+    if (this.waiting.length === 0 && this.fits(bytes)) return this.start(bytes, work)
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ bytes, start: () => this.start(bytes, work).then(resolve, reject) })
+    })
   }
 
-  leave(bytes: number): void {
-    this.ops--
-    this.bytes -= bytes
+  private async start<T>(bytes: number, work: () => Promise<T>): Promise<T> {
+    this.ops++
+    this.bytes += bytes
+    try {
+      return await work()
+    } finally {
+      this.ops--
+      this.bytes -= bytes
+      this.admit()
+    }
+  }
+
+  private admit(): void {
     for (let next = this.waiting[0]; next !== undefined && this.fits(next.bytes); next = this.waiting[0]) {
       this.waiting.shift()
-      this.take(next.bytes)
-      next.admit()
+      next.start()
     }
   }
 
   private fits(bytes: number): boolean {
     return this.ops === 0 || (this.ops < this.opsMax && this.bytes + bytes <= this.bytesMax)
-  }
-
-  private take(bytes: number): void {
-    this.ops++
-    this.bytes += bytes
   }
 }
