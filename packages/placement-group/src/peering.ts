@@ -143,7 +143,8 @@ export class Peering {
 
   private priorSet(): { readonly probe: ReadonlySet<OsdId>; readonly blockedBy: ReadonlySet<OsdId> } {
     const { core } = this
-    const prior = buildPriorSet(core.map, core.mapping, core.info.history, core.pastIntervals, core.whoami)
+    const infos = new Map([...this.infos, [core.whoami, core.currentInfo()]])
+    const prior = buildPriorSet(core.map, core.mapping, core.info.history, core.pastIntervals, infos, core.whoami)
     if (this.historyKnown) return prior
     // Who served is not known: everybody who may have must answer.
     const probe = new Set(prior.probe)

@@ -4,10 +4,14 @@
  * For each past interval that may have written since the PG last started, at least one member of its acting set must
  * answer. Counter-example: osd.0 and osd.1 serve, osd.1 dies, osd.0 goes on alone and then dies, osd.1 returns. Without
  * the rule osd.1 would serve without the writes that only osd.0 has.
+ *
+ * A member that answers that it has nothing does not count: either the interval never began to serve, or the store of that
+ * member was lost, and only another member can tell which. Counter-example: three OSDs serve, one gets a new disk, the other
+ * two fail; without this rule the empty disk would begin the PG anew.
  */
 import type { OsdId } from '@shoal/base'
 import type { OsdMap, PgMapping } from '@shoal/cluster-map'
-import type { PastInterval, PgHistory } from './pg-info.ts'
+import { isBlank, type PastInterval, type PgHistory, type PgInfo } from './pg-info.ts'
 
 export interface PriorSet {
   /** Up, and to be asked; without this OSD. */
@@ -21,6 +25,8 @@ export function buildPriorSet(
   mapping: PgMapping,
   history: PgHistory,
   pastIntervals: readonly PastInterval[],
+  /** What has been learnt so far, this OSD's own included. */
+  infos: ReadonlyMap<OsdId, PgInfo>,
   whoami: OsdId,
 ): PriorSet {
   const probe = new Set([...mapping.up, ...mapping.acting])
@@ -29,8 +35,10 @@ export function buildPriorSet(
     if (interval.last < history.lastEpochStarted || !interval.maybeWrote) continue
     const survivors = interval.acting.filter((osd) => map.osds.get(osd)?.up === true)
     for (const osd of survivors) probe.add(osd)
-    if (survivors.length > 0) continue
+    const answers = survivors.map((osd) => infos.get(osd))
+    if (answers.some((info) => info === undefined || !isBlank(info))) continue
     for (const osd of interval.acting) {
+      if (survivors.includes(osd)) continue
       const info = map.osds.get(osd)
       // An operator declared the data of that run lost: nothing to wait for.
       if (info !== undefined && info.lostAt <= interval.first) blockedBy.add(osd)
