@@ -55,7 +55,7 @@ interface SupervisorEvents {
 
 export class Supervisor extends EventEmitter<SupervisorEvents> {
   private readonly layout: ClusterLayout
-  private readonly daemons: Supervised[]
+  private daemons: Supervised[]
   private watcher: FSWatcher | undefined
   private poll: NodeJS.Timeout | undefined
   private stopping = false
