@@ -7,8 +7,9 @@
  */
 import type { OsdId } from '@shoal/base'
 import type { OsdInfo, OsdMap } from '@shoal/cluster-map'
+import { ancestorOf } from '@shoal/crush'
 import type { MonitorSettings } from '../config.ts'
-import { ancestorOf, devicesBelow } from './crush-topology.ts'
+import { devicesBelow } from './crush-topology.ts'
 
 export class AutoOut {
   private readonly settings: MonitorSettings
@@ -52,6 +53,6 @@ export class AutoOut {
   private subtreeIsDown(map: OsdMap, id: OsdId): boolean {
     const subtree = ancestorOf(map.crush, id, this.settings.mon_osd_down_out_subtree_limit)
     if (subtree === undefined) return false
-    return devicesBelow(map.crush, subtree.id).every((device) => map.osds.get(device as OsdId)?.up !== true)
+    return devicesBelow(map.crush, subtree).every((device) => map.osds.get(device as OsdId)?.up !== true)
   }
 }

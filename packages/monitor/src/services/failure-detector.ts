@@ -10,9 +10,9 @@
  */
 import type { OsdId } from '@shoal/base'
 import type { OsdInfo, OsdMap } from '@shoal/cluster-map'
+import { ancestorOf } from '@shoal/crush'
 import type { FailureReport } from '@shoal/monitor-client'
 import type { MonitorSettings } from '../config.ts'
-import { ancestorOf } from './crush-topology.ts'
 
 interface Reporter {
   readonly failedSinceMs: number
@@ -164,7 +164,7 @@ export class FailureDetector {
     const level = this.settings.mon_osd_reporter_subtree_level
     const wanted = Math.max(1, this.settings.mon_osd_min_down_reporters)
     const others = [...map.osds.values()].filter((osd) => osd.up && osd.id !== suspect)
-    const above = new Map(others.map((osd) => [osd.id, ancestorOf(map.crush, osd.id, level)?.id ?? osd.id]))
+    const above = new Map(others.map((osd) => [osd.id, ancestorOf(map.crush, osd.id, level) ?? osd.id]))
     if (new Set(above.values()).size >= wanted) {
       return { needed: wanted, domainOf: (id) => above.get(id) ?? id, domainName: level }
     }

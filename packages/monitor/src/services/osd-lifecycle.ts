@@ -9,13 +9,16 @@
  */
 import { ClusterError, type Epoch, type OsdId } from '@shoal/base'
 import { type OsdInfo, type OsdMap, weightOne } from '@shoal/cluster-map'
+import { createOrMove, locationOf, removeItem, setDeviceClass } from '@shoal/crush'
 import type { OsdBoot } from '@shoal/monitor-client'
 import type { MonitorSettings } from '../config.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
-import { placeOsd, removeFromCrush } from './crush-edits.ts'
-import { deviceWeight, locationOf, parentOf } from './crush-topology.ts'
+import { isPlaced } from './crush-topology.ts'
 
 const never = 0 as Epoch
+
+/** The smallest share that CRUSH can express with some precision: about 1 GiB. */
+const crushWeightMin = 0.001
 
 /** Ids are small numbers that arrays are indexed by; a wild one would make every map huge. */
 const osdIdMax = 10_000
@@ -113,7 +116,7 @@ export function bootOsd(draft: ProposalDraft, boot: OsdBoot, settings: MonitorSe
     deviceClass: osd.deviceClass ?? boot.deviceClass,
     ...(comesIn ? { weight: weightOne, autoOut: false } : {}),
   })
-  if (isNew || parentOf(map.crush, osd.id) === undefined || moves(map, boot, settings)) place(draft, boot)
+  if (isNew || !isPlaced(map.crush, osd.id) || moves(map, boot, settings)) place(draft, boot)
   draft.log('info', `osd.${osd.id} (${boot.addresses.data}) boots`)
   return 'up'
 }
@@ -134,16 +137,16 @@ function moves(map: OsdMap, boot: OsdBoot, settings: MonitorSettings): boolean {
   return Object.entries(boot.crushLocation).some(([type, name]) => now[type] !== name)
 }
 
+/** An OSD that has a weight keeps it; the reported one is for a new OSD. */
 function place(draft: ProposalDraft, boot: OsdBoot): void {
-  const weight = deviceWeight(draft.map.crush, boot.osd)
-  draft.osd.setCrush(
-    placeOsd(draft.map.crush, {
-      osd: boot.osd,
-      weight: weight > 0 ? weight : Math.max(1, Math.round(boot.crushWeight * weightOne)),
-      location: Object.keys(boot.crushLocation).length === 0 ? { root: 'default' } : boot.crushLocation,
-      deviceClass: draft.map.osds.get(boot.osd)?.deviceClass,
-    }),
-  )
+  const name = `osd.${boot.osd}`
+  const location = Object.keys(boot.crushLocation).length === 0 ? { root: 'default' } : boot.crushLocation
+  let crush = createOrMove(draft.map.crush, boot.osd, name, Math.max(boot.crushWeight, crushWeightMin), location)
+  const deviceClass = draft.map.osds.get(boot.osd)?.deviceClass
+  if (deviceClass !== undefined && !crush.itemClasses.has(boot.osd)) {
+    crush = setDeviceClass(crush, boot.osd, deviceClass)
+  }
+  draft.osd.setCrush(crush)
 }
 
 export function markDown(draft: ProposalDraft, osd: OsdInfo, why: string): void {
@@ -184,14 +187,15 @@ export function markIn(draft: ProposalDraft, osd: OsdInfo): boolean {
 /** The id stays with its place in CRUSH; the store behind it is gone and a new one may take the id. */
 export function destroyOsd(draft: ProposalDraft, osd: OsdInfo): void {
   requireDown(osd, 'destroy')
-  draft.osd.setOsd({ ...osd, uuid: '', lostAt: draft.osd.epoch })
+  draft.osd.setOsd({ ...osd, uuid: '', lostAt: osd.downAt })
   draft.log('info', `osd.${osd.id} destroyed`)
 }
 
 export function removeOsd(draft: ProposalDraft, osd: OsdInfo): void {
   requireDown(osd, 'remove')
   draft.osd.removeOsd(osd.id)
-  if (parentOf(draft.map.crush, osd.id) !== undefined) draft.osd.setCrush(removeFromCrush(draft.map.crush, osd.id))
+  const { crush } = draft.map
+  if (crush.names.has(osd.id)) draft.osd.setCrush(removeItem(crush, `osd.${osd.id}`))
   draft.log('info', `osd.${osd.id} removed`)
 }
 

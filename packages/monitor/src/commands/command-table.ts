@@ -1,0 +1,28 @@
+/** All commands by prefix. */
+import { assert, ClusterError } from '@shoal/base'
+import { clusterCommands } from './cluster.ts'
+import type { Command } from './command.ts'
+import { crushCommands } from './crush.ts'
+import { osdChanges } from './osd-changes.ts'
+import { osdReports } from './osd-reports.ts'
+import { pgCommands } from './pgs.ts'
+import { poolCommands } from './pools.ts'
+
+const all = [...clusterCommands, ...osdReports, ...osdChanges, ...poolCommands, ...crushCommands, ...pgCommands]
+
+const table = new Map<string, Command>(all.map((command) => [command.prefix, command]))
+assert(table.size === all.length, 'a command prefix comes once')
+
+export function findCommand(prefix: string): Command {
+  const command = table.get(prefix)
+  if (command !== undefined) return command
+  const [first = ''] = prefix.split(' ')
+  const near = [...table.keys()].filter((known) => known.startsWith(first)).slice(0, 40)
+  throw new ClusterError('EINVAL', `there is no command '${prefix}'`, {
+    hint: near.length === 0 ? 'shoal --help' : `known: ${near.join(', ')}`,
+  })
+}
+
+export function commandPrefixes(): readonly string[] {
+  return [...table.keys()].sort()
+}

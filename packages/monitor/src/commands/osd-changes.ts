@@ -1,0 +1,187 @@
+/** Commands that change the states of OSDs, cluster flags and placement exceptions. */
+import { ClusterError, type OsdId, type PgId, parsePgId } from '@shoal/base'
+import { type OsdFlag, type OsdMap, osdFlags, weightOne } from '@shoal/cluster-map'
+import { z } from 'zod'
+import {
+  destroyOsd,
+  markDown,
+  markIn,
+  markOut,
+  registerOsd,
+  removeOsd,
+  requireDown,
+  requireOsd,
+} from '../services/osd-lifecycle.ts'
+import {
+  type Command,
+  consent,
+  done,
+  fraction,
+  isSure,
+  osdArgument,
+  osdsArgument,
+  type WriteView,
+  writeCommand,
+} from './command.ts'
+
+const ids = z.object({ ids: osdsArgument })
+const oneOsd = z.object({ id: osdArgument })
+
+/** Runs a change for each OSD and says which of them it changed. */
+function forEach(prefix: string, did: string, change: (view: WriteView, id: OsdId) => boolean): Command {
+  return writeCommand(prefix, ids, (args, view) => {
+    const changed = args.ids.filter((id) => change(view, id))
+    const names = changed.map((id) => `osd.${id}`).join(', ')
+    return done(changed.length === 0 ? `nothing to do: ${did} already` : `${did} ${names}`, { changed })
+  })
+}
+
+const stateChanges: readonly Command[] = [
+  writeCommand('osd new', z.object({ uuid: z.string().min(1).max(64), id: osdArgument.optional() }), (args, view) => {
+    const id = registerOsd(view.draft, args.uuid, args.id)
+    return done(`osd.${id} is registered`, { osdid: id, id })
+  }),
+  forEach('osd in', 'marked in', ({ draft }, id) => markIn(draft, requireOsd(draft.map, id))),
+  forEach('osd out', 'marked out', ({ draft }, id) => markOut(draft, requireOsd(draft.map, id), false)),
+  forEach('osd down', 'marked down', ({ draft }, id) => {
+    const osd = requireOsd(draft.map, id)
+    markDown(draft, osd, 'an operator said so')
+    return osd.up
+  }),
+  forEach('osd rm', 'removed', ({ draft }, id) => {
+    const osd = requireOsd(draft.map, id)
+    requireDown(osd, 'remove')
+    if (osd.weight > 0) {
+      throw new ClusterError('EBUSY', `osd.${id} is still in: its data has not moved to others`, {
+        hint: `shoal osd out ${id}, wait until shoal status shows all PGs active+clean`,
+      })
+    }
+    removeOsd(draft, osd)
+    return true
+  }),
+  writeCommand('osd reweight', oneOsd.extend({ weight: fraction }), (args, { draft }) => {
+    const osd = requireOsd(draft.map, args.id)
+    draft.osd.setOsd({ ...osd, weight: Math.round(args.weight * weightOne), autoOut: false })
+    return done(`reweighted osd.${args.id} to ${args.weight}`)
+  }),
+  writeCommand('osd primary-affinity', oneOsd.extend({ weight: fraction }), (args, { draft }) => {
+    const osd = requireOsd(draft.map, args.id)
+    draft.osd.setOsd({ ...osd, primaryAffinity: Math.round(args.weight * weightOne) })
+    return done(`osd.${args.id} is primary with affinity ${args.weight}`)
+  }),
+  writeCommand('osd lost', oneOsd.extend(consent), (args, { draft }) => {
+    const osd = requireOsd(draft.map, args.id)
+    requireSure(args, `declaring osd.${args.id} lost may lose the newest writes for good`, `shoal osd lost ${args.id}`)
+    requireDown(osd, 'declare lost')
+    draft.osd.setOsd({ ...osd, lostAt: osd.downAt })
+    draft.log('warn', `osd.${args.id} declared lost`)
+    return done(`osd.${args.id} is lost`)
+  }),
+  writeCommand('osd destroy', oneOsd.extend(consent), (args, { draft }) => {
+    const osd = requireOsd(draft.map, args.id)
+    requireSure(args, `osd.${args.id} and all its data will be given up`, `shoal osd destroy ${args.id}`)
+    destroyOsd(draft, osd)
+    return done(`destroyed osd.${args.id}: a new store may take the id`)
+  }),
+  writeCommand('osd purge', oneOsd.extend(consent), (args, { draft }) => {
+    const osd = requireOsd(draft.map, args.id)
+    requireSure(args, `osd.${args.id}, its data and its place in CRUSH will be given up`, `shoal osd purge ${args.id}`)
+    removeOsd(draft, osd)
+    return done(`purged osd.${args.id}`)
+  }),
+]
+
+function requireSure(args: Parameters<typeof isSure>[0], what: string, command: string): void {
+  if (!isSure(args)) throw new ClusterError('EPERM', what, { hint: `${command} --yes-i-really-mean-it` })
+}
+
+const flagNames = [...osdFlags, 'pause'] as const
+const flagArgument = z.object({ key: z.enum(flagNames) })
+
+function flagsOf(key: (typeof flagNames)[number]): readonly OsdFlag[] {
+  return key === 'pause' ? ['pauserd', 'pausewr'] : [key]
+}
+
+function withFlags(map: OsdMap, change: (flags: Set<OsdFlag>) => void): ReadonlySet<OsdFlag> {
+  const flags = new Set(map.flags)
+  change(flags)
+  // In the order of the table, whatever the order of the commands was.
+  return new Set(osdFlags.filter((flag) => flags.has(flag)))
+}
+
+const flagChanges: readonly Command[] = [
+  writeCommand('osd set', flagArgument, (args, { draft }) => {
+    const wanted = flagsOf(args.key)
+    if (wanted.every((flag) => draft.map.flags.has(flag))) return done(`${args.key} is set already`)
+    draft.osd.setFlags(withFlags(draft.map, (flags) => wanted.forEach((flag) => flags.add(flag))))
+    draft.log('info', `flag ${args.key} set`)
+    return done(`${args.key} is set`)
+  }),
+  writeCommand('osd unset', flagArgument, (args, { draft }) => {
+    const wanted = flagsOf(args.key)
+    if (!wanted.some((flag) => draft.map.flags.has(flag))) return done(`${args.key} is not set`)
+    draft.osd.setFlags(withFlags(draft.map, (flags) => wanted.forEach((flag) => flags.delete(flag))))
+    draft.log('info', `flag ${args.key} unset`)
+    return done(`${args.key} is unset`)
+  }),
+  ...(['nearfull', 'backfillfull', 'full'] as const).map((which) =>
+    writeCommand(`osd set-${which}-ratio`, z.object({ ratio: fraction }), (args, { draft }) => {
+      const { nearfullRatio: nearfull, backfillfullRatio: backfillfull, fullRatio: full } = draft.map
+      draft.osd.setRatios({ nearfull, backfillfull, full, [which]: args.ratio })
+      return done(`${which} ratio is ${args.ratio}`)
+    }),
+  ),
+]
+
+function requirePg(map: OsdMap, text: string): PgId {
+  const parsed = parsePgId(text)
+  const pool = parsed === undefined ? undefined : map.pools.get(parsed.pool)
+  if (parsed === undefined || pool === undefined || parsed.seed >= pool.pgNum) {
+    throw new ClusterError('ENOENT', `there is no placement group '${text}'`, { hint: 'shoal pg ls' })
+  }
+  return text as PgId
+}
+
+const placementChanges: readonly Command[] = [
+  writeCommand(
+    'osd pg-upmap-items',
+    z.object({ pgid: z.string(), id: z.array(osdArgument).min(2) }),
+    (args, { draft }) => {
+      const pgId = requirePg(draft.map, args.pgid)
+      if (args.id.length % 2 !== 0) {
+        throw new ClusterError('EINVAL', 'OSDs come in pairs: FROM TO', {
+          hint: `shoal osd pg-upmap-items ${pgId} 0 3`,
+        })
+      }
+      const items: { from: OsdId; to: OsdId }[] = []
+      for (let i = 0; i < args.id.length; i += 2) {
+        const [from, to] = [args.id[i] as OsdId, args.id[i + 1] as OsdId]
+        requireOsd(draft.map, from)
+        requireOsd(draft.map, to)
+        if (from === to) throw new ClusterError('EINVAL', `osd.${from} maps to itself`)
+        items.push({ from, to })
+      }
+      draft.osd.setUpmapItems(pgId, items)
+      return done(`${pgId}: ${items.map((item) => `${item.from} -> ${item.to}`).join(', ')}`)
+    },
+  ),
+  writeCommand('osd rm-pg-upmap-items', z.object({ pgid: z.string() }), (args, { draft }) => {
+    const pgId = requirePg(draft.map, args.pgid)
+    draft.osd.setUpmapItems(pgId, null)
+    return done(`${pgId} is placed by CRUSH again`)
+  }),
+  writeCommand('osd pg-upmap', z.object({ pgid: z.string(), id: z.array(osdArgument).min(1) }), (args, { draft }) => {
+    const pgId = requirePg(draft.map, args.pgid)
+    for (const id of args.id) requireOsd(draft.map, id)
+    if (new Set(args.id).size !== args.id.length) throw new ClusterError('EINVAL', 'an OSD comes twice')
+    draft.osd.setUpmap(pgId, args.id)
+    return done(`${pgId} is placed on ${args.id.join(', ')}`)
+  }),
+  writeCommand('osd rm-pg-upmap', z.object({ pgid: z.string() }), (args, { draft }) => {
+    const pgId = requirePg(draft.map, args.pgid)
+    draft.osd.setUpmap(pgId, null)
+    return done(`${pgId} is placed by CRUSH again`)
+  }),
+]
+
+export const osdChanges: readonly Command[] = [...stateChanges, ...flagChanges, ...placementChanges]

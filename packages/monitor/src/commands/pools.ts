@@ -1,0 +1,270 @@
+/** Commands about pools. */
+import { ClusterError, type PoolId } from '@shoal/base'
+import { type OsdMap, type Pool, poolByName } from '@shoal/cluster-map'
+import { ruleIdOf } from '@shoal/crush'
+import type { PoolStatsRow } from '@shoal/monitor-client'
+import { z } from 'zod'
+import {
+  type ClusterView,
+  type Command,
+  consent,
+  done,
+  isSure,
+  noArguments,
+  readCommand,
+  type WriteView,
+  writeCommand,
+} from './command.ts'
+import { poolRow, requirePool } from './pool-rows.ts'
+
+const sizeMax = 10
+const pgNumMax = 65_536
+
+const poolName = z
+  .string()
+  .min(1)
+  .max(128)
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/, 'a pool name has letters, digits and - _ . only')
+
+const createArguments = z.object({
+  pool: poolName,
+  pg_num: z.coerce.number().int().min(1).max(pgNumMax).optional(),
+  pgp_num: z.coerce.number().int().min(1).max(pgNumMax).optional(),
+  pool_type: z.enum(['replicated', 'erasure']).default('replicated'),
+  rule: z.string().optional(),
+  size: z.coerce.number().int().min(1).max(sizeMax).optional(),
+  min_size: z.coerce.number().int().min(1).max(sizeMax).optional(),
+  application: z.string().min(1).max(64).optional(),
+})
+
+function createPool(args: z.output<typeof createArguments>, view: WriteView) {
+  const { draft, settings } = view
+  const present = poolByName(draft.map, args.pool)
+  if (present !== undefined) return done(`pool '${args.pool}' already exists`, poolRow(present, draft.map))
+  if (args.pool_type === 'erasure') {
+    throw new ClusterError('EOPNOTSUPP', 'erasure-coded pools are not supported by this version', {
+      hint: `shoal pool create ${args.pool} ${args.pg_num ?? settings.osd_pool_default_pg_num}`,
+    })
+  }
+  const size = args.size ?? settings.osd_pool_default_size
+  const minSize = args.min_size ?? defaultMinSize(size, view)
+  checkSizes(size, minSize)
+  const pgNum = args.pg_num ?? settings.osd_pool_default_pg_num
+  checkPgBudget(view, undefined, pgNum * size)
+  const pool: Pool = {
+    id: (draft.map.poolIdMax + 1) as PoolId,
+    name: args.pool,
+    type: 'replicated',
+    size,
+    minSize,
+    pgNum,
+    pgpNum: Math.min(args.pgp_num ?? pgNum, pgNum),
+    crushRule: chooseRule(draft.map, args.rule),
+    hashPool: true,
+    created: draft.osd.epoch,
+    lastChange: draft.osd.epoch,
+    applications: args.application === undefined ? [] : [args.application],
+    options: new Map(),
+  }
+  draft.osd.setPool(pool)
+  draft.log('info', `pool '${pool.name}' created with ${pgNum} PGs, size ${size}`)
+  return done(`pool '${pool.name}' created`, poolRow(pool, draft.map))
+}
+
+function defaultMinSize(size: number, view: ClusterView): number {
+  const wanted = view.settings.osd_pool_default_min_size
+  return wanted > 0 ? Math.min(wanted, size) : size - Math.floor(size / 2)
+}
+
+function checkSizes(size: number, minSize: number): void {
+  if (minSize > size) {
+    throw new ClusterError('EINVAL', `min_size ${minSize} is more than size ${size}`, {
+      hint: 'set size first, or a smaller min_size',
+    })
+  }
+}
+
+/** Ceph's mon_max_pg_per_osd: PG copies of all pools, spread over the OSDs that are in (counted as three at least). */
+function checkPgBudget(view: ClusterView, replaced: Pool | undefined, copies: number): void {
+  let total = copies
+  for (const pool of view.map.pools.values()) if (pool !== replaced) total += pool.pgNum * pool.size
+  const osds = Math.max(3, [...view.map.osds.values()].filter((osd) => osd.weight > 0).length)
+  const limit = view.settings.mon_max_pg_per_osd
+  if (total <= osds * limit) return
+  throw new ClusterError('ERANGE', `${total} PG copies on ${osds} OSDs are more than ${limit} on each`, {
+    hint: 'fewer PGs (pg_num), or more OSDs',
+  })
+}
+
+function chooseRule(map: OsdMap, name: string | undefined): number {
+  if (name !== undefined) {
+    const id = ruleIdOf(map.crush, name)
+    if (id === undefined) {
+      throw new ClusterError('ENOENT', `there is no CRUSH rule '${name}'`, { hint: 'shoal crush rule ls' })
+    }
+    return id
+  }
+  const id = map.crush.rules.findIndex((rule) => rule?.type === 1)
+  if (id < 0) {
+    throw new ClusterError('ENOENT', 'there is no CRUSH rule for replicated pools', {
+      hint: 'shoal crush rule create-replicated replicated_rule default host',
+    })
+  }
+  return id
+}
+
+const removeArguments = z.object({ pool: z.string(), pool2: z.string().default(''), ...consent })
+
+function removePool(args: z.output<typeof removeArguments>, view: WriteView) {
+  const { draft } = view
+  const pool = poolByName(draft.map, args.pool)
+  if (pool === undefined) return done(`pool '${args.pool}' does not exist`)
+  const hint = `shoal pool rm ${pool.name} ${pool.name} --yes-i-really-really-mean-it`
+  if (args.pool2 !== args.pool || !isSure(args)) {
+    throw new ClusterError('EPERM', `this destroys all data of pool '${pool.name}' for good`, { hint })
+  }
+  if (!view.settings.mon_allow_pool_delete) {
+    throw new ClusterError('EPERM', 'pools may not be removed here', { hint: 'set mon_allow_pool_delete' })
+  }
+  if (pool.options.get('nodelete') === 'true') {
+    throw new ClusterError('EPERM', `pool '${pool.name}' is protected`, {
+      hint: `shoal pool set ${pool.name} nodelete false`,
+    })
+  }
+  draft.osd.removePool(pool.id)
+  draft.log('warn', `pool '${pool.name}' removed`)
+  return done(`pool '${pool.name}' removed`)
+}
+
+const settable = ['size', 'min_size', 'crush_rule', 'pg_num', 'pgp_num', 'nodelete', 'recovery_priority'] as const
+
+const setArguments = z.object({
+  pool: z.string(),
+  var: z.string(),
+  val: z.union([z.string(), z.number(), z.boolean()]).transform(String),
+})
+
+function setPool(args: z.output<typeof setArguments>, view: WriteView) {
+  const { draft } = view
+  const pool = requirePool(draft.map, args.pool)
+  const changed = changedPool(pool, args.var, args.val, view)
+  const newInterval =
+    changed.size !== pool.size || changed.minSize !== pool.minSize || changed.crushRule !== pool.crushRule
+  draft.osd.setPool(newInterval ? { ...changed, lastChange: draft.osd.epoch } : changed)
+  draft.log('info', `pool '${pool.name}': ${args.var} set to ${args.val}`)
+  return done(`pool '${pool.name}': ${args.var} is ${args.val}`)
+}
+
+function changedPool(pool: Pool, name: string, value: string, view: WriteView): Pool {
+  const integer = (min: number, max: number): number => {
+    const number = Number(value)
+    if (Number.isInteger(number) && number >= min && number <= max) return number
+    throw new ClusterError('EINVAL', `${name} must be an integer from ${min} to ${max}, not '${value}'`)
+  }
+  switch (name) {
+    case 'size': {
+      const size = integer(1, sizeMax)
+      if (size > pool.size) checkPgBudget(view, pool, pool.pgNum * size)
+      return { ...pool, size, minSize: Math.min(pool.minSize, size) }
+    }
+    case 'min_size': {
+      const minSize = integer(1, sizeMax)
+      checkSizes(pool.size, minSize)
+      return { ...pool, minSize }
+    }
+    case 'crush_rule':
+      return { ...pool, crushRule: chooseRule(view.draft.map, value) }
+    case 'pg_num':
+    case 'pgp_num':
+      if (integer(1, pgNumMax) === pool.pgNum) return pool
+      throw new ClusterError('EOPNOTSUPP', 'the number of PGs of a pool is fixed when it is created', {
+        hint: `create another pool: shoal pool create ${pool.name}-2 ${value}`,
+      })
+    case 'nodelete':
+      if (!['true', 'false'].includes(value)) throw new ClusterError('EINVAL', 'nodelete is true or false')
+      return { ...pool, options: new Map(pool.options).set(name, value) }
+    case 'recovery_priority':
+      return { ...pool, options: new Map(pool.options).set(name, String(integer(-10, 10))) }
+    default:
+      throw new ClusterError('EINVAL', `pools have no setting '${name}'`, {
+        hint: `settings: ${settable.join(', ')}`,
+      })
+  }
+}
+
+function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>> {
+  return {
+    size: pool.size,
+    min_size: pool.minSize,
+    pg_num: pool.pgNum,
+    pgp_num: pool.pgpNum,
+    crush_rule: poolRow(pool, map).crushRule,
+    application: pool.applications.join(','),
+    ...Object.fromEntries(pool.options),
+  }
+}
+
+function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
+  const sum = { objects: 0, bytes: 0, degradedCopies: 0, misplacedCopies: 0, unfoundObjects: 0 }
+  for (const { stats } of view.statistics.rows(view.map, pool.id)) {
+    if (stats === undefined) continue
+    for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += stats[field]
+  }
+  return {
+    id: pool.id,
+    name: pool.name,
+    ...sum,
+    usedBytes: sum.bytes * pool.size,
+    ...view.statistics.rates(pool.id, view.nowMs),
+  }
+}
+
+const applicationArguments = z.object({ pool: z.string(), app: z.string().min(1).max(64) })
+
+export const poolCommands: readonly Command[] = [
+  writeCommand('osd pool create', createArguments, createPool),
+  writeCommand('osd pool rm', removeArguments, removePool),
+  writeCommand('osd pool delete', removeArguments, removePool),
+  writeCommand('osd pool set', setArguments, setPool),
+  writeCommand('osd pool rename', z.object({ srcpool: z.string(), destpool: poolName }), (args, { draft }) => {
+    const pool = requirePool(draft.map, args.srcpool)
+    if (poolByName(draft.map, args.destpool) !== undefined) {
+      throw new ClusterError('EEXIST', `pool '${args.destpool}' exists already`, { hint: 'shoal pool ls' })
+    }
+    draft.osd.setPool({ ...pool, name: args.destpool })
+    return done(`pool '${args.srcpool}' is now '${args.destpool}'`)
+  }),
+  writeCommand('osd pool application enable', applicationArguments, (args, { draft }) => {
+    const pool = requirePool(draft.map, args.pool)
+    if (!pool.applications.includes(args.app)) {
+      draft.osd.setPool({ ...pool, applications: [...pool.applications, args.app] })
+    }
+    return done(`pool '${pool.name}' is used for ${args.app}`)
+  }),
+  writeCommand('osd pool application disable', applicationArguments, (args, { draft }) => {
+    const pool = requirePool(draft.map, args.pool)
+    draft.osd.setPool({ ...pool, applications: pool.applications.filter((app) => app !== args.app) })
+    return done(`pool '${pool.name}' is not used for ${args.app} any more`)
+  }),
+  readCommand('osd pool ls', noArguments, (_args, { map }) =>
+    done(
+      '',
+      [...map.pools.values()].map((pool) => poolRow(pool, map)),
+    ),
+  ),
+  readCommand('osd pool get', z.object({ pool: z.string(), var: z.string().default('all') }), (args, { map }) => {
+    const settings = poolSettings(requirePool(map, args.pool), map)
+    if (args.var === 'all') return done('', settings)
+    if (Object.hasOwn(settings, args.var)) return done('', { [args.var]: settings[args.var] })
+    throw new ClusterError('ENOENT', `pool '${args.pool}' has no setting '${args.var}'`, {
+      hint: `shoal pool get ${args.pool} all`,
+    })
+  }),
+  readCommand('osd pool stats', z.object({ pool: z.string().optional() }), (args, view) => {
+    const pools = args.pool === undefined ? [...view.map.pools.values()] : [requirePool(view.map, args.pool)]
+    return done(
+      '',
+      pools.map((pool) => poolStats(pool, view)),
+    )
+  }),
+]

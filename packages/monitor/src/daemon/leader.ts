@@ -1,0 +1,248 @@
+/**
+ * What only the leader does: takes reports, marks OSDs down and out, changes the set of monitors. Its memory (statistics,
+ * suspicions, clocks of absence) begins empty with each leadership; OSDs tell everything again.
+ */
+import type { Env, Epoch, Log, OsdId } from '@shoal/base'
+import { type OsdMap, pgIdsOf } from '@shoal/cluster-map'
+import type { FailureReport, HealthCheck, OsdBoot, Report } from '@shoal/monitor-client'
+import type { ClusterView } from '../commands/command.ts'
+import type { MonitorSettings } from '../config.ts'
+import type { ConsensusDriver } from '../consensus/consensus-driver.ts'
+import { healthReport } from '../health/health-report.ts'
+import { AutoOut } from '../services/auto-out.ts'
+import { FailureDetector } from '../services/failure-detector.ts'
+import { planMembershipStep } from '../services/monitor-membership.ts'
+import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
+import { Statistics } from '../services/statistics.ts'
+import type { ClusterState } from '../state/cluster-state.ts'
+import type { ProposalDraft } from '../state/proposal-draft.ts'
+import type { Proposer } from './proposer.ts'
+
+/** OSDs repeat their statistics to a new leader within this time; until then it knows little. */
+const healthSettleMs = 8_000
+/** Epochs by which the history may exceed its bound before it is cut. */
+const trimSlack = 50
+
+export interface LeaderOptions {
+  readonly settings: MonitorSettings
+  readonly state: ClusterState
+  readonly consensus: ConsensusDriver
+  readonly proposer: Proposer
+  readonly view: () => ClusterView
+}
+
+export class Leader {
+  readonly statistics: Statistics = new Statistics()
+  readonly failures: FailureDetector
+  private readonly env: Pick<Env, 'clock'>
+  private readonly log: Log
+  private readonly options: LeaderOptions
+  private readonly autoOut: AutoOut
+  private readonly sinceMs: number
+  private changingMembers = false
+  private health: ReadonlyMap<string, HealthCheck> | undefined
+
+  constructor(env: Pick<Env, 'clock'>, log: Log, options: LeaderOptions) {
+    this.env = env
+    this.log = log
+    this.options = options
+    this.failures = new FailureDetector(options.settings)
+    this.autoOut = new AutoOut(options.settings)
+    this.sinceMs = env.clock.monotonicMs()
+  }
+
+  /**
+   * Resolves once boots and answers are committed; rejects when a boot is refused for good. The rest is repeated by its
+   * sender until the map shows it.
+   */
+  async report(reports: readonly Report[]): Promise<void> {
+    const answers: Promise<unknown>[] = []
+    for (const report of reports) {
+      const pending = this.take(report)
+      if (pending === undefined) continue
+      if (report.kind === 'shutdown' || report.kind === 'boot') answers.push(pending)
+      else
+        pending.catch((error: unknown) =>
+          this.log.debug('a report came to nothing', { kind: report.kind, error: String(error) }),
+        )
+    }
+    await Promise.all(answers)
+  }
+
+  private take(report: Report): Promise<unknown> | undefined {
+    const { proposer, state } = this.options
+    switch (report.kind) {
+      case 'stats':
+        this.statistics.report(report.stats, state.osdMap, this.env.clock.monotonicMs())
+        return undefined
+      case 'failure':
+        return this.onFailure(report.failure)
+      case 'boot':
+        return this.boot(report.boot)
+      case 'shutdown':
+        return proposer.mutate((draft) => shutDownOsd(draft, report.osd, report.incarnation))
+      case 'up-thru':
+        return proposer.mutate((draft) => raiseUpThru(draft, report.osd, report.epoch))
+      case 'pg-temp':
+        return proposer.mutate((draft) => {
+          for (const [pgId, osds] of report.entries) setPgTemp(draft, report.osd, pgId, osds)
+        })
+      case 'log':
+        return proposer.mutate((draft) => draft.addLogEntry(report.entry))
+    }
+  }
+
+  private async boot(boot: OsdBoot): Promise<void> {
+    const { proposer, settings } = this.options
+    const result = await proposer.mutate((draft) => bootOsd(draft, boot, settings))
+    // The former run had to end first: one epoch later the new one may begin.
+    if (result === 'again') await proposer.mutate((draft) => bootOsd(draft, boot, settings))
+    if (result !== 'refused') this.failures.onBoot(boot.osd, boot.incarnation, this.env.clock.monotonicMs())
+  }
+
+  private onFailure(report: FailureReport): Promise<unknown> | undefined {
+    const { state } = this.options
+    const nowMs = this.env.clock.monotonicMs()
+    if (!this.failures.report(report, state.osdMap, nowMs)) return undefined
+    return this.markFailed(nowMs)
+  }
+
+  private markFailed(nowMs: number): Promise<unknown> | undefined {
+    const { state, settings, proposer } = this.options
+    const failed = this.failures.failures(state.osdMap, nowMs)
+    if (failed.length === 0) return undefined
+    return proposer.mutate((draft) => {
+      for (const { osd, reason } of failed) {
+        const info = draft.map.osds.get(osd)
+        if (info?.up !== true || draft.map.flags.has('nodown') || !mayGoDown(draft.map, settings)) continue
+        markDown(draft, info, reason)
+        this.failures.onMarkedDown(info, nowMs)
+      }
+    })
+  }
+
+  /** Once a second. */
+  tick(): void {
+    const nowMs = this.env.clock.monotonicMs()
+    const { state, proposer } = this.options
+    const { osdMap } = state
+    this.statistics.prune(osdMap)
+    const work = [this.markFailed(nowMs), this.markSilent(osdMap, nowMs), this.trimMaps()]
+    const out = this.autoOut.due(osdMap, nowMs)
+    if (out.length > 0) {
+      work.push(
+        proposer.mutate((draft) => {
+          for (const { id } of out) {
+            const osd = draft.map.osds.get(id)
+            if (osd !== undefined && !osd.up) markOut(draft, osd, true)
+          }
+        }),
+      )
+    }
+    work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap))
+    for (const one of work)
+      one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
+  }
+
+  /** An OSD whose statistics have stopped coming may be cut off from everybody. */
+  private markSilent(map: OsdMap, nowMs: number): Promise<unknown> | undefined {
+    const { settings, proposer } = this.options
+    const timeoutMs = settings.mon_osd_report_timeout * 1_000
+    if (map.flags.has('nodown')) return undefined
+    const silent = [...map.osds.values()].filter((osd) => {
+      const heardMs = Math.max(this.statistics.lastReportMs(osd.id) ?? this.sinceMs, this.sinceMs)
+      return osd.up && nowMs - heardMs > timeoutMs
+    })
+    if (silent.length === 0) return undefined
+    return proposer.mutate((draft) => {
+      for (const { id, incarnation } of silent) {
+        const osd = draft.map.osds.get(id)
+        if (osd?.up === true && osd.incarnation === incarnation)
+          markDown(draft, osd, `no report for ${settings.mon_osd_report_timeout} s`)
+      }
+    })
+  }
+
+  /** Old maps are kept while a PG may still need them for its past intervals. */
+  private trimMaps(): Promise<unknown> | undefined {
+    const { state, settings, proposer } = this.options
+    const { first, last } = state.osdMaps
+    let keepFrom: number = last - settings.mon_min_osdmap_epochs
+    for (const row of this.statistics.rows(state.osdMap)) keepFrom = Math.min(keepFrom, row.stats?.lastEpochClean ?? 0)
+    keepFrom = Math.max(keepFrom, last - settings.mon_max_osdmap_epochs)
+    if (keepFrom - first < trimSlack) return undefined
+    return proposer.mutate((draft) => draft.trimOsdMapsBefore(keepFrom as Epoch))
+  }
+
+  /** Fences end when their time is over, by the leader's wall clock, as they were set. */
+  private expireBlocklist(map: OsdMap): Promise<unknown> | undefined {
+    const wallMs = this.env.clock.wallMs()
+    const over = [...map.blocklist].filter(([, untilMs]) => untilMs < wallMs).map(([session]) => session)
+    if (over.length === 0) return undefined
+    return this.options.proposer.mutate((draft) => {
+      for (const session of over) if (draft.map.blocklist.has(session)) draft.osd.setBlocklist(session, null)
+    })
+  }
+
+  /** Makes consensus follow the monitor map, one step at a time. */
+  private followMonitorMap(): Promise<unknown> | undefined {
+    const { consensus, state } = this.options
+    if (this.changingMembers) return undefined
+    const { id, membership, quorum } = consensus.status()
+    const step = planMembershipStep(state.monitorMap, membership, id, quorum, (other) => consensus.lagOf(other))
+    if (step === undefined) return undefined
+    if (step.kind === 'hand-over') {
+      consensus.transferLeadership(step.to)
+      return undefined
+    }
+    this.log.info('changing the members of consensus', { why: step.why })
+    this.changingMembers = true
+    return consensus.changeMembership(step.membership).finally(() => {
+      this.changingMembers = false
+    })
+  }
+
+  /** Logs every check of health that came, changed its severity, or went. */
+  private logHealth(): Promise<unknown> | undefined {
+    const { checks, status } = healthReport(this.options.view())
+    const before = this.health
+    const now = new Map(checks.map((check) => [check.code, check]))
+    this.health = now
+    // The first look of a new leader finds nothing but OSDs that have not told it anything yet.
+    if (before === undefined || this.env.clock.monotonicMs() - this.sinceMs < healthSettleMs) return undefined
+    const came = checks.filter((check) => before.get(check.code)?.severity !== check.severity)
+    const went = [...before.keys()].filter((code) => !now.has(code))
+    if (came.length === 0 && went.length === 0) return undefined
+    return this.options.proposer.mutate((draft) => {
+      for (const { code, severity, summary } of came) {
+        draft.log(severity === 'error' ? 'error' : 'warn', `health check failed: ${summary} (${code})`)
+      }
+      for (const code of went) draft.log('info', `health check cleared: ${code}`)
+      if (status === 'HEALTH_OK') draft.log('info', 'cluster is healthy')
+    })
+  }
+}
+
+function mayGoDown(map: OsdMap, settings: MonitorSettings): boolean {
+  const up = [...map.osds.values()].filter((osd) => osd.up).length
+  return (up - 1) / map.osds.size >= settings.mon_osd_min_up_ratio
+}
+
+/** Only an up member of the PG may ask, only for OSDs that exist. */
+function setPgTemp(
+  draft: ProposalDraft,
+  from: OsdId,
+  pgId: Parameters<typeof draft.osd.setPgTemp>[0],
+  osds: readonly OsdId[],
+): void {
+  const { map } = draft
+  const pool = map.pools.get(Number(pgId.slice(0, pgId.indexOf('.'))) as Parameters<typeof map.pools.get>[0])
+  if (pool === undefined || !pgIdsOf(pool).includes(pgId) || map.osds.get(from)?.up !== true) return
+  if (osds.length === 0) {
+    if (map.pgTemp.has(pgId)) draft.osd.setPgTemp(pgId, null)
+    return
+  }
+  const present = map.pgTemp.get(pgId)
+  const same = present?.length === osds.length && osds.every((osd, at) => osd === present[at])
+  if (!same && osds.every((osd) => map.osds.has(osd))) draft.osd.setPgTemp(pgId, osds)
+}

@@ -1,0 +1,216 @@
+/** Checks of placement groups, space and slowness: from statistics, which only the leader has. */
+import type { OsdId } from '@shoal/base'
+import type { OsdStats, PgState } from '@shoal/cluster-map'
+import type { ClusterView } from '../commands/command.ts'
+import type { PgSummaryRow } from '../services/statistics.ts'
+import { type CheckRow, count, type Finding, firstOf } from './health-check.ts'
+
+function pgsWhere(view: ClusterView, holds: (row: PgSummaryRow) => boolean): readonly PgSummaryRow[] {
+  return view.isLeader ? [...view.statistics.rows(view.map)].filter(holds) : []
+}
+
+function pgLines(rows: readonly PgSummaryRow[]): readonly string[] {
+  return firstOf(
+    rows.map((row) => `pg ${row.pgId} is ${row.states.join('+')}, acting [${row.stats?.acting.join(',') ?? ''}]`),
+  )
+}
+
+const isActive = (states: readonly PgState[]) => states.includes('active') && !states.includes('stale')
+
+function unavailable(view: ClusterView): Finding | undefined {
+  const rows = pgsWhere(view, (row) => !isActive(row.states))
+  if (rows.length === 0) return undefined
+  const words = new Map<string, number>()
+  for (const row of rows) {
+    const word = row.states.find((state) => state !== 'active' && state !== 'clean') ?? 'inactive'
+    words.set(word, (words.get(word) ?? 0) + 1)
+  }
+  const summary = [...words].map(([word, number]) => `${count(number, 'pg')} ${word}`).join(', ')
+  return {
+    severity: 'warning',
+    summary: `Reduced data availability: ${summary}`,
+    detail: pgLines(rows),
+    mend: 'bring down OSDs back (shoal osd tree); shoal pg query PG says what it waits for',
+  }
+}
+
+function degraded(view: ClusterView): Finding | undefined {
+  const rows = pgsWhere(view, (row) => row.states.includes('degraded') || row.states.includes('undersized'))
+  if (rows.length === 0) return undefined
+  const copies = rows.reduce((sum, row) => sum + (row.stats?.degradedCopies ?? 0), 0)
+  const undersized = rows.filter((row) => row.states.includes('undersized')).length
+  const more = undersized === 0 ? '' : `, ${count(undersized, 'pg')} undersized`
+  return {
+    severity: 'warning',
+    summary: `Degraded data redundancy: ${copies} copies missing, ${count(rows.length, 'pg')} degraded${more}`,
+    detail: pgLines(rows),
+    mend: 'recovery mends it by itself while enough OSDs are up (shoal osd tree, shoal status)',
+  }
+}
+
+function misplaced(view: ClusterView): Finding | undefined {
+  const rows = pgsWhere(view, (row) => (row.stats?.misplacedCopies ?? 0) > 0)
+  if (rows.length === 0 || !view.map.flags.has('norebalance')) return undefined
+  const copies = rows.reduce((sum, row) => sum + (row.stats?.misplacedCopies ?? 0), 0)
+  return {
+    severity: 'warning',
+    summary: `${copies} copies misplaced, and norebalance is set`,
+    detail: pgLines(rows),
+    mend: 'shoal osd unset norebalance',
+  }
+}
+
+function unfound(view: ClusterView): Finding | undefined {
+  const rows = pgsWhere(view, (row) => (row.stats?.unfoundObjects ?? 0) > 0)
+  if (rows.length === 0) return undefined
+  const objects = rows.reduce((sum, row) => sum + (row.stats?.unfoundObjects ?? 0), 0)
+  return {
+    severity: 'error',
+    summary: `${count(objects, 'object')} unfound`,
+    detail: firstOf(rows.map((row) => `pg ${row.pgId} has ${count(row.stats?.unfoundObjects ?? 0, 'unfound object')}`)),
+    mend: 'bring back the OSDs that held them: shoal pg query PG lists them',
+  }
+}
+
+/** What a PG says about damage; scrub adds `inconsistent` here. */
+function damaged(view: ClusterView): Finding | undefined {
+  const rows = pgsWhere(view, (row) => row.states.includes('incomplete'))
+  if (rows.length === 0) return undefined
+  return {
+    severity: 'error',
+    summary: `Possible data damage: ${count(rows.length, 'pg')} incomplete`,
+    detail: pgLines(rows),
+    mend: 'bring back the OSDs that served last: shoal pg query PG names them',
+  }
+}
+
+/** OSDs whose use lies from one ratio up to the next. */
+function fullness(
+  code: string,
+  severity: Finding['severity'],
+  word: string,
+  range: (view: ClusterView) => [number, number],
+): CheckRow {
+  return {
+    code,
+    check(view) {
+      const [from, to] = range(view)
+      const found = statsOf(view, (stats) => {
+        const used = stats.totalBytes === 0 ? 0 : stats.usedBytes / stats.totalBytes
+        return used >= from && used < to
+      })
+      if (found.length === 0) return undefined
+      return {
+        severity,
+        summary: `${count(found.length, `${word} osd`)}`,
+        detail: firstOf(
+          found.map((stats) => `osd.${stats.osd} is ${((100 * stats.usedBytes) / stats.totalBytes).toFixed(1)} % full`),
+        ),
+        mend: 'add OSDs (shoal osd add) or remove data',
+      }
+    },
+  }
+}
+
+function statsOf(view: ClusterView, holds: (stats: OsdStats) => boolean): readonly OsdStats[] {
+  const ids: readonly OsdId[] = [...view.map.osds.keys()].sort((a, b) => a - b)
+  return ids.flatMap((id) => {
+    const stats = view.map.osds.get(id)?.up === true ? view.statistics.osd(id) : undefined
+    return stats !== undefined && holds(stats) ? [stats] : []
+  })
+}
+
+function slowOps(view: ClusterView): Finding | undefined {
+  const slow = statsOf(view, (stats) => stats.slowOps > 0)
+  if (slow.length === 0) return undefined
+  return {
+    severity: 'warning',
+    summary: `${slow.reduce((sum, stats) => sum + stats.slowOps, 0)} slow ops on ${count(slow.length, 'osd')}`,
+    detail: firstOf(slow.map((stats) => `osd.${stats.osd} has ${count(stats.slowOps, 'slow op')}`)),
+    mend: slow
+      .slice(0, 3)
+      .map((stats) => `shoal daemon ops osd.${stats.osd}`)
+      .join('; '),
+  }
+}
+
+function repaired(view: ClusterView): Finding | undefined {
+  const bad = statsOf(view, (stats) => stats.checksumErrors > 0)
+  if (bad.length === 0) return undefined
+  return {
+    severity: 'warning',
+    summary: `${count(bad.length, 'osd')} returned bad blocks, which were mended from other copies`,
+    detail: firstOf(
+      bad.map(
+        (stats) => `osd.${stats.osd}: ${stats.checksumErrors} checksum errors, ${stats.repairedBlocks} blocks mended`,
+      ),
+    ),
+    mend: `check the disk; to move its data: shoal osd out ${bad[0]?.osd}`,
+  }
+}
+
+/** PG copies per OSD that is in. */
+function pgsPerOsd(view: ClusterView): number {
+  const osds = [...view.map.osds.values()].filter((osd) => osd.weight > 0).length
+  let copies = 0
+  for (const pool of view.map.pools.values()) copies += pool.pgNum * pool.size
+  return osds === 0 ? 0 : copies / osds
+}
+
+function tooManyPgs(view: ClusterView): Finding | undefined {
+  const perOsd = pgsPerOsd(view)
+  const limit = view.settings.mon_max_pg_per_osd
+  if (perOsd <= limit) return undefined
+  return {
+    severity: 'warning',
+    summary: `too many PGs per OSD (${Math.round(perOsd)} > max ${limit})`,
+    detail: [],
+    mend: 'add OSDs (shoal osd add) or remove pools (shoal pool ls)',
+  }
+}
+
+/** A pool that holds most of the data should have most of the PGs, or its objects pile up on few of them. */
+function poolPgs(code: string, wrong: (share: number) => boolean, words: string, mend: string): CheckRow {
+  return {
+    code,
+    check(view) {
+      const pools = [...view.map.pools.values()].map((pool) => {
+        let objects = 0
+        for (const { stats } of view.statistics.rows(view.map, pool.id)) objects += stats?.objects ?? 0
+        return { pool, objects }
+      })
+      const objects = pools.reduce((sum, row) => sum + row.objects, 0)
+      const pgs = pools.reduce((sum, row) => sum + row.pool.pgNum, 0)
+      if (pools.length < 2 || objects < 10_000) return undefined
+      const found = pools.filter((row) => row.objects > 0 && wrong(row.objects / row.pool.pgNum / (objects / pgs)))
+      if (found.length === 0) return undefined
+      return {
+        severity: 'warning',
+        summary: `${count(found.length, 'pool')} ${words}`,
+        detail: found.map((row) => `pool ${row.pool.name}: ${row.objects} objects on ${row.pool.pgNum} PGs`),
+        mend,
+      }
+    },
+  }
+}
+
+export const dataChecks: readonly CheckRow[] = [
+  { code: 'PG_AVAILABILITY', check: unavailable },
+  { code: 'PG_DEGRADED', check: degraded },
+  { code: 'PG_DAMAGED', check: damaged },
+  { code: 'OBJECT_UNFOUND', check: unfound },
+  { code: 'OBJECT_MISPLACED', check: misplaced },
+  fullness('OSD_FULL', 'error', 'full', ({ map }) => [map.fullRatio, Number.POSITIVE_INFINITY]),
+  fullness('OSD_BACKFILLFULL', 'warning', 'backfillfull', ({ map }) => [map.backfillfullRatio, map.fullRatio]),
+  fullness('OSD_NEARFULL', 'warning', 'nearfull', ({ map }) => [map.nearfullRatio, map.backfillfullRatio]),
+  { code: 'SLOW_OPS', check: slowOps },
+  { code: 'BLOCK_REPAIRED', check: repaired },
+  { code: 'TOO_MANY_PGS', check: tooManyPgs },
+  poolPgs(
+    'POOL_TOO_FEW_PGS',
+    (share) => share > 10,
+    'with too few PGs for their objects',
+    'copy it to a pool with more PGs',
+  ),
+  poolPgs('POOL_TOO_MANY_PGS', (share) => share < 0.01, 'with far more PGs than their objects need', 'shoal pool ls'),
+]

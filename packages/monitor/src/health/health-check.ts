@@ -1,0 +1,18 @@
+/** One row of the table of checks. */
+import type { HealthCheck } from '@shoal/monitor-client'
+import type { ClusterView } from '../commands/command.ts'
+
+export type Finding = Omit<HealthCheck, 'code'>
+
+export interface CheckRow {
+  readonly code: string
+  /** Undefined: all is well. */
+  readonly check: (view: ClusterView) => Finding | undefined
+}
+
+export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
+
+/** Long lists say how many more there are. */
+export function firstOf(lines: readonly string[], limit = 50): readonly string[] {
+  return lines.length <= limit ? lines : [...lines.slice(0, limit), `and ${lines.length - limit} more`]
+}
