@@ -1,5 +1,4 @@
 /** A further monitor on this machine, and the removal of one. */
-import { randomInt } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { address, ClusterError, parseAddress } from '@shoal/base'
 import type { CommandContext } from '../context.ts'
@@ -17,16 +16,19 @@ export async function addLocalMonitor(context: CommandContext, wanted: string | 
   const name = wanted ?? [...'abcdefghijklmnopqrstuvwxyz'].find((letter) => !taken.has(letter)) ?? ''
   if (name === '' || taken.has(name)) throw new ClusterError('EEXIST', `mon.${name} exists`, { hint: 'shoal mon stat' })
   const host = parseAddress(cluster.monitors[0]?.address ?? '')?.host ?? '127.0.0.1'
-  const monitor = { name, id: randomInt(1, 2 ** 47), address: `${host}:${await freePort(host, 0)}` }
-  const monitors = [...cluster.monitors, monitor]
-  const [{ MonitorDaemon }, env] = await Promise.all([import('@shoal/monitor'), context.env()])
-  await MonitorDaemon.mkfsJoining(env, layout.dataDirectory(`mon.${name}`), {
-    fsid: cluster.fsid,
+  const listen = `${host}:${await freePort(host, 0)}`
+  const [{ MonitorDaemon }, { GrpcMonitorTransport }, env] = await Promise.all([
+    import('@shoal/monitor'),
+    import('@shoal/monitor-client'),
+    context.env(),
+  ])
+  await MonitorDaemon.join(env, layout.dataDirectory(`mon.${name}`), {
     name,
-    monitors: monitors.map((one) => ({ ...one, address: address(one.address) })),
+    address: address(listen),
+    monitors: context.monitorAddresses(),
+    transport: new GrpcMonitorTransport(env),
   })
-  await context.command({ prefix: 'mon add', ...monitor })
-  layout.write({ ...cluster, monitors })
+  layout.write({ ...cluster, monitors: [...cluster.monitors, { name, address: listen }] })
   if (readRunFile(layout, 'up') === undefined) spawnDaemon(layout, { name: `mon.${name}`, kind: 'mon' }).unref()
   await waitForStart(context, `mon.${name}`)
   return name

@@ -37,7 +37,7 @@ export async function createCluster(layout: ClusterLayout, options: CreateOption
   for (let i = 0; i < options.monitors; i++) {
     const port = await freePort(options.host, monitorPortFirst + i)
     assert(!monitors.some((other) => other.address.endsWith(`:${port}`)), 'each monitor has a port of its own')
-    monitors.push({ name: String.fromCharCode(97 + i), id: randomInt(1, 2 ** 47), address: `${options.host}:${port}` })
+    monitors.push({ name: String.fromCharCode(97 + i), address: `${options.host}:${port}` })
   }
   const capacityBytes = options.osdCapacityBytes ?? defaultCapacityBytes(layout.directory, options.osds)
   if (capacityBytes < osdCapacityBytesMin) {
@@ -69,12 +69,13 @@ async function makeMonitorStores(layout: ClusterLayout, cluster: ClusterFile): P
   const [{ createRealEnv }, { MonitorDaemon }] = await Promise.all([import('@shoal/runtime'), import('@shoal/monitor')])
   const env = createRealEnv({ name: 'mkfs', logLevel: 'warn' })
   const createdMs = Date.now()
+  const monitors = cluster.monitors.map((one) => ({ ...one, id: randomInt(1, 2 ** 47), address: address(one.address) }))
   await Promise.all(
     cluster.monitors.map((monitor) =>
       MonitorDaemon.mkfs(env, layout.dataDirectory(`mon.${monitor.name}`), {
         fsid: cluster.fsid,
         name: monitor.name,
-        monitors: cluster.monitors.map((one) => ({ ...one, address: address(one.address) })),
+        monitors,
         poolSize: cluster.poolSize,
         createdMs,
         failureDomain: 'osd',

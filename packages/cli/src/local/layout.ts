@@ -15,7 +15,7 @@ import { z } from 'zod'
 export interface ClusterFile {
   readonly version: 1
   readonly fsid: string
-  readonly monitors: readonly { readonly name: string; readonly id: number; readonly address: string }[]
+  readonly monitors: readonly { readonly name: string; readonly address: string }[]
   readonly osds: readonly { readonly id: number; readonly capacityBytes: number }[]
   readonly nbdAddress: string
   /** Copies of each object in the pools that `up` makes. */
@@ -25,7 +25,7 @@ export interface ClusterFile {
 const clusterSchema: z.ZodType<ClusterFile> = z.object({
   version: z.literal(1),
   fsid: z.string().min(1),
-  monitors: z.array(z.object({ name: z.string(), id: z.number().int(), address: z.string() })).min(1),
+  monitors: z.array(z.object({ name: z.string(), address: z.string() })).min(1),
   osds: z.array(z.object({ id: z.number().int(), capacityBytes: z.number().int() })),
   nbdAddress: z.string(),
   poolSize: z.number().int(),
