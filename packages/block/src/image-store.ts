@@ -4,7 +4,7 @@
  * Order of steps, so that a crash between any two leaves nothing half visible and the same command finishes the work:
  * 1. create: header first, then the name (one compare-and-set in the directory). A crash between leaves a header that
  *    no name points to.
- * 2. rm: mark the header, remove data, remove the name, remove the header. Run again, it goes on where it was.
+ * 2. rm: mark the header, remove data, remove the header, remove the name. Run again, it goes on where it was.
  * 3. shrink: the header takes the new size and remembers the old one, data beyond goes, the memory is cleared. Whoever
  *    opens the image next completes it, before anything can grow it again and bring old bytes back to light.
  */
@@ -109,19 +109,17 @@ export class ImageStore {
   /** Ready for I/O; completes a shrink that was interrupted. */
   async open(name: string): Promise<Image> {
     const found = await this.find(name)
-    if (found.header.removing) {
-      throw new ClusterError('ENOENT', `image ${name} is being removed`, { hint: 'shoal block rm again, to finish' })
-    }
+    if (found.header.removing) throw beingRemoved(name)
     const settled = await this.finishShrink(found)
     return new Image(this.io, settled.header)
   }
 
   async resize(name: string, sizeBytes: number, onProgress: ProgressListener = () => undefined): Promise<ImageHeader> {
     checkSize(sizeBytes)
-    const current = await this.finishShrink(await this.find(name))
+    const found = await this.find(name)
+    if (found.header.removing) throw beingRemoved(name)
+    const current = await this.finishShrink(found)
     const { header } = current
-    if (header.removing)
-      throw new ClusterError('ENOENT', `image ${name} is being removed`, { hint: 'shoal block rm again, to finish' })
     const shrinkingFromBytes = sizeBytes < header.sizeBytes ? header.sizeBytes : 0
     const changed = await this.replace(current, { ...header, sizeBytes, shrinkingFromBytes })
     return (await this.finishShrink(changed, onProgress)).header
@@ -129,17 +127,20 @@ export class ImageStore {
 
   /** Data first, name last. Run again after an interruption it goes on. */
   async remove(name: string, onProgress: ProgressListener = () => undefined): Promise<void> {
-    const current = await this.find(name)
+    const id = await this.idOf(name)
+    const current = await readHeader(this.io, id).catch((error: unknown) => {
+      if (isClusterError(error, 'ENOENT')) return undefined
+      throw error
+    })
+    // An earlier removal came as far as the header.
+    if (current === undefined) return this.removeName(name, id)
     const { header } = current.header.removing
       ? current
       : await this.replace(current, { ...current.header, removing: true })
     const objects = Math.ceil(Math.max(header.sizeBytes, header.shrinkingFromBytes) / header.objectBytes)
     await this.removeObjects(header.id, 0, objects, onProgress)
-    await this.io.execute(directoryObjectName, [
-      { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: utf8Encode(header.id) },
-      { kind: 'omap-remove', keys: [nameKey(name), idKey(header.id)] },
-    ])
     await this.removeIfThere(headerObjectName(header.id))
+    await this.removeName(name, header.id)
   }
 
   /** Bytes that are allocated, found by asking every object of the image. */
@@ -163,17 +164,37 @@ export class ImageStore {
     return { name, sizeBytes: header.sizeBytes, usedBytes, objects }
   }
 
-  private async find(name: string): Promise<StoredHeader> {
+  private async idOf(name: string): Promise<string> {
     checkName(name)
     const page = await this.directoryPage({ kind: 'omap-get-keys', keys: [nameKey(name)] })
     const id = page.entries[0]?.value
     if (id === undefined) throw new ClusterError('ENOENT', `there is no image ${name}`, { hint: 'shoal block ls' })
-    return readHeader(this.io, utf8Decode(id))
+    return utf8Decode(id)
   }
 
-  private async directoryPage(
-    op: ObjectOp,
-  ): Promise<{
+  private async find(name: string): Promise<StoredHeader> {
+    const id = await this.idOf(name)
+    try {
+      return await readHeader(this.io, id)
+    } catch (error) {
+      if (!isClusterError(error, 'ENOENT')) throw error
+      throw beingRemoved(name)
+    }
+  }
+
+  private async removeName(name: string, id: string): Promise<void> {
+    try {
+      await this.io.execute(directoryObjectName, [
+        { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: utf8Encode(id) },
+        { kind: 'omap-remove', keys: [nameKey(name), idKey(id)] },
+      ])
+    } catch (error) {
+      // Somebody else finished the same removal.
+      if (!isClusterError(error, 'ECANCELED')) throw error
+    }
+  }
+
+  private async directoryPage(op: ObjectOp): Promise<{
     readonly entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]
     readonly more: boolean
   }> {
@@ -239,6 +260,10 @@ export class ImageStore {
       if (!isClusterError(error, 'ENOENT')) throw error
     }
   }
+}
+
+function beingRemoved(name: string): ClusterError {
+  return new ClusterError('ENOENT', `image ${name} is being removed`, { hint: `shoal block rm ${name}, to finish` })
 }
 
 function checkName(name: string): void {

@@ -145,9 +145,12 @@ export class Image {
   }
 
   private async discardPart(part: ObjectPart): Promise<void> {
-    if (part.length === this.header.objectBytes) {
+    // The last object may be shorter: nothing of it lies beyond the image.
+    const { objectBytes } = this.header
+    const toTheEnd = part.offset + part.length === Math.min(objectBytes, this.sizeBytes - part.index * objectBytes)
+    if (toTheEnd && part.offset === 0) {
       await this.executeOnExisting(part, [{ kind: 'remove' }])
-    } else if (part.offset + part.length === this.header.objectBytes) {
+    } else if (toTheEnd) {
       await this.executeOnExisting(part, truncateTo(part.offset))
     } else {
       await this.executeOnExisting(part, [

@@ -1,20 +1,23 @@
-/** Runs `task` for each index in [0, count), at most `widthMax` at a time. The first failure stops new starts and is thrown. */
+/**
+ * Runs `task` for each index in [0, count), at most `widthMax` at a time. The first failure stops new starts, and is
+ * thrown once everything that had started is over: nothing goes on behind the caller's back.
+ */
 export async function forEachIndex(
   count: number,
   widthMax: number,
   task: (index: number) => Promise<void>,
 ): Promise<void> {
   let next = 0
-  let failed = false
+  let failure: { readonly error: unknown } | undefined
   const worker = async (): Promise<void> => {
-    while (next < count && !failed) {
+    while (next < count && failure === undefined) {
       try {
         await task(next++)
       } catch (error) {
-        failed = true
-        throw error
+        failure ??= { error }
       }
     }
   }
   await Promise.all(Array.from({ length: Math.min(widthMax, count) }, worker))
+  if (failure !== undefined) throw (failure as { readonly error: unknown }).error
 }

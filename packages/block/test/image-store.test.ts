@@ -1,0 +1,244 @@
+/** Images come, change size and go; a client that dies at any step leaves nothing that the next one cannot finish. */
+import { hexEncode, isClusterError, Prng, utf8Encode } from '@shoal/base'
+import { ImageStore } from '@shoal/block'
+import { describe, expect, test } from 'vitest'
+import { MemoryObjects } from './memory-objects.ts'
+
+const objectBytes = 4096
+
+function storeOn(io: MemoryObjects, seed = 1): ImageStore {
+  return new ImageStore(
+    { clock: { monotonicMs: () => 0, wallMs: () => 1_700_000_000_000 }, random: new Prng(seed) },
+    io,
+  )
+}
+
+const dataObjects = (io: MemoryObjects): readonly string[] =>
+  [...io.objects.keys()].filter((name) => name.startsWith('block_data.'))
+
+async function bytesOf(store: ImageStore, name: string): Promise<Uint8Array> {
+  const image = await store.open(name)
+  const result = new Uint8Array(image.sizeBytes)
+  let at = 0
+  for (const piece of await image.read(0, image.sizeBytes)) {
+    if (piece.kind === 'data') result.set(piece.data, at)
+    at += piece.kind === 'data' ? piece.data.length : piece.length
+  }
+  expect(at).toBe(image.sizeBytes)
+  return result
+}
+
+async function crashed(work: Promise<unknown>): Promise<boolean> {
+  return work.then(
+    () => false,
+    (error: unknown) => {
+      if (isClusterError(error, 'ESHUTDOWN')) return true
+      throw error
+    },
+  )
+}
+
+/** Runs `command` once for each of its mutations, dying there, and then `afterwards` with a new client. */
+async function dieAtEachStep(
+  prepare: (store: ImageStore) => Promise<void>,
+  command: (store: ImageStore) => Promise<unknown>,
+  afterwards: (store: ImageStore, io: MemoryObjects) => Promise<void>,
+): Promise<number> {
+  for (let at = 1; ; at++) {
+    const io = new MemoryObjects()
+    await prepare(storeOn(io))
+    io.crashAt = io.mutations + at
+    const died = await crashed(command(storeOn(io, 2)))
+    io.crashAt = Number.POSITIVE_INFINITY
+    await afterwards(storeOn(io, 3), io)
+    if (!died) return at - 1
+  }
+}
+
+describe('create', () => {
+  test('makes an image that is listed and described', async () => {
+    const store = storeOn(new MemoryObjects())
+    await store.create('b', 10_000)
+    await store.create('a', 5 * 1024 ** 3, 8 * 1024 ** 2)
+    expect((await store.list()).map(({ name }) => name)).toEqual(['a', 'b'])
+    expect(await store.info('a')).toMatchObject({ name: 'a', sizeBytes: 5 * 1024 ** 3, objectBytes: 8 * 1024 ** 2 })
+    expect(await store.info('b')).toMatchObject({ objectBytes: 4 * 1024 ** 2, createdMs: 1_700_000_000_000 })
+  })
+
+  test('lists more images than one answer holds', async () => {
+    const store = storeOn(new MemoryObjects())
+    const names = Array.from({ length: 1100 }, (_, i) => `image-${String(i).padStart(4, '0')}`)
+    for (const name of names) await store.create(name, 1)
+    expect((await store.list()).map(({ name }) => name)).toEqual(names)
+  })
+
+  test('refuses a name that is taken and leaves nothing behind', async () => {
+    const io = new MemoryObjects()
+    const store = storeOn(io)
+    await store.create('a', 4096)
+    const objects = io.objects.size
+    await expect(store.create('a', 8192)).rejects.toMatchObject({ code: 'EEXIST', hint: 'shoal block ls' })
+    expect(io.objects.size).toBe(objects)
+    expect((await store.info('a')).sizeBytes).toBe(4096)
+  })
+
+  test('gives a name to one of two who ask for it at once', async () => {
+    const io = new MemoryObjects()
+    const outcomes = await Promise.allSettled([storeOn(io, 1).create('a', 1), storeOn(io, 2).create('a', 2)])
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+    expect(await storeOn(io).list()).toHaveLength(1)
+  })
+
+  test.each(['', 'a/b', 'a@b', 'x'.repeat(97)])('refuses the name %j', async (name) => {
+    await expect(storeOn(new MemoryObjects()).create(name, 1)).rejects.toMatchObject({ code: 'EINVAL' })
+  })
+
+  test.each([0, -1, 1.5, Number.NaN, 2 ** 60])('refuses the size %d', async (sizeBytes) => {
+    await expect(storeOn(new MemoryObjects()).create('a', sizeBytes)).rejects.toMatchObject({ code: 'EINVAL' })
+  })
+
+  test('done again after a crash at any step', async () => {
+    const steps = await dieAtEachStep(
+      async () => undefined,
+      (store) => store.create('a', 4096),
+      async (store) => {
+        if ((await store.list()).length === 0) await store.create('a', 4096)
+        await (await store.open('a')).write(0, Uint8Array.of(1))
+      },
+    )
+    expect(steps).toBe(2)
+  })
+})
+
+describe('resize', () => {
+  test('brings no old bytes back to light, whatever step of the shrink died', async () => {
+    const steps = await dieAtEachStep(
+      async (store) => {
+        await store.create('a', objectBytes * 6, objectBytes)
+        await (await store.open('a')).write(0, new Uint8Array(objectBytes * 6).fill(7))
+      },
+      (store) => store.resize('a', objectBytes * 2 + 100),
+      async (store) => {
+        const shrunk = (await store.info('a')).sizeBytes !== objectBytes * 6
+        const kept = shrunk ? objectBytes * 2 + 100 : objectBytes * 6
+        await store.resize('a', objectBytes * 6)
+        const bytes = await bytesOf(store, 'a')
+        expect(bytes.subarray(0, kept).every((byte) => byte === 7)).toBe(true)
+        expect(bytes.subarray(kept).every((byte) => byte === 0)).toBe(true)
+      },
+    )
+    // The header, the cut object, three objects, the header.
+    expect(steps).toBe(6)
+  })
+
+  test('tells how far it is', async () => {
+    const store = storeOn(new MemoryObjects())
+    await store.create('a', objectBytes * 10, objectBytes)
+    const seen: (readonly [number, number])[] = []
+    await store.resize('a', objectBytes * 7, (done, total) => seen.push([done, total]))
+    expect(seen).toEqual([
+      [1, 3],
+      [2, 3],
+      [3, 3],
+    ])
+  })
+
+  test('fails for one of two at once', async () => {
+    const io = new MemoryObjects()
+    await storeOn(io).create('a', 1)
+    const outcomes = await Promise.allSettled([storeOn(io).resize('a', 10), storeOn(io).resize('a', 20)])
+    const failures = outcomes.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
+    expect(failures).toHaveLength(1)
+    expect(failures[0]).toMatchObject({ code: 'EBUSY', retry: true })
+  })
+})
+
+describe('remove', () => {
+  test('goes on where it died, and leaves no object', async () => {
+    const steps = await dieAtEachStep(
+      async (store) => {
+        await store.create('a', objectBytes * 4, objectBytes)
+        await (await store.open('a')).write(0, new Uint8Array(objectBytes * 4).fill(7))
+      },
+      (store) => store.remove('a'),
+      async (store, io) => {
+        if ((await store.list()).length > 0) {
+          // Begun or not, another client sees either the whole image or one that is on its way out.
+          const opened = await store.open('a').catch((error: unknown) => error)
+          if (isClusterError(opened))
+            expect(opened).toMatchObject({ code: 'ENOENT', message: expect.stringContaining('removed') })
+          await store.remove('a')
+        }
+        expect([...io.objects.keys()]).toEqual(['block_directory'])
+        expect(io.objects.get('block_directory')?.omap.size).toBe(0)
+      },
+    )
+    expect(steps).toBe(7)
+  })
+
+  test('also takes what an interrupted shrink left', async () => {
+    const io = new MemoryObjects()
+    const store = storeOn(io)
+    await store.create('a', objectBytes * 4, objectBytes)
+    await (await store.open('a')).write(0, new Uint8Array(objectBytes * 4).fill(7))
+    io.crashAt = io.mutations + 2
+    expect(await crashed(store.resize('a', objectBytes))).toBe(true)
+    io.crashAt = Number.POSITIVE_INFINITY
+    expect(dataObjects(io)).toHaveLength(4)
+    await store.remove('a')
+    expect(dataObjects(io)).toEqual([])
+  })
+
+  test('of an unknown image is ENOENT', async () => {
+    await expect(storeOn(new MemoryObjects()).remove('a')).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+})
+
+test('usage counts what is allocated', async () => {
+  const store = storeOn(new MemoryObjects())
+  await store.create('a', objectBytes * 100, objectBytes)
+  const image = await store.open('a')
+  await image.write(10, new Uint8Array(100).fill(1))
+  await image.write(objectBytes * 50, new Uint8Array(objectBytes).fill(1))
+  expect(await store.usage('a')).toEqual({
+    name: 'a',
+    sizeBytes: objectBytes * 100,
+    usedBytes: objectBytes + 100,
+    objects: 2,
+  })
+})
+
+describe('the header', () => {
+  /** As docs/formats/block-image.md shows them. */
+  const golden = [
+    '010145000000', // version 1, readable from version 1, 69 bytes follow
+    '1000000031303365376237663263646439316433', // id
+    '040000006469736b', // name
+    '0000008002000000', // size
+    '0000400000000000', // bytes per object
+    '00008056febc7842', // created
+    '00000000', // incompatible features
+    '00000000', // compatible features
+    '00', // removing
+    '0000000000000000', // shrinking from
+  ].join('')
+
+  test('has the bytes that its format page shows', async () => {
+    const io = new MemoryObjects()
+    const store = storeOn(io)
+    const { id } = await store.create('disk', 10 * 1024 ** 3)
+    const stored = io.objects.get(`block_header.${id}`)?.omap.get(hexEncode(utf8Encode('image')))?.value
+    expect(hexEncode(stored as Uint8Array)).toBe(golden)
+  })
+
+  test('with a feature that is unknown here is not touched', async () => {
+    const io = new MemoryObjects()
+    const store = storeOn(io)
+    const { id } = await store.create('a', 1)
+    const entry = io.objects.get(`block_header.${id}`)?.omap.get(hexEncode(utf8Encode('image')))
+    // The last 17 bytes: features (u32, u32), removing (u8), shrinking from (u64).
+    ;(entry?.value as Uint8Array)[(entry?.value.length ?? 0) - 17] = 1
+    await expect(store.open('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP', hint: 'upgrade this client' })
+    await expect(store.remove('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
+  })
+})

@@ -1,0 +1,152 @@
+/** A pool in memory: compound operations on one object, each of them whole or not at all, and a crash at any of them. */
+import { ClusterError, compareBytes, emptyBytes, hexEncode } from '@shoal/base'
+import type { ObjectIo } from '@shoal/block'
+import { isWriteOp, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
+
+interface MemoryObject {
+  bytes: Uint8Array
+  /** Bytes that were written; the others are holes. */
+  allocated: Uint8Array
+  readonly omap: Map<string, { readonly key: Uint8Array; readonly value: Uint8Array }>
+}
+
+const none: ObjectOpResult = { kind: 'none' }
+
+export class MemoryObjects implements ObjectIo {
+  readonly objects = new Map<string, MemoryObject>()
+  /** Operations that changed something. */
+  mutations = 0
+  /** The client dies before the mutation with this number; nothing it asks for happens any more. */
+  crashAt: number = Number.POSITIVE_INFINITY
+  /** Called before each operation; may wait, or fail. */
+  before: (name: string, ops: readonly ObjectOp[]) => Promise<void> = async () => undefined
+  inFlight = 0
+  inFlightMax = 0
+
+  async execute(name: string, ops: readonly ObjectOp[]): Promise<{ readonly results: readonly ObjectOpResult[] }> {
+    this.inFlightMax = Math.max(this.inFlightMax, ++this.inFlight)
+    try {
+      await this.before(name, ops)
+      return { results: this.apply(name, ops) }
+    } finally {
+      this.inFlight--
+    }
+  }
+
+  private apply(name: string, ops: readonly ObjectOp[]): readonly ObjectOpResult[] {
+    if (this.mutations >= this.crashAt) throw new ClusterError('ESHUTDOWN', 'crashed')
+    const writes = ops.some(isWriteOp)
+    if (writes && this.mutations + 1 === this.crashAt) {
+      this.mutations++
+      throw new ClusterError('ESHUTDOWN', 'crashed')
+    }
+    const present = this.objects.get(name)
+    let object = present === undefined ? undefined : copyOf(present)
+    const results = ops.map((op) => {
+      const [next, result] = step(object, op, present !== undefined)
+      object = next
+      return result
+    })
+    if (!writes) return results
+    this.mutations++
+    if (object === undefined) this.objects.delete(name)
+    else this.objects.set(name, object)
+    return results
+  }
+}
+
+function copyOf(object: MemoryObject): MemoryObject {
+  return { bytes: object.bytes.slice(), allocated: object.allocated.slice(), omap: new Map(object.omap) }
+}
+
+function resized(object: MemoryObject, sizeBytes: number): void {
+  const [bytes, allocated] = [new Uint8Array(sizeBytes), new Uint8Array(sizeBytes)]
+  bytes.set(object.bytes.subarray(0, sizeBytes))
+  allocated.set(object.allocated.subarray(0, sizeBytes))
+  object.bytes = bytes
+  object.allocated = allocated
+}
+
+type Step = readonly [object: MemoryObject | undefined, result: ObjectOpResult]
+
+function step(object: MemoryObject | undefined, op: ObjectOp, existed: boolean): Step {
+  switch (op.kind) {
+    case 'create':
+      if (op.exclusive && existed) throw new ClusterError('EEXIST', 'exists')
+      return [object ?? fresh(), none]
+    case 'compare-omap': {
+      const value = object?.omap.get(hexEncode(op.key))?.value ?? emptyBytes
+      if (compareBytes(value, op.value) !== 0) throw new ClusterError('ECANCELED', 'differs')
+      return [object, none]
+    }
+    case 'omap-set': {
+      const changed = object ?? fresh()
+      for (const entry of op.entries) changed.omap.set(hexEncode(entry.key), entry)
+      return [changed, none]
+    }
+    case 'write': {
+      const changed = object ?? fresh()
+      const end = op.offset + op.data.length
+      if (end > changed.bytes.length) resized(changed, end)
+      changed.bytes.set(op.data, op.offset)
+      changed.allocated.fill(1, op.offset, end)
+      return [changed, none]
+    }
+    default:
+      if (object === undefined) throw new ClusterError('ENOENT', 'no such object')
+      return stepOnExisting(object, op)
+  }
+}
+
+function fresh(): MemoryObject {
+  return { bytes: emptyBytes, allocated: emptyBytes, omap: new Map() }
+}
+
+function stepOnExisting(object: MemoryObject, op: ObjectOp): Step {
+  switch (op.kind) {
+    case 'assert-exists':
+      return [object, none]
+    case 'remove':
+      return [undefined, none]
+    case 'truncate':
+      resized(object, op.sizeBytes)
+      return [object, none]
+    case 'zero':
+      object.bytes.fill(0, op.offset, op.offset + op.length)
+      object.allocated.fill(0, op.offset, op.offset + op.length)
+      return [object, none]
+    case 'omap-remove':
+      for (const key of op.keys) object.omap.delete(hexEncode(key))
+      return [object, none]
+    case 'read':
+      return [object, { kind: 'data', data: object.bytes.slice(op.offset, op.offset + op.length) }]
+    case 'map-extents':
+      return [object, { kind: 'extents', extents: extentsOf(object, op.offset, op.length), data: emptyBytes }]
+    case 'omap-get-keys': {
+      const found = op.keys.map((key) => object.omap.get(hexEncode(key))).filter((entry) => entry !== undefined)
+      return [object, { kind: 'omap', entries: found, more: false }]
+    }
+    case 'omap-get-range': {
+      const prefix = hexEncode(op.prefix)
+      const after = op.after === undefined ? '' : hexEncode(op.after)
+      const keys = [...object.omap.keys()].filter((key) => key.startsWith(prefix) && key > after).sort()
+      const entries = keys
+        .slice(0, op.limit)
+        .map((key) => object.omap.get(key) as { key: Uint8Array; value: Uint8Array })
+      return [object, { kind: 'omap', entries, more: keys.length > op.limit }]
+    }
+    default:
+      throw new ClusterError('EOPNOTSUPP', op.kind)
+  }
+}
+
+function extentsOf(object: MemoryObject, offset: number, length: number): { offset: number; length: number }[] {
+  const extents: { offset: number; length: number }[] = []
+  for (let at = offset; at < Math.min(offset + length, object.bytes.length); at++) {
+    if (object.allocated[at] !== 1) continue
+    const last = extents.at(-1)
+    if (last !== undefined && last.offset + last.length === at) last.length++
+    else extents.push({ offset: at, length: 1 })
+  }
+  return extents
+}
