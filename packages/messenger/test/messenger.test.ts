@@ -191,24 +191,3 @@ describe('peers', () => {
     expect(first.frames.map((one) => one.tid)).toEqual([1])
   })
 })
-
-describe('hostile input', () => {
-  test.each([
-    ['noise', Buffer.alloc(5000, 0x5a)],
-    ['a hello that claims to be huge', Buffer.from('5348 4c4f ffff ff7f'.replaceAll(' ', ''), 'hex')],
-    ['half a hello, then the end', Buffer.from('5348 4c4f 4000 0000 01'.replaceAll(' ', ''), 'hex')],
-  ])('%s closes that connection and no other', async (_what, bytes) => {
-    const server = await endPoint(entityName('osd', 0), 1, 'cluster', true)
-    const client = await endPoint(entityName('client', 5), 2)
-    const session = client.messenger.connect(server.address)
-    const echoed: ReceivedFrame[] = []
-    session.onFrame = (one) => echoed.push(one)
-    const hostile = connect(Number(server.address.split(':')[1]), '127.0.0.1')
-    hostile.on('error', () => undefined)
-    hostile.end(bytes)
-    await once(hostile, 'close')
-    session.send(frame(1, [Buffer.from('still here')]))
-    await until(() => echoed.length === 1)
-    expect(Buffer.from(echoed[0]?.payload ?? []).toString()).toBe('still here')
-  })
-})
