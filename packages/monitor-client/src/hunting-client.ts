@@ -202,6 +202,7 @@ export class HuntingMonitorClient implements MonitorClient {
   private async attempts<T>(timeoutMs: number, run: (timeoutMs: number) => Promise<T>): Promise<T> {
     const deadlineMs = this.env.clock.monotonicMs() + timeoutMs
     let maybeApplied = false
+    let lastWord: ClusterError | undefined
     for (;;) {
       const leftMs = deadlineMs - this.env.clock.monotonicMs()
       const monitor = this.session.currentAddress
@@ -211,8 +212,10 @@ export class HuntingMonitorClient implements MonitorClient {
         if (!isClusterError(error)) throw error
         if (!error.retry && error.code !== 'ECANCELED') throw error
         maybeApplied ||= error.outcome === 'unknown'
-        if (this.session.closed) throw finalError(error, maybeApplied)
-        if (deadlineMs - this.env.clock.monotonicMs() <= retryDelayMs) throw finalError(error, maybeApplied)
+        // What a monitor said tells more than that the last attempt ran out of time.
+        if (error.code !== 'ETIMEDOUT' || lastWord === undefined) lastWord = error
+        if (this.session.closed) throw finalError(lastWord, maybeApplied)
+        if (deadlineMs - this.env.clock.monotonicMs() <= retryDelayMs) throw finalError(lastWord, maybeApplied)
         this.session.leave(monitor)
         await this.pause(retryDelayMs)
       }

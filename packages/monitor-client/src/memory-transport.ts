@@ -52,6 +52,14 @@ export class MemoryMonitorNetwork {
     }
   }
 
+  /** The process that served this address is gone, without a goodbye: its streams break, its port refuses. */
+  crash(address: Address): void {
+    const streams = this.services.get(address)?.streams ?? []
+    this.services.delete(address)
+    for (const gone of [...streams]) gone()
+    this.admin.close(address)
+  }
+
   serviceAt(address: Address): MonitorService | undefined {
     return this.services.get(address)?.service
   }

@@ -12,10 +12,13 @@ export class MemoryAdminTransport implements AdminTransport {
     this.servers.set(bound, handlers)
     return {
       address: bound,
-      close: async () => {
-        this.servers.delete(bound)
-      },
+      close: async () => this.close(bound),
     }
+  }
+
+  /** Nobody listens on the address any more. */
+  close(address: Address): void {
+    this.servers.delete(address)
   }
 
   async call(address: Address, method: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {

@@ -91,8 +91,22 @@ async function emptyDirectory(env: Env, directory: string): Promise<void> {
       hint: 'remove the directory if its data may go',
     })
   }
-  await env.disk.makeDirectory(directory)
+  await makeDurableDirectory(env, directory)
   await env.disk.remove(consensusDirectory(directory))
+}
+
+/** With parents. The names of all that are new outlive a power cut, as what is in them will. */
+async function makeDurableDirectory(env: Env, directory: string): Promise<void> {
+  const grown: string[] = []
+  for (let path = directory; !(await env.disk.exists(path)); path = parentOf(path)) grown.unshift(parentOf(path))
+  await env.disk.makeDirectory(directory)
+  for (const parent of grown) await env.disk.syncDirectory(parent)
+}
+
+function parentOf(path: string): string {
+  const slash = path.lastIndexOf('/')
+  if (slash < 0) return '.'
+  return slash === 0 ? '/' : path.slice(0, slash)
 }
 
 /** Epoch 1: no OSDs, no pools, a root and one rule. */
