@@ -1,12 +1,23 @@
 /** The production object store as the OSD opens it. */
 import type { Env } from '@shoal/base'
-import { FileObjectStore } from '@shoal/object-store'
+import { FileObjectStore, type MountOptions } from '@shoal/object-store'
 import type { ObjectStoreFactory } from './osd-options.ts'
+
+const mebibyte = 1024 * 1024
+
+/** What of an OSD's 256 MB the store may have; its caches and its waiting writes are what grows with load. */
+const memory: MountOptions = {
+  dataCacheBytes: 16 * mebibyte,
+  metaCacheBytes: 16 * mebibyte,
+  pendingBytesMax: 32 * mebibyte,
+  dirtyBytesMax: 36 * mebibyte,
+}
 
 export const fileObjectStores: ObjectStoreFactory = {
   // The superblock is the last file that `create` makes.
   exists: (env: Env, directory: string) => env.disk.exists(`${directory}/superblock`),
   create: (env: Env, directory: string, sizeBytes: number) => FileObjectStore.create(env, directory, { sizeBytes }),
   /** A journal that lost its tail is a matter for the peers: they have what is missing. */
-  mount: (env: Env, directory: string) => FileObjectStore.mount(env, directory, { onJournalDamage: 'recover' }),
+  mount: (env: Env, directory: string) =>
+    FileObjectStore.mount(env, directory, { ...memory, onJournalDamage: 'recover' }),
 }

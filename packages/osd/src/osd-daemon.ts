@@ -23,7 +23,7 @@ import {
 import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
-import { defaultPgSettings, PlacementGroup } from '@shoal/placement-group'
+import { PlacementGroup } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
@@ -39,6 +39,7 @@ import { OpTracker } from './op-tracker.ts'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 import { PeerLinks } from './peer-links.ts'
 import { PerfCounters } from './perf-counters.ts'
+import { pgSettings } from './pg-log-budget.ts'
 import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
@@ -251,7 +252,7 @@ export class OsdDaemon {
 
   private makeTable(): PgTable {
     const { env, whoami, leases } = this
-    const settings = { ...defaultPgSettings, recoveryActiveMax: this.settings.osd_recovery_max_active }
+    const settings = pgSettings(this.settings.osd_recovery_max_active, () => this.table.size)
     return new PgTable({
       whoami,
       services: this.pgServices(),
