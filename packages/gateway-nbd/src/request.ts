@@ -57,6 +57,8 @@ const allowedFlags = new Map<number, number>([
   [command.blockStatus, commandFlag.reqOne],
 ])
 
+const slowFastZero = commandFlag.fastZero | commandFlag.noHole
+
 const changing: ReadonlySet<number> = new Set([command.write, command.trim, command.writeZeroes])
 
 /** The error that the request earns before the device is asked; undefined when it is sound. */
@@ -73,6 +75,8 @@ export function findFault(
   if (request.type === command.blockStatus && (!blockStatusNegotiated || request.length === 0)) return 'EINVAL'
   if (request.type === command.read && request.length > limits.payloadBytesMax) return 'EOVERFLOW'
   if (changing.has(request.type) && device.readOnly) return 'EPERM'
+  // Zeros that must take space are written out: no faster than a write of the client's own.
+  if (request.type === command.writeZeroes && (request.flags & slowFastZero) === slowFastZero) return 'ENOTSUP'
   if (request.offset + request.length > device.sizeBytes) return request.type === command.write ? 'ENOSPC' : 'EINVAL'
   return undefined
 }

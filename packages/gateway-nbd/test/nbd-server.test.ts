@@ -97,7 +97,9 @@ describe('real clients', () => {
   })
 
   test('an unknown export is refused by name', async () => {
-    await expect(run('nbdinfo', [url('pool/nothing')])).rejects.toThrow(/No such file or directory for export: pool\/nothing/)
+    await expect(run('nbdinfo', [url('pool/nothing')])).rejects.toThrow(
+      /No such file or directory for export: pool\/nothing/,
+    )
   })
 
   test('a failing device is an I/O error at the client, and the connection goes on', async () => {
@@ -231,6 +233,11 @@ describe('bad input', () => {
     expect(await client.simpleError()).toBe(22)
     client.request(0, 0, 64 * mebibyte)
     expect(await client.simpleError()).toBe(75)
+    // FAST_ZERO with NO_HOLE: the client should rather write its zeros itself. FAST_ZERO alone punches a hole.
+    client.request(6, 0, 4096, 16 | 2)
+    expect(await client.simpleError()).toBe(95)
+    client.request(6, 0, 4096, 16)
+    expect(await client.simpleError()).toBe(0)
     client.request(1, 8 * mebibyte - 1, 2)
     client.socket.write(Buffer.from([1, 2]))
     expect(await client.simpleError()).toBe(28)
