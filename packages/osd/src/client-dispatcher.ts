@@ -5,7 +5,7 @@
 import { type Epoch, errorTable, type OsdId } from '@shoal/base'
 import type { OsdMap } from '@shoal/cluster-map'
 import { type ClientOp, type ClientOpReply, zeroVersion } from '@shoal/wire'
-import { checkClientOp, needsSpace, type Refusal } from './op-check.ts'
+import { checkClientOp, dataBytesOf, needsSpace, type Refusal } from './op-check.ts'
 import type { PerfCounters } from './perf-counters.ts'
 import { mappingIfPresent } from './pg-mapping.ts'
 import type { PgTable } from './pg-table.ts'
@@ -14,7 +14,7 @@ export interface ClientDispatcherOptions {
   readonly whoami: OsdId
   readonly table: PgTable
   readonly counters: PerfCounters
-  readonly isFull: () => boolean
+  readonly isFullFor: (dataBytes: number) => boolean
   readonly reply: (session: number, reply: ClientOpReply) => void
 }
 
@@ -74,7 +74,8 @@ export class ClientDispatcher {
   }
 
   private refuseWithoutSpace(op: ClientOp): Refusal | undefined {
-    if (!this.options.isFull() || !needsSpace(op.ops)) return undefined
+    const dataBytes = dataBytesOf(op.ops)
+    if (!this.options.isFullFor(dataBytes) || !needsSpace(op.ops)) return undefined
     return { code: 'ENOSPC', detail: 'the OSD is full: remove objects or add OSDs' }
   }
 

@@ -143,3 +143,10 @@ export function needsSpace(ops: readonly ObjectOp[]): boolean {
     }
   })
 }
+
+/** Bytes that the operation brings along. */
+export function dataBytesOf(ops: readonly ObjectOp[]): number {
+  let total = 0
+  for (const step of ops) if ('data' in step) total += step.data.length
+  return total
+}

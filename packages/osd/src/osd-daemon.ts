@@ -129,7 +129,7 @@ export class OsdDaemon {
       whoami,
       table: this.table,
       counters,
-      isFull: () => this.space.isFull(),
+      isFullFor: (dataBytes) => this.space.isFullFor(dataBytes),
       reply: (session, reply) => this.sessions.reply(session, reply),
     })
     this.maps = new MapStore(this.store, settings.osd_map_keep, env.log.child('maps'))
@@ -267,7 +267,7 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, localReserver, remoteReserver, links, sessions, stats, requests } = this
+    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests } = this
     return {
       env,
       store,
@@ -281,6 +281,7 @@ export class OsdDaemon {
       requestUpThru: (epoch) => requests.requestUpThru(epoch),
       requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
+      space,
       isBackfillFull: () => this.space.isBackfillFull(this.table.placement?.map),
       removed: (pgId) => {
         this.table.remove(pgId)

@@ -7,7 +7,7 @@
  */
 import { errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
 import type { PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
-import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
+import { type ObjectOp, type ObjectOpResult, transactionPayloadBytes } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
 import { loadObject, readPiece, scanObjects } from './store-reader.ts'
@@ -148,17 +148,22 @@ export class PgHost {
     }
   }
 
+  /**
+   * A transaction that the machine has ordered cannot fail: its log entry is part of the PG's history by now. The space
+   * that it needs was there when its operation was let in.
+   */
   private transact({ transaction, token }: Effect<'transact'>): void {
-    const { store, env, counters } = this.services
+    const { store, env, counters, space } = this.services
     const submittedMs = env.clock.monotonicMs()
+    space.onSubmit(transactionPayloadBytes(transaction))
     store.submit(transaction).then(
       () => {
         counters.commitLatencyUs.record((env.clock.monotonicMs() - submittedMs) * 1000)
         this.feed({ kind: 'committed', token })
       },
       (error: unknown) => {
-        const { errno, detail } = this.expected(error)
-        this.feed({ kind: 'transact-failed', token, errno, detail })
+        if (isClusterError(error, 'ESHUTDOWN')) return
+        if (!this.closed) env.abort(`placement group ${this.pgId}: the store refused a transaction`, error)
       },
     )
   }

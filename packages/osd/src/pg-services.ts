@@ -5,6 +5,7 @@ import type { ObjectStore } from '@shoal/object-store'
 import type { ClientOpReply, Message } from '@shoal/wire'
 import type { PerfCounters } from './perf-counters.ts'
 import type { Reserver } from './reserver.ts'
+import type { SpaceWatch } from './space-watch.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
@@ -24,6 +25,7 @@ export interface PgServices {
   requestPgTemp(pgId: PgId, osds: readonly OsdId[]): void
   /** `cluster`: people should find it in `shoal log`, too. */
   log(pgId: PgId, level: LogLevel, message: string, cluster: boolean): void
+  readonly space: SpaceWatch
   isBackfillFull(): boolean
   removed(pgId: PgId): void
 }

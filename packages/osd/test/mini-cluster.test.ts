@@ -128,4 +128,62 @@ describe('a small cluster', () => {
     expect(await cluster.get(things, 'thing')).toEqual(content)
     expect((await cluster.counters(primary))['storeChecksumErrors']).toBe(counters['storeChecksumErrors'])
   })
+
+  it('survives garbage on its ports, and answers unsound operations with codes', async () => {
+    const cluster = await MiniCluster.create(8, 3)
+    await cluster.pool('things', 8, 3, 2)
+    const things = await cluster.client('things')
+    await cluster.put(things, 'thing', bytesOf(1, 100))
+    const env = cluster.world.machine('stranger').start()
+    const { data, heartbeat } = cluster.daemons[0]?.listening ?? { data: '' as never, heartbeat: '' as never }
+    let closed = 0
+    for (const port of [data, heartbeat]) {
+      for (const seed of [1, 2, 3]) {
+        const stream = env.network.connect(port)
+        const handler = { onOpen: () => stream.write([bytesOf(seed, 70_000)]), onData: () => undefined }
+        stream.attach({ ...handler, onDrain: () => undefined, onClose: () => closed++ })
+      }
+    }
+    await cluster.until(() => closed === 6)
+    expect(await cluster.get(things, 'thing')).toEqual(bytesOf(1, 100))
+    expect(cluster.machines.flatMap((machine) => machine.aborts)).toEqual([])
+    await expect(cluster.get(things, 'nothing')).rejects.toMatchObject({ code: 'ENOENT' })
+    const unknown = cluster.run(things.execute('thing', [{ kind: 'set-xattr', name: '_', value: bytesOf(1, 1) }]))
+    await expect(unknown).rejects.toMatchObject({ code: 'EINVAL' })
+  })
+
+  it('refuses writes but not removals when its store is full', async () => {
+    const cluster = await MiniCluster.create(9, 3, { sizeBytes: 8 * 1024 * 1024 })
+    await cluster.pool('things', 4, 3, 2)
+    const things = await cluster.client('things')
+    const write = async (name: string) => cluster.put(things, name, bytesOf(1, 256 * 1024))
+    let written = 0
+    const fill = async (): Promise<void> => {
+      for (; written < 100; written++) await write(`thing-${written}`)
+    }
+    await expect(fill()).rejects.toMatchObject({ code: 'ENOSPC' })
+    expect(written).toBeGreaterThan(16)
+    for (let i = 0; i < 8; i++) await cluster.run(things.execute(`thing-${i}`, [{ kind: 'remove' }]))
+    await cluster.world.time.advance(1_000)
+    await write('another')
+    expect(await cluster.get(things, 'thing-9')).toEqual(bytesOf(1, 256 * 1024))
+  })
+
+  it('tells of itself: perf, ops, status and placement groups', async () => {
+    const cluster = await MiniCluster.create(10, 3)
+    await cluster.pool('things', 4, 3, 2)
+    const things = await cluster.client('things')
+    for (let i = 0; i < 10; i++) await cluster.put(things, `thing-${i}`, bytesOf(i, 100))
+    let writes = 0
+    for (const id of [0, 1, 2]) {
+      const perf = (await cluster.ask(id, 'perf')) as { histograms: { opWriteLatencyUs: { count: number } } }
+      writes += perf.histograms.opWriteLatencyUs.count
+    }
+    expect(writes).toBe(10)
+    expect(await cluster.ask(0, 'ops')).toEqual({ inFlight: [], slow: [] })
+    expect(await cluster.ask(0, 'status')).toMatchObject({ osd: 0, state: 'up', pgs: 4, silentPeers: [] })
+    expect(await cluster.ask(0, 'pg query', { pgid: '1.0' })).toMatchObject({ pgId: '1.0', peering: {} })
+    await expect(cluster.ask(0, 'pg query', { pgid: '7.0' })).rejects.toMatchObject({ code: 'ENOENT' })
+    await expect(cluster.ask(0, 'pg query', { pgid: 5 })).rejects.toMatchObject({ code: 'EINVAL' })
+  })
 })
