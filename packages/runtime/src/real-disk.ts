@@ -4,7 +4,7 @@
  */
 import { close, constants, fdatasync, fstat, ftruncate, open, read, writev } from 'node:fs'
 import { lstat, mkdir, readdir, readFile, rename, rm, statfs } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { ClusterError, type Disk, type ErrorCode, errorTable, type FileHandle, type OpenMode } from '@shoal/base'
 import { lockDirectory } from './directory-lock.ts'
 
@@ -108,6 +108,13 @@ async function attempt<T>(path: string, work: () => Promise<T>): Promise<T> {
 }
 
 export class RealDisk implements Disk {
+  private readonly owner: string
+
+  /** `owner` is who others are told holds a lock. */
+  constructor(owner: string) {
+    this.owner = owner
+  }
+
   open(path: string, mode: OpenMode): Promise<FileHandle> {
     return new Promise((resolve, reject) => {
       open(path, openFlags[mode], 0o600, (error, fd) =>
@@ -179,6 +186,6 @@ export class RealDisk implements Disk {
   }
 
   lock(path: string): Promise<{ release(): Promise<void> }> {
-    return lockDirectory(join(path))
+    return lockDirectory(path, this.owner)
   }
 }

@@ -30,14 +30,18 @@ export function createRealEnv(options: RealEnvOptions): RealEnv {
     clock: realClock,
     timers: realTimers,
     random: new Prng(options.seed ?? entropy()),
-    disk: new RealDisk(),
+    disk: new RealDisk(options.name),
     keyValue: realKeyValueStores,
     network: new RealNetwork(),
     log,
     abort(reason, cause): never {
-      log.dumpRecent()
-      log.error('aborting', { reason, cause: cause instanceof Error ? (cause.stack ?? cause.message) : cause })
-      process.exit(abortExitCode)
+      // Whatever becomes of the log, a full disk under it included, the process ends.
+      try {
+        log.dumpRecent()
+        log.error('aborting', { reason, cause: cause instanceof Error ? (cause.stack ?? cause.message) : cause })
+      } finally {
+        process.exit(abortExitCode)
+      }
     },
   }
 }

@@ -18,17 +18,25 @@ class LevelStore implements KeyValueStore {
     this.level = level
   }
 
-  get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    return this.level.get(key)
+  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    try {
+      return await this.level.get(key)
+    } catch (error) {
+      throw this.failed('read', error)
+    }
   }
 
-  batch(ops: readonly KeyValueOp[], options: { readonly sync: boolean }): Promise<void> {
+  async batch(ops: readonly KeyValueOp[], options: { readonly sync: boolean }): Promise<void> {
     const levelOps = ops.map(
       (op): LevelOp =>
         op.kind === 'put' ? { type: 'put', key: op.key, value: op.value } : { type: 'del', key: op.key },
     )
     // `sync` reaches LevelDB's write options; abstract-level's types leave it to the implementation.
-    return this.level.batch(levelOps, { sync: options.sync } as object)
+    try {
+      await this.level.batch(levelOps, { sync: options.sync } as object)
+    } catch (error) {
+      throw this.failed('write', error)
+    }
   }
 
   async entries(range: KeyRange): Promise<readonly (readonly [Uint8Array, Uint8Array])[]> {
@@ -43,8 +51,10 @@ class LevelStore implements KeyValueStore {
       for (;;) {
         const page = await iterator.nextv(1000)
         if (page.length === 0) return rows
-        rows.push(...page)
+        for (const row of page) rows.push(row)
       }
+    } catch (error) {
+      throw this.failed('read', error)
     } finally {
       await iterator.close()
     }
@@ -52,6 +62,14 @@ class LevelStore implements KeyValueStore {
 
   close(): Promise<void> {
     return this.level.close()
+  }
+
+  private failed(what: string, error: unknown): ClusterError {
+    const { code, message } = error as { readonly code?: string; readonly message?: string }
+    const text = `cannot ${what} ${this.level.location}: ${message ?? String(error)}`
+    if (code === 'LEVEL_DATABASE_NOT_OPEN') return new ClusterError('ESHUTDOWN', text, { cause: error })
+    const full = /no space left/i.test(message ?? '')
+    return new ClusterError(full ? 'ENOSPC' : 'EIO', text, { cause: error, outcome: 'unknown' })
   }
 }
 

@@ -1,10 +1,19 @@
-/** JSON lines through pino, and a ring of the latest events that a crash writes out whatever the level is. */
+/**
+ * JSON lines through pino, and a ring of the latest events that a crash writes out whatever the level is. Bounded: a file
+ * that has grown too large is set aside as `FILE.1`, in place of the one before.
+ */
+import { renameSync, statSync } from 'node:fs'
 import type { Log, LogFields } from '@shoal/base'
 import { destination, type Logger, pino } from 'pino'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 const recentMax = 2_000
+export const logFileBytesMax: number = 64 * 1024 * 1024
+/** The file's size is looked at once in so many lines. */
+const linesPerLook = 512
+/** Lines that cannot be written (a full disk, a closed pipe) wait up to this, then are dropped. */
+const unwrittenBytesMax = 1024 * 1024
 
 interface LogEvent {
   readonly wallMs: number
@@ -17,13 +26,25 @@ interface LogEvent {
 /** Shared by a log and its children. */
 class LogSink {
   readonly logger: Logger
+  private readonly file: string | undefined
+  private readonly out: ReturnType<typeof destination>
   private readonly recent: LogEvent[] = []
   private next = 0
+  private lines = 0
 
   constructor(name: string, level: string, file: string | undefined) {
+    this.file = file
     // Synchronous: the last lines before a crash are the ones that matter, and daemons log little.
-    const out = destination({ ...(file === undefined ? { fd: 2 } : { dest: file, mkdir: true }), sync: true })
-    this.logger = pino({ name, level, base: { name, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime }, out)
+    this.out = destination({
+      ...(file === undefined ? { fd: 2 } : { dest: file, mkdir: true }),
+      sync: true,
+      maxLength: unwrittenBytesMax,
+    })
+    // A log that cannot be written is no reason to stop serving data.
+    this.out.on('error', () => undefined)
+    const base = { name, pid: process.pid }
+    this.logger = pino({ name, level, base, timestamp: pino.stdTimeFunctions.isoTime }, this.out)
+    this.setAsideIfLarge()
   }
 
   write(level: LogLevel, subsystem: string, message: string, fields: LogFields | undefined): void {
@@ -33,6 +54,18 @@ class LogSink {
     this.next = (this.next + 1) % recentMax
     if (!this.logger.isLevelEnabled(level)) return
     this.logger[level](subsystem === '' ? { ...fields } : { subsystem, ...fields }, message)
+    if (++this.lines % linesPerLook === 0) this.setAsideIfLarge()
+  }
+
+  private setAsideIfLarge(): void {
+    if (this.file === undefined) return
+    try {
+      if (statSync(this.file).size < logFileBytesMax) return
+      renameSync(this.file, `${this.file}.1`)
+      this.out.reopen(this.file)
+    } catch {
+      // The next look tries again; until then lines go where they went.
+    }
   }
 
   /** Oldest first. */

@@ -24,17 +24,32 @@ function networkError(error: NodeJS.ErrnoException, remote: string): ClusterErro
 class TcpStream implements ByteStream {
   readonly remote: string
   private readonly socket: Socket
+  private handler: ByteStreamHandler | undefined
   private corked = false
+  private drainWanted = false
+  private isClosed = false
   private error: Error | undefined
+  private readonly uncork = (): void => {
+    this.corked = false
+    this.socket.uncork()
+  }
 
   constructor(socket: Socket, remote: string) {
     this.socket = socket
     this.remote = remote
-    socket.setNoDelay(true)
     // Held until somebody attaches: nothing may be lost between accept and attach.
     socket.pause()
     socket.on('error', (error) => {
       this.error = networkError(error, remote)
+    })
+    socket.on('drain', () => {
+      if (!this.drainWanted) return
+      this.drainWanted = false
+      this.handler?.onDrain()
+    })
+    socket.once('close', () => {
+      this.isClosed = true
+      this.handler?.onClose(this.error)
     })
   }
 
@@ -44,27 +59,30 @@ class TcpStream implements ByteStream {
 
   attach(handler: ByteStreamHandler): void {
     const { socket } = this
+    if (this.isClosed) {
+      queueMicrotask(() => handler.onClose(this.error))
+      return
+    }
+    this.handler = handler
     if (socket.connecting) socket.once('connect', () => handler.onOpen())
     else queueMicrotask(() => handler.onOpen())
     socket.on('data', (chunk: Buffer) => handler.onData(chunk))
-    socket.on('drain', () => handler.onDrain())
-    socket.once('close', () => handler.onClose(this.error))
     socket.resume()
   }
 
+  /** What is written in one turn of the event loop leaves in one `writev`, once the turn's input has been handled. */
   write(chunks: readonly Uint8Array[]): boolean {
     const { socket } = this
     if (socket.destroyed || socket.writableEnded) return true
     if (!this.corked) {
       this.corked = true
       socket.cork()
-      queueMicrotask(() => {
-        this.corked = false
-        socket.uncork()
-      })
+      setImmediate(this.uncork)
     }
     for (const chunk of chunks) socket.write(chunk)
-    return socket.writableLength < highWaterBytes
+    if (socket.writableLength < highWaterBytes) return true
+    this.drainWanted = true
+    return false
   }
 
   pause(): void {
@@ -99,7 +117,7 @@ export class RealNetwork implements Network {
     const parsed = parseAddress(local)
     if (parsed === undefined) return Promise.reject(new ClusterError('EINVAL', `not HOST:PORT: ${local}`))
     const sockets = new Set<Socket>()
-    const server = createServer({ pauseOnConnect: true, noDelay: true, highWaterMark: 256 * 1024 }, (socket) => {
+    const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
       sockets.add(socket)
       socket.once('close', () => sockets.delete(socket))
       onConnection(new TcpStream(socket, `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`))

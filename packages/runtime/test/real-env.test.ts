@@ -1,111 +1,169 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+/** What only the real machine shows: other processes, signals, exit codes. The contract itself is in conformance.test.ts. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { address, type ByteStream, type Env, utf8Decode, utf8Encode } from '@shoal/base'
+import { address } from '@shoal/base'
 import { createRealEnv } from '@shoal/runtime'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { lockByFile } from '../src/directory-lock.ts'
+import { logFileBytesMax } from '../src/real-log.ts'
 
-const env: Env = createRealEnv({ name: 'test', logLevel: 'error' })
+const env = createRealEnv({ name: 'test', logLevel: 'error' })
 let directory = ''
+const children: ChildProcess[] = []
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'shoal-runtime-'))
 })
 afterEach(async () => {
+  for (const child of children.splice(0)) child.kill('SIGKILL')
   await rm(directory, { recursive: true })
 })
 
-describe('disk', () => {
-  test('writes of many chunks come back in order, at their offset', async () => {
-    const file = await env.disk.open(join(directory, 'f'), 'create')
-    const chunks = Array.from({ length: 3000 }, (_, i) => utf8Encode(`${i},`))
-    await file.write(chunks, 7)
-    await file.datasync()
-    const whole = new Uint8Array(await file.sizeBytes())
-    expect(await file.read(whole, 0)).toBe(whole.length)
-    expect(utf8Decode(whole.subarray(7))).toBe(chunks.map(utf8Decode).join(''))
-    expect(await file.read(new Uint8Array(10), whole.length - 3)).toBe(3)
-    await file.close()
+/** Runs a program of a few lines in a process of its own, with `env` of the name `child`. */
+function run(body: string, logFile = join(directory, 'child.log')): ChildProcess {
+  const index = join(import.meta.dirname, '..', 'src', 'index.ts')
+  const program = `
+    import { createRealEnv, installCrashHandlers } from ${JSON.stringify(index)}
+    const env = createRealEnv({ name: 'child', logFile: ${JSON.stringify(logFile)} })
+    const directory = ${JSON.stringify(directory)}
+    ${body}`
+  const options = ['--import', 'tsx', '--conditions=source', '--input-type=module', '--eval', program]
+  const child = spawn(process.execPath, options, {
+    cwd: join(import.meta.dirname, '..', '..', '..'),
+    stdio: ['ignore', 'pipe', 'inherit'],
   })
+  children.push(child)
+  return child
+}
 
-  test('a missing file is ENOENT', async () => {
-    await expect(env.disk.open(join(directory, 'nope'), 'read')).rejects.toMatchObject({ code: 'ENOENT' })
-    await expect(env.disk.readFile(join(directory, 'nope'))).rejects.toMatchObject({ code: 'ENOENT' })
-    expect(await env.disk.exists(join(directory, 'nope'))).toBe(false)
-  })
+async function linesOf(file: string): Promise<readonly Record<string, unknown>[]> {
+  const text = await readFile(file, 'utf8')
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+}
 
-  test('an atomic replacement leaves no temporary file', async () => {
-    const path = join(directory, 'config')
-    await env.disk.writeFileAtomic(path, utf8Encode('a longer first version'))
-    await env.disk.writeFileAtomic(path, utf8Encode('second'))
-    expect(utf8Decode(await env.disk.readFile(path))).toBe('second')
-    expect(await env.disk.list(directory)).toEqual(['config'])
-  })
-
-  test('a locked directory is EBUSY until it is released', async () => {
-    const lock = await env.disk.lock(directory)
-    await expect(env.disk.lock(directory)).rejects.toMatchObject({ code: 'EBUSY' })
-    await lock.release()
+describe('the lock of a directory', () => {
+  test('names its holder, and goes with it on SIGKILL', async () => {
+    const child = run(`await env.disk.lock(directory); console.log('locked'); setInterval(() => {}, 1000)`)
+    await once(child.stdout as NodeJS.ReadableStream, 'data')
+    await expect(env.disk.lock(directory)).rejects.toMatchObject({
+      code: 'EBUSY',
+      hint: `child, process ${child.pid} has it: stop that first (shoal daemon ls)`,
+    })
+    child.kill('SIGKILL')
+    await once(child, 'exit')
     await (await env.disk.lock(directory)).release()
   })
+
+  test('as a file counts only while its process lives', async () => {
+    const lock = await lockByFile(directory, 'osd.1, process 1')
+    await expect(lockByFile(directory, 'me')).rejects.toMatchObject({ code: 'EBUSY' })
+    await lock.release()
+    const child = run('process.exit(0)')
+    await once(child, 'exit')
+    await writeFile(join(directory, 'lock'), `${child.pid}\nosd.2, process ${child.pid}`)
+    await (await lockByFile(directory, 'me')).release()
+    expect(await readdir(directory)).not.toContain('lock')
+  })
+
+  test('a missing directory is ENOENT', async () => {
+    await expect(env.disk.lock(join(directory, 'nope'))).rejects.toMatchObject({ code: 'ENOENT' })
+  })
 })
 
-describe('key-value store', () => {
-  test('entries come in byte order within the range', async () => {
-    const store = await env.keyValue.open(join(directory, 'kv'))
-    const key = (n: number): Uint8Array => new Uint8Array([n])
-    await store.batch(
-      [200, 3, 100, 0].map((n) => ({ kind: 'put', key: key(n), value: utf8Encode(String(n)) })),
-      { sync: true },
-    )
-    await store.batch([{ kind: 'delete', key: key(3) }], { sync: false })
-    expect((await store.entries({ from: key(0), to: key(200) })).map(([, value]) => utf8Decode(value))).toEqual([
-      '0',
-      '100',
+describe('a crash', () => {
+  test.each([
+    ['a thrown error', `setTimeout(() => { throw new Error('the reason') }, 1)`, 'uncaught exception'],
+    ['a rejection that nobody handles', `void Promise.reject(new Error('the reason'))`, 'unhandled rejection'],
+    ['an abort', `env.abort('datasync failed', new Error('the reason'))`, 'datasync failed'],
+  ])('by %s ends with code 70, the latest events and the reason', async (_what, cause, reason) => {
+    const child = run(`installCrashHandlers(env); env.log.child('pg').debug('quiet', { n: 1 }); ${cause}`)
+    const [code] = (await once(child, 'exit')) as [number]
+    expect(code).toBe(70)
+    const lines = await linesOf(join(directory, 'child.log'))
+    expect(lines[0]).toMatchObject({ name: 'child', recent: true, subsystem: 'pg', message: 'quiet', fields: { n: 1 } })
+    expect(lines.at(-1)).toMatchObject({ msg: 'aborting', reason })
+    expect(lines.at(-1)?.['cause']).toContain('the reason')
+  })
+
+  test('ends the process even when nothing can be logged', async () => {
+    const child = run(`env.abort('no room')`, '/dev/full')
+    expect(await once(child, 'exit')).toEqual([70, null])
+  })
+})
+
+describe('the log', () => {
+  test('writes its level and above; the level can be set at run time', async () => {
+    const file = join(directory, 'a.log')
+    const { log } = createRealEnv({ name: 'osd.1', logFile: file, logLevel: 'warn' })
+    log.info('unheard')
+    log.child('store').warn('heard', { n: 1 })
+    log.setLevel('debug')
+    log.child('a').child('b').debug('now heard')
+    expect(await linesOf(file)).toMatchObject([
+      { name: 'osd.1', msg: 'heard', subsystem: 'store', n: 1 },
+      { msg: 'now heard', subsystem: 'a.b' },
     ])
-    expect((await store.entries({ reverse: true, limit: 1 })).map(([, value]) => utf8Decode(value))).toEqual(['200'])
-    expect(await store.get(key(3))).toBeUndefined()
-    await expect(env.keyValue.open(join(directory, 'kv'))).rejects.toMatchObject({ code: 'EBUSY' })
-    await store.close()
+  })
+
+  test('sets a large file aside', async () => {
+    const file = join(directory, 'a.log')
+    await writeFile(file, '')
+    await truncate(file, logFileBytesMax)
+    const { log } = createRealEnv({ name: 'osd.1', logFile: file })
+    log.info('fresh')
+    expect(await readdir(directory)).toEqual(['a.log', 'a.log.1'])
+    expect(await linesOf(file)).toMatchObject([{ msg: 'fresh' }])
   })
 })
 
-describe('network', () => {
-  test('a stream echoes what is written, then closes in order', async () => {
-    const listener = await env.network.listen(address('127.0.0.1:0'), (stream: ByteStream) => {
-      stream.attach({
-        onOpen: () => undefined,
-        onData: (chunk) => stream.write([chunk]),
-        onDrain: () => undefined,
-        onClose: () => undefined,
-      })
+test('a peer that resets is ECONNRESET', async () => {
+  const server = createServer((socket) => socket.resetAndDestroy())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const error = await new Promise((resolve) => {
+    const stream = env.network.connect(address(`127.0.0.1:${(server.address() as { port: number }).port}`))
+    stream.attach({
+      onOpen: () => stream.write([new Uint8Array(10)]),
+      onData() {},
+      onDrain() {},
+      onClose: resolve,
     })
-    const received: Uint8Array[] = []
-    await new Promise<void>((resolve, reject) => {
-      const stream = env.network.connect(listener.address)
-      stream.attach({
-        onOpen: () => stream.write([utf8Encode('hello '), utf8Encode('world')]),
-        onData: (chunk) => {
-          received.push(chunk)
-          if (Buffer.concat(received).length === 11) stream.end()
-        },
-        onDrain: () => undefined,
-        onClose: (error) => (error === undefined ? resolve() : reject(error)),
-      })
-    })
-    expect(Buffer.concat(received).toString()).toBe('hello world')
-    await listener.close()
   })
+  expect(error).toMatchObject({ code: 'ECONNRESET', retry: true })
+  server.close()
+})
 
-  test('nobody listening is ECONNREFUSED; a taken port is EBUSY', async () => {
-    const listener = await env.network.listen(address('127.0.0.1:0'), () => undefined)
-    await expect(env.network.listen(listener.address, () => undefined)).rejects.toMatchObject({ code: 'EBUSY' })
-    await listener.close()
-    const error = await new Promise<Error | undefined>((resolve) => {
-      env.network
-        .connect(listener.address)
-        .attach({ onOpen: () => undefined, onData: () => undefined, onDrain: () => undefined, onClose: resolve })
+test('an address that nobody can have is refused like any other', async () => {
+  for (const bad of ['nonsense', '127.0.0.1:0', '127.0.0.1:70000']) {
+    const error = await new Promise((resolve) => {
+      const stream = env.network.connect(address(bad))
+      stream.attach({ onOpen() {}, onData() {}, onDrain() {}, onClose: resolve })
     })
     expect(error).toMatchObject({ code: 'ECONNREFUSED' })
+  }
+  await expect(env.network.listen(address('nonsense'), () => undefined)).rejects.toMatchObject({ code: 'EINVAL' })
+})
+
+test('a closed store says so', async () => {
+  const store = await env.keyValue.open(join(directory, 'kv'))
+  await store.close()
+  await expect(store.get(new Uint8Array(1))).rejects.toMatchObject({ code: 'ESHUTDOWN' })
+  await expect(store.batch([], { sync: true })).rejects.toMatchObject({ code: 'ESHUTDOWN' })
+})
+
+test('a delay beyond what a timer can hold does not fire at once', async () => {
+  let fired = false
+  const timer = env.timers.after(2 ** 40, () => {
+    fired = true
   })
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  timer.cancel()
+  expect(fired).toBe(false)
 })
