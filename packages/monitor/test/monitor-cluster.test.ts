@@ -35,7 +35,7 @@ describe('three monitors', () => {
     const first = mons.leader as string
     mons.powerCut(first)
     await mons.command(client, { prefix: 'osd pool create', pool: 'later', pg_num: 8 })
-    await mons.world.time.advance(5_000)
+    await mons.world.time.advance(8_000)
     const { data } = await mons.command(client, { prefix: 'health' })
     expect(data).toMatchObject({ status: 'HEALTH_WARN' })
     expect(JSON.stringify(data)).toContain(`mon.${first}`)
@@ -137,7 +137,7 @@ describe('membership', () => {
     const lost = mons.leader === 'b' ? 'c' : 'b'
     mons.powerCut(lost)
     mons.member(lost).machine.keyValue.disk('/var/mon/consensus').powerCut()
-    await mons.world.time.advance(5_000)
+    await mons.world.time.advance(8_000)
     await mons.command(client, { prefix: 'mon rm', name: lost })
     mons.members.delete(lost)
     await join(mons, lost, 7)
@@ -154,7 +154,7 @@ describe('membership', () => {
     const client = await mons.started(mons.client())
     const [down, other] = [...mons.members.keys()].filter((name) => name !== mons.leader)
     mons.powerCut(down as string)
-    await mons.world.time.advance(5_000)
+    await mons.world.time.advance(8_000)
     const refused = mons.command(client, { prefix: 'mon rm', name: other as string })
     await expect(refused).rejects.toMatchObject({ code: 'EBUSY' })
     await expect(mons.command(client, { prefix: 'mon rm', name: 'z' })).rejects.toMatchObject({ code: 'ENOENT' })

@@ -75,11 +75,15 @@ interface PendingRead {
 }
 
 const defaultTimeoutMs = 10_000
+/** Until a leader was seen for the first time in this run. */
+const firstElectionTicks = 2
 
 export class ConsensusDriver {
   private readonly env: Pick<Env, 'timers' | 'keyValue' | 'random' | 'abort'>
   private readonly log: Log
   private readonly options: ConsensusOptions
+  /** Whether a leader was seen in this run: from then on elections are as slow as configured. */
+  private readonly meeting: { leader: boolean }
   private readonly store: RaftStore
   private readonly closeStore: () => Promise<void>
   private readonly node: RaftNode
@@ -98,6 +102,7 @@ export class ConsensusDriver {
     env: Pick<Env, 'timers' | 'keyValue' | 'random' | 'log' | 'abort'>,
     options: ConsensusOptions,
     opened: {
+      readonly meeting: { leader: boolean }
       readonly store: RaftStore
       readonly close: () => Promise<void>
       readonly node: RaftNode
@@ -107,6 +112,7 @@ export class ConsensusDriver {
     this.env = env
     this.log = env.log.child('raft')
     this.options = options
+    this.meeting = opened.meeting
     this.store = opened.store
     this.closeStore = opened.close
     this.node = opened.node
@@ -137,16 +143,22 @@ export class ConsensusDriver {
     const keyValue = await env.keyValue.open(options.directory)
     const store = new RaftStore(keyValue)
     const stored = await store.load()
+    const meeting = { leader: false }
+    const electionTicks = options.electionTicks ?? 8
     const node = new RaftNode({
       id: options.id,
       random: env.random,
-      electionTicks: options.electionTicks ?? 8,
+      // Pre-votes of an impatient node harm nobody, and after a start of all members somebody leads at once.
+      get electionTicks() {
+        return meeting.leader ? electionTicks : Math.min(electionTicks, firstElectionTicks)
+      },
       heartbeatTicks: options.heartbeatTicks ?? 2,
       initialMembership: { voters: [], learners: [] },
       ...stored,
     })
     if (stored.snapshot !== undefined) options.stateMachine.restore(stored.snapshot.data)
     const driver = new ConsensusDriver(env, options, {
+      meeting,
       store,
       close: () => keyValue.close(),
       node,
@@ -396,6 +408,7 @@ export class ConsensusDriver {
         }),
       )
     }
+    if (leader !== 0) this.meeting.leader = true
     this.announcedLeader = leader
     this.announcedTerm = term
     this.log.info('leader', { leader, term })

@@ -188,8 +188,9 @@ export class Leader {
   private followMonitorMap(): Promise<unknown> | undefined {
     const { consensus, state } = this.options
     if (this.changingMembers) return undefined
-    const { id, membership, quorum } = consensus.status()
-    const step = planMembershipStep(state.monitorMap, membership, id, quorum, (other) => consensus.lagOf(other))
+    const { id, membership } = consensus.status()
+    const { members } = this.options.view().quorum
+    const step = planMembershipStep(state.monitorMap, membership, id, members, (other) => consensus.lagOf(other))
     if (step === undefined) return undefined
     if (step.kind === 'hand-over') {
       consensus.transferLeadership(step.to)

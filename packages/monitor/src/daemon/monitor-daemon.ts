@@ -104,6 +104,8 @@ export class MonitorDaemon implements MonitorService {
   private placement: PlacementCache | undefined
   private quorum: QuorumView = { leaderId: 0, term: 0, members: [] }
   private leaderlessSinceMs: number
+  /** When each other monitor last sent a consensus message, on the monotonic clock. */
+  private readonly heardMs = new Map<number, number>()
   private stopped = false
 
   private constructor(env: Env, options: MonitorOptions, identity: MonitorIdentity) {
@@ -295,7 +297,9 @@ export class MonitorDaemon implements MonitorService {
   // MonitorService
 
   consensus(message: ConsensusMessage): void {
-    if (message.to === this.identity.id) this.driver.receive(message.from, message.payload)
+    if (message.to !== this.identity.id) return
+    this.heardMs.set(message.from, this.env.clock.monotonicMs())
+    this.driver.receive(message.from, message.payload)
   }
 
   subscribe(request: SubscribeRequest, subscriber: Subscriber): SubscriberSession {
@@ -407,7 +411,7 @@ export class MonitorDaemon implements MonitorService {
       settings,
       statistics: leader?.statistics ?? this.quietStatistics,
       failures: leader?.failures ?? new FailureDetector(settings),
-      quorum: this.driver.isLeader ? { ...this.quorum, members: this.driver.status().quorum } : this.quorum,
+      quorum: this.driver.isLeader ? { ...this.quorum, members: this.membersHeard() } : this.quorum,
       nowMs: env.clock.monotonicMs(),
       wallMs: env.clock.wallMs(),
       isLeader: this.driver.isLeader,
@@ -416,6 +420,14 @@ export class MonitorDaemon implements MonitorService {
         return this.placement
       },
     }
+  }
+
+  /** Of a leader: voters that have sent something within the lease, itself included. */
+  private membersHeard(): readonly number[] {
+    const sinceMs = this.env.clock.monotonicMs() - this.settings.mon_lease * 1_000
+    const isHeard = (id: number) =>
+      id === this.identity.id || (this.heardMs.get(id) ?? Number.NEGATIVE_INFINITY) > sinceMs
+    return this.driver.status().membership.voters.filter(isHeard)
   }
 
   private adminHandlers(): AdminHandlers {
