@@ -15,7 +15,7 @@ import { Messenger } from '../packages/messenger/src/index.ts'
 import { createRealEnv } from '../packages/runtime/src/index.ts'
 
 const depth = 64
-const seconds = 3
+const seconds = 2
 const rounds = 3
 const header = new Uint8Array(64).fill(1)
 const page = new Uint8Array(8192).fill(2)

@@ -1,6 +1,6 @@
 /** The format, pinned, and what a reader makes of any cut and any damage. */
 import { concatBytes, entityName, hexDecode, hexEncode, Prng, utf8Encode } from '@shoal/base'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { encodeFrame, FrameReader, loadFrameChecksum, type NumberedFrame, type OutgoingFrame } from '../src/frame.ts'
 import { decodeHello, encodeHello, type Hello } from '../src/hello.ts'

@@ -10,7 +10,7 @@ import {
   type ReceivedFrame,
 } from '@shoal/messenger'
 import { type SimMachine, SimWorld } from '@shoal/testkit'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
 const osd0 = entityName('osd', 0)

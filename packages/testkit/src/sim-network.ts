@@ -77,7 +77,7 @@ export class SimNetwork {
 
   /** Cuts every connection between two hosts, or all: both ends see a reset. */
   resetConnections(a?: string, b?: string): void {
-    for (const stream of [...this.streams]) {
+    for (const stream of this.streams) {
       const ends = [stream.local, stream.peerHost]
       if ((a === undefined || ends.includes(a)) && (b === undefined || ends.includes(b))) stream.cut('ECONNRESET')
     }
@@ -86,7 +86,7 @@ export class SimNetwork {
   /** The process that owns the scope is gone; its kernel closes its connections. */
   processEnded(host: string, scope: SimScope): void {
     this.forget(host, scope)
-    for (const stream of [...this.streams]) if (stream.local === host) stream.abandon()
+    for (const stream of this.streams) if (stream.local === host) stream.abandon()
   }
 
   /** The host is gone without a word: peers learn of it when it is back, or by their own timeouts. */
@@ -98,7 +98,7 @@ export class SimNetwork {
   hostBack(host: string): void {
     if (!this.silent.delete(host)) return
     this.held = this.held.filter(({ from, to }) => from !== host && to !== host)
-    for (const stream of [...this.streams]) {
+    for (const stream of this.streams) {
       if (stream.local === host) stream.abandon()
       else if (stream.peerHost === host && stream.isConnecting) stream.cut('ECONNREFUSED')
     }
@@ -191,7 +191,7 @@ export class SimNetwork {
       address: at,
       close: async () => {
         if (this.listening.get(at)?.scope === scope) this.listening.delete(at)
-        for (const stream of [...this.streams]) if (stream.acceptedBy === at) stream.destroy()
+        for (const stream of this.streams) if (stream.acceptedBy === at) stream.destroy()
       },
     })
   }

@@ -55,7 +55,7 @@ export class SparseBytes {
     if (sizeBytes < this.length) {
       const within = sizeBytes % pageBytes
       const lastKept = Math.ceil(sizeBytes / pageBytes) - 1
-      for (const index of [...this.pages.keys()]) if (index > lastKept) this.pages.delete(index)
+      for (const index of this.pages.keys()) if (index > lastKept) this.pages.delete(index)
       if (within > 0) this.pages.get(lastKept)?.fill(0, within)
     }
     this.length = sizeBytes

@@ -1,5 +1,5 @@
 import { SimTime } from '@shoal/testkit'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 
 test('events run by time, then in the order in which they were scheduled', async () => {
