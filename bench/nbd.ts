@@ -205,7 +205,7 @@ async function measure(
 async function run(target: string): Promise<readonly Figure[]> {
   const seconds = Number(argument('--seconds') ?? 4)
   const [, host, port, name] = /^([^:]+):(\d+)(?:\/(.*))?$/.exec(target) ?? []
-  const client = await NbdClient.connect(String(host), Number(port), name ?? '')
+  const client = await NbdClient.connect(host as string, Number(port), name ?? '')
   const random = new Prng(1)
   const [small, large] = [8192, 512 * 1024]
   const data = random.bytes(large)
@@ -239,7 +239,7 @@ async function benchmark(): Promise<void> {
   }
   const server = fork(new URL(import.meta.url), ['--serve'])
   const listening = await new Promise<string>((resolve) =>
-    server.once('message', (message) => resolve(String(message))),
+    server.once('message', (message) => resolve(message as string)),
   )
   const figures = await run(listening)
   server.disconnect()

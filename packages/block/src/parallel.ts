@@ -8,16 +8,16 @@ export async function forEachIndex(
   task: (index: number) => Promise<void>,
 ): Promise<void> {
   let next = 0
-  let failure: { readonly error: unknown } | undefined
+  const failures: unknown[] = []
   const worker = async (): Promise<void> => {
-    while (next < count && failure === undefined) {
+    while (next < count && failures.length === 0) {
       try {
         await task(next++)
       } catch (error) {
-        failure ??= { error }
+        failures.push(error)
       }
     }
   }
   await Promise.all(Array.from({ length: Math.min(widthMax, count) }, worker))
-  if (failure !== undefined) throw (failure as { readonly error: unknown }).error
+  if (failures.length > 0) throw failures[0]
 }

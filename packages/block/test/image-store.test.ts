@@ -237,7 +237,8 @@ describe('the header', () => {
     const { id } = await store.create('a', 1)
     const entry = io.objects.get(`block_header.${id}`)?.omap.get(hexEncode(utf8Encode('image')))
     // The last 17 bytes: features (u32, u32), removing (u8), shrinking from (u64).
-    ;(entry?.value as Uint8Array)[(entry?.value.length ?? 0) - 17] = 1
+    const value = entry?.value as Uint8Array
+    value[value.length - 17] = 1
     await expect(store.open('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP', hint: 'upgrade this client' })
     await expect(store.remove('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
   })

@@ -1,7 +1,7 @@
 /** Reading and writing an image, against an array of bytes that stands for the disk. */
 import { ClusterError, Prng } from '@shoal/base'
 import { type Image, ImageStore } from '@shoal/block'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MemoryObjects } from './memory-objects.ts'
 

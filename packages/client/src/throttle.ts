@@ -23,7 +23,10 @@ export class Throttle {
   run<T>(bytes: number, work: () => Promise<T>): Promise<T> {
     if (this.waiting.length === 0 && this.fits(bytes)) return this.start(bytes, work)
     return new Promise((resolve, reject) => {
-      this.waiting.push({ bytes, start: () => this.start(bytes, work).then(resolve, reject) })
+      const start = (): void => {
+        this.start(bytes, work).then(resolve, reject)
+      }
+      this.waiting.push({ bytes, start })
     })
   }
 

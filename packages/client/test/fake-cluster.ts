@@ -110,7 +110,7 @@ export class FakeCluster {
   publish(): void {
     if (this.published === this.map) return
     this.published = this.map
-    for (const listener of [...this.listeners]) listener(this.map)
+    for (const listener of this.listeners) listener(this.map)
   }
 
   setFlags(...flags: OsdFlag[]): void {
@@ -129,22 +129,20 @@ export class FakeCluster {
   }
 
   get monitor(): MonitorClient {
-    const cluster = this
+    const published = (): OsdMap => this.published
     const monitor: Pick<MonitorClient, 'osdMap' | 'onOsdMap' | 'waitForEpoch' | 'command'> = {
       get osdMap() {
-        return cluster.published
+        return published()
       },
-      onOsdMap(listener) {
-        cluster.listeners.add(listener)
-        return { cancel: () => cluster.listeners.delete(listener) }
+      onOsdMap: (listener) => {
+        this.listeners.add(listener)
+        return { cancel: () => this.listeners.delete(listener) }
       },
-      async waitForEpoch() {
-        cluster.publish()
-        return cluster.map
+      waitForEpoch: async () => {
+        this.publish()
+        return this.map
       },
-      async command() {
-        return { status: '', data: { epoch: cluster.map.epoch } }
-      },
+      command: async () => ({ status: '', data: { epoch: this.map.epoch } }),
     }
     return monitor as MonitorClient
   }
@@ -273,7 +271,7 @@ function osdInfo(id: OsdId, data: Address): OsdInfo {
     weight: weightOne,
     autoOut: false,
     primaryAffinity: weightOne,
-    addresses: { data, heartbeat: data, admin: data } as NonNullable<OsdInfo['addresses']>,
+    addresses: { data, heartbeat: data, admin: data },
     incarnation: 1,
     upFrom: 1 as Epoch,
     upThru: 1 as Epoch,

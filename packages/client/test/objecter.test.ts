@@ -2,7 +2,7 @@
 import { type PgId, Prng, poolId } from '@shoal/base'
 import { ClusterClient, type ClusterClientOptions, type PoolHandle } from '@shoal/client'
 import type { ObjectOp } from '@shoal/wire'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FakeCluster, pool1, replicatedPool } from './fake-cluster.ts'
 
