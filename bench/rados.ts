@@ -1,0 +1,189 @@
+/**
+ * Objects on a real cluster: three monitors and three OSDs as processes of this machine, size 3, the client in this
+ * process. 8 KiB writes and reads at random offsets of 4 MiB objects, 64 in flight and one at a time.
+ *
+ *   npm run build && npx tsx --conditions=source bench/rados.ts [--record] [--seconds N] [--data DIR]
+ *
+ * With `--data` the load goes to the cluster of that directory, which must run; without, one is made and removed.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Address, Histogram, Prng } from '../packages/base/src/index.ts'
+import { ClusterClient } from '../packages/client/src/index.ts'
+import { GrpcMonitorClient } from '../packages/monitor-client/src/index.ts'
+import { createRealEnv } from '../packages/runtime/src/index.ts'
+import type { ObjectOp } from '../packages/wire/src/index.ts'
+
+const shoal = new URL('../scripts/shoal', import.meta.url).pathname
+const blockBytes = 8192
+const objectBytes = 4 * 1024 * 1024
+const objects = 64
+const clockTicksPerSecond = 100
+const startTimeoutMs = 60_000
+
+interface DaemonRow {
+  readonly name: string
+  readonly kind: string
+  readonly pid: number
+  readonly address: string
+}
+
+interface Measurement {
+  readonly workload: string
+  readonly depth: number
+  readonly opsPerSecond: number
+  readonly meanMs: number
+  readonly p99Ms: number
+  /** Of one core, summed over the OSDs, over the monitors, and of this process. */
+  readonly cpuOsds: number
+  readonly cpuMonitors: number
+  readonly cpuClient: number
+  /** The largest of the three. */
+  readonly osdRssMb: number
+}
+
+function argument(name: string): string | undefined {
+  const at = process.argv.indexOf(name)
+  return at < 0 ? undefined : process.argv[at + 1]
+}
+
+function daemons(data: string): readonly DaemonRow[] {
+  const output = execFileSync(process.execPath, [shoal, '--data', data, '--format', 'json', 'daemon', 'ls'])
+  return JSON.parse(output.toString()) as readonly DaemonRow[]
+}
+
+function start(data: string): Promise<ChildProcess> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [shoal, '--data', data, 'up', '--osd-capacity', '4G'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const timer = setTimeout(() => reject(new Error('the cluster is not healthy in time')), startTimeoutMs)
+    child.stdout.on('data', (chunk: Buffer) => {
+      if (!chunk.toString().includes('HEALTH_OK')) return
+      clearTimeout(timer)
+      resolve(child)
+    })
+    child.on('exit', () => reject(new Error('the cluster ended before it was healthy')))
+  })
+}
+
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  return (Number(fields[11]) + Number(fields[12])) / clockTicksPerSecond
+}
+
+function rssMb(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+}
+
+class Load {
+  private readonly rows: readonly DaemonRow[]
+  private readonly seconds: number
+  private readonly random = new Prng([1, 2, 3])
+  private readonly run: (name: string, ops: readonly ObjectOp[]) => Promise<unknown>
+
+  constructor(rows: readonly DaemonRow[], seconds: number, run: Load['run']) {
+    this.rows = rows
+    this.seconds = seconds
+    this.run = run
+  }
+
+  /** So that reads find bytes and writes overwrite. */
+  async fill(): Promise<void> {
+    const data = new Uint8Array(objectBytes).fill(0x5a)
+    for (let i = 0; i < objects; i++) await this.run(`bench-${i}`, [{ kind: 'write-full', data }])
+  }
+
+  async measure(workload: 'write' | 'read', depth: number): Promise<Measurement> {
+    const latencyUs = new Histogram()
+    const data = new Uint8Array(blockBytes).fill(0xa5)
+    const before = this.cpu()
+    const startMs = performance.now()
+    const endMs = startMs + this.seconds * 1000
+    const worker = async (): Promise<void> => {
+      while (performance.now() < endMs) {
+        const offset = this.random.below(objectBytes / blockBytes) * blockBytes
+        const op: ObjectOp =
+          workload === 'write' ? { kind: 'write', offset, data } : { kind: 'read', offset, length: blockBytes }
+        const sentMs = performance.now()
+        await this.run(`bench-${this.random.below(objects)}`, [op])
+        latencyUs.record((performance.now() - sentMs) * 1000)
+      }
+    }
+    await Promise.all(Array.from({ length: depth }, worker))
+    const seconds = (performance.now() - startMs) / 1000
+    const after = this.cpu()
+    const { count, mean, p99 } = latencyUs.summary()
+    const share = (kind: keyof typeof after): number => round((after[kind] - before[kind]) / seconds, 2)
+    return {
+      workload: `${workload} 8 KiB`,
+      depth,
+      opsPerSecond: Math.round(count / seconds),
+      meanMs: round(mean / 1000, 3),
+      p99Ms: round(p99 / 1000, 3),
+      cpuOsds: share('osd'),
+      cpuMonitors: share('mon'),
+      cpuClient: share('client'),
+      osdRssMb: Math.round(Math.max(...this.pids('osd').map(rssMb))),
+    }
+  }
+
+  private pids(kind: string): readonly number[] {
+    return this.rows.filter((row) => row.kind === kind).map((row) => row.pid)
+  }
+
+  private cpu(): { readonly osd: number; readonly mon: number; readonly client: number } {
+    const sum = (kind: string): number => this.pids(kind).reduce((total, pid) => total + cpuSeconds(pid), 0)
+    return { osd: sum('osd'), mon: sum('mon'), client: cpuSeconds(process.pid) }
+  }
+}
+
+function round(value: number, digits: number): number {
+  return Number(value.toFixed(digits))
+}
+
+async function main(data: string): Promise<readonly Measurement[]> {
+  const rows = daemons(data)
+  const env = createRealEnv({ name: 'bench', logLevel: 'warn' })
+  const monitors = rows.filter((row) => row.kind === 'mon').map((row) => row.address as Address)
+  const monitor = new GrpcMonitorClient(env, { monitors })
+  await monitor.start()
+  const client = await ClusterClient.connect(env, { monitor })
+  const pool = client.pool('objects')
+  const load = new Load(rows, Number(argument('--seconds') ?? 8), (name, ops) => pool.execute(name, ops))
+  await load.fill()
+  const results: Measurement[] = []
+  for (const [workload, depth] of [
+    ['write', 64],
+    ['read', 64],
+    ['write', 1],
+    ['read', 1],
+  ] as const) {
+    results.push(await load.measure(workload, depth))
+  }
+  await client.close()
+  await monitor.close()
+  return results
+}
+
+const given = argument('--data')
+const directory = given ?? mkdtempSync(join(tmpdir(), 'shoal-rados-'))
+const cluster = given === undefined ? await start(directory) : undefined
+try {
+  const results = await main(directory)
+  console.table(results)
+  if (process.argv.includes('--record')) {
+    const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version }
+    const report = { machine, monitors: 3, osds: 3, size: 3, results }
+    writeFileSync(new URL('results/rados.json', import.meta.url), `${JSON.stringify(report, undefined, 2)}\n`)
+  }
+} finally {
+  if (cluster !== undefined) {
+    const ended = new Promise((resolve) => cluster.once('exit', resolve))
+    cluster.kill('SIGINT')
+    await ended
+    rmSync(directory, { recursive: true })
+  }
+}
