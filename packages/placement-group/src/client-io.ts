@@ -138,7 +138,8 @@ export class ClientIo {
   onOp(session: number, op: ClientOp): void {
     if (!this.core.isPrimary) return this.fail(session, op, 'ESTALE', `osd.${this.core.whoami} is not the primary`)
     if (!this.active) {
-      if (this.waitingForActive.length >= waitingMax) return this.fail(session, op, 'EAGAIN', 'too many operations wait')
+      if (this.waitingForActive.length >= waitingMax)
+        return this.fail(session, op, 'EAGAIN', 'too many operations wait')
       this.waitingForActive.push({ session, op })
       return
     }
@@ -307,7 +308,11 @@ export class ClientIo {
    * A failure that depends on the object is ordered like a write, so that a resend fails again instead of succeeding after
    * its client has been told that it failed. (Ceph logs such errors, too.)
    */
-  private onFailed(queue: ObjectQueue, { session, op }: Waiting, failure: Extract<Execution, { kind: 'failed' }>): void {
+  private onFailed(
+    queue: ObjectQueue,
+    { session, op }: Waiting,
+    failure: Extract<Execution, { kind: 'failed' }>,
+  ): void {
     const { code, detail } = failure
     if (failuresOfRequests.has(code)) return this.fail(session, op, code, detail)
     const { core } = this

@@ -99,6 +99,11 @@ export class PgCore {
     return this.map.pools.get(Number(this.pgId.slice(0, this.pgId.indexOf('.'))) as Pool['id'])
   }
 
+  /** False: this OSD has not seen every map of the PG's life, and may not know who served it. */
+  get historyKnown(): boolean {
+    return this.info.history.epochCreated > 0
+  }
+
   get isPrimary(): boolean {
     return this.mapping.actingPrimary === this.whoami
   }

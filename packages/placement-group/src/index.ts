@@ -6,7 +6,7 @@ export {
   type ObjectAttribute,
   objectAttributeName,
 } from './object-attribute.ts'
-export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
 export { isTemporary } from './object-transfer.ts'
+export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
 export { loadPgState, pgRecordRange, type StoredPg } from './pg-store.ts'
 export { PlacementGroup, type PlacementGroupOptions } from './placement-group.ts'

@@ -71,8 +71,6 @@ const retryMs = 1_000
 export class Peering {
   phase: PeeringPhase = 'idle'
   blockedBy: ReadonlySet<OsdId> = new Set()
-  /** False: this OSD has not seen every map of the PG's life, and may not know who served it. */
-  historyKnown = true
   private readonly core: PgCore
   private readonly events: PeeringEvents
   private probed: ReadonlySet<OsdId> = new Set()
@@ -145,7 +143,7 @@ export class Peering {
     const { core } = this
     const infos = new Map([...this.infos, [core.whoami, core.currentInfo()]])
     const prior = buildPriorSet(core.map, core.mapping, core.info.history, core.pastIntervals, infos, core.whoami)
-    if (this.historyKnown) return prior
+    if (core.historyKnown) return prior
     // Who served is not known: everybody who may have must answer.
     const probe = new Set(prior.probe)
     const blockedBy = new Set(prior.blockedBy)
@@ -169,12 +167,9 @@ export class Peering {
 
   private learnHistory(info: PgInfo, intervals: readonly PastInterval[]): void {
     const { core } = this
+    // A member that knows has told: its past is ours.
+    if (!core.historyKnown && info.history.epochCreated > 0) core.pastIntervals = intervals
     core.info = { ...core.info, history: mergeHistory(core.info.history, info.history) }
-    if (!this.historyKnown && info.history.epochCreated > 0) {
-      // A member that knows has told: its past is ours.
-      this.historyKnown = true
-      core.pastIntervals = intervals
-    }
     core.pastIntervals = core.pastIntervals.filter((interval) => interval.last >= core.info.history.lastEpochClean)
   }
 
@@ -182,9 +177,8 @@ export class Peering {
     if (this.phase !== 'get-info') return
     for (const osd of this.probed) if (!this.infos.has(osd)) return
     if (this.blockedBy.size > 0) return this.become('down')
-    if (!this.historyKnown) {
+    if (!this.core.historyKnown) {
       // Everybody answered, nobody knows the PG: it is new after all.
-      this.historyKnown = true
       const created = this.core.pool?.created ?? (0 as Epoch)
       this.core.setHistory({ epochCreated: created })
     }

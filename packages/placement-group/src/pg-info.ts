@@ -23,7 +23,7 @@ export function isFilled(cursor: BackfillCursor, object: ObjectId): boolean {
 }
 
 export interface PgHistory {
-  /** When the PG came to be. */
+  /** When the PG came to be; 0 while that, and what happened since, is not known here. */
   readonly epochCreated: Epoch
   /** Latest epoch known in which the PG began to serve: no log that ends before it can win. */
   readonly lastEpochStarted: Epoch

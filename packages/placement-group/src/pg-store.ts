@@ -148,7 +148,10 @@ export function clearLog(collection: PgId): TransactionOp {
 }
 
 export function setMissing(collection: PgId, missing: Iterable<MissingObject>): TransactionOp {
-  const entries = [...missing].map((one) => ({ key: objectRecordKey(missingTag, one.object), value: encode(missingObjectCodec, one) }))
+  const entries = [...missing].map((one) => ({
+    key: objectRecordKey(missingTag, one.object),
+    value: encode(missingObjectCodec, one),
+  }))
   return { kind: 'meta-set', collection, entries }
 }
 

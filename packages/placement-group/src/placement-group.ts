@@ -38,6 +38,8 @@ export interface PlacementGroupOptions {
 
 const noEpoch = 0 as Epoch
 const requestRetryMs = 1_000
+const statsMs = 500
+const storeMapsEvery = 32
 
 export class PlacementGroup {
   private readonly core: PgCore
@@ -52,11 +54,16 @@ export class PlacementGroup {
   private clean = false
   private removing = false
   private statsSequence = 0
-  private lastStats = ''
+  private published: readonly unknown[] = []
+  private publishedOps = 0
+  private statsTimerSet = false
+  /** The map that the stored record takes into account. */
+  private storedMapEpoch: Epoch
 
   constructor(options: PlacementGroupOptions) {
     const { pgId, whoami, leases, clock, stored } = options
     this.hasCollection = stored !== undefined
+    this.storedMapEpoch = stored?.record.interval.mapEpoch ?? noEpoch
     this.core = new PgCore({
       pgId,
       whoami,
@@ -170,6 +177,9 @@ export class PlacementGroup {
         return this.peering.onLeaseTimer()
       case 'peering-retry':
         return this.peering.onRetryTimer()
+      case 'stats':
+        this.statsTimerSet = false
+        return this.publish()
       case 'recovery-retry':
         if (this.peering.phase !== 'started') return
         return this.continueRecovery()
@@ -195,6 +205,8 @@ export class PlacementGroup {
     const { interval } = core
     const pool = map.pools.get(pgPool(core.pgId))
     const first = interval.since === noEpoch
+    // Maps that are gone may have held intervals: the past is to be learnt from others.
+    if (!first && map.epoch > interval.mapEpoch + 1) core.setHistory({ epochCreated: noEpoch })
     const oldPool = before === undefined ? pool : before.pools.get(pgPool(core.pgId))
     const ended =
       first ||
@@ -217,8 +229,7 @@ export class PlacementGroup {
   /** The first map of a PG that this OSD has nothing of: only if it begins here is its whole past known. */
   private beginLife(epoch: Epoch): void {
     const created = this.core.pool?.created ?? noEpoch
-    this.peering.historyKnown = epoch <= created
-    if (this.peering.historyKnown) this.core.setHistory({ epochCreated: created })
+    if (epoch <= created) this.core.setHistory({ epochCreated: created })
   }
 
   /** `lastMap`: the last one of the interval, whose up_thru says whether its primary may have written. */
@@ -260,6 +271,8 @@ export class PlacementGroup {
     if (this.removing) return
     if (core.pool === undefined) return this.removeAll()
     if (!this.intervalPending) {
+      // So that a restart need not go back to maps that nobody keeps any more.
+      if (core.map.epoch - this.storedMapEpoch >= storeMapsEvery) this.storeInterval()
       if (core.isPrimary) this.onMapWithinInterval()
       return
     }
@@ -284,6 +297,7 @@ export class PlacementGroup {
 
   private storeInterval(): void {
     const { core } = this
+    this.storedMapEpoch = core.map.epoch
     if (this.hasCollection) return core.transact([...this.transfer.dropTemporaries(), core.recordOp()])
     this.hasCollection = true
     core.transact([{ kind: 'create-collection', collection: core.pgId }, core.recordOp()])
@@ -489,15 +503,41 @@ export class PlacementGroup {
     }
   }
 
+  /** Changes of state are told at once, counters of operations now and then. */
   private publishStats(): void {
     if (!this.core.isPrimary || this.removing) return
     const { core, clientIo, recovery, backfill } = this
-    // What changes with every operation counts too: the driver decides how often it tells.
-    const key = `${core.map.epoch} ${this.peering.phase} ${this.clean} ${recovery.missingCopies} ${recovery.isRunning} ${backfill.isRunning} ${backfill.isNeeded} ${backfill.backfilledObjects} ${recovery.recoveredObjects} ${clientIo.readOps} ${clientIo.writeOps} ${clientIo.leaseIsHeld}`
-    if (key === this.lastStats) return
-    this.lastStats = key
+    const state = [
+      core.map.epoch,
+      this.peering.phase,
+      this.clean,
+      recovery.missingCopies,
+      recovery.isRunning,
+      recovery.unfoundCount,
+      backfill.isNeeded,
+      backfill.isRunning,
+      backfill.isTooFull,
+      clientIo.leaseIsHeld,
+    ]
+    if (state.some((value, at) => value !== this.published[at])) {
+      this.published = state
+      return this.publish()
+    }
+    if (this.publishedOps === this.operations || this.statsTimerSet) return
+    this.statsTimerSet = true
+    core.emit({ kind: 'set-timer', timer: 'stats', delayMs: statsMs })
+  }
+
+  private get operations(): number {
+    const { clientIo, recovery, backfill } = this
+    return clientIo.readOps + clientIo.writeOps + recovery.recoveredObjects + backfill.backfilledObjects
+  }
+
+  private publish(): void {
+    if (!this.core.isPrimary || this.removing) return
+    this.publishedOps = this.operations
     this.statsSequence++
-    core.emit({ kind: 'publish-stats', stats: this.stats() })
+    this.core.emit({ kind: 'publish-stats', stats: this.stats() })
   }
 
   /** For `pg query`. */

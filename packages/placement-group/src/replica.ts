@@ -165,7 +165,11 @@ export class Replica {
     const { core } = this
     core.log = new PgLog(zeroVersion, [])
     core.missing = new MissingSet()
-    core.info = { ...newPgInfo(core.info.history.epochCreated), lastBackfill: backfillStart, history: core.info.history }
+    core.info = {
+      ...newPgInfo(core.info.history.epochCreated),
+      lastBackfill: backfillStart,
+      history: core.info.history,
+    }
     core.objects = 0
     core.bytes = 0
     core.transact([clearLog(core.pgId), clearMissing(core.pgId), core.recordOp()])

@@ -62,6 +62,8 @@ export class SimulatedClient {
   private map: OsdMap | undefined
   private nextTid = 1
   private stopped = false
+  /** Writes of a client with an old map hang, and would soon keep it from reading. */
+  onlyReads = false
 
   constructor(id: number, world: ClientWorld, history: HistoryEntry[], names: readonly string[]) {
     this.id = id
@@ -122,7 +124,7 @@ export class SimulatedClient {
     const { random } = this.world
     const unique = `${this.id}.${this.nextTid}`.padEnd(8, '_')
     const choice = random.below(10)
-    if (choice < 4) return { kind: 'read' }
+    if (choice < 4 || this.onlyReads) return { kind: 'read' }
     if (name.startsWith('log')) return { kind: 'append', token: unique }
     if (choice < 7) return { kind: 'put', value: unique.repeat(1 + random.below(30)) }
     return choice < 9 ? { kind: 'create', value: unique } : { kind: 'remove' }

@@ -5,9 +5,8 @@
  * reports of failure, OSDs marked out and in, a lost store, bad blocks, slow disks and reordered delivery between pairs.
  */
 import { concatBytes, type Epoch, type OsdId, osdId, Prng } from '@shoal/base'
-import type { PgStats } from '@shoal/cluster-map'
 import { type ClientOp, type ClientOpReply, decodeMessage, encodeMessage, type PgEnvelope } from '@shoal/wire'
-import { openEnvelope } from '../../src/peer-message.ts'
+import { envelope, openEnvelope } from '../../src/peer-message.ts'
 import { checkHistory } from './checkers.ts'
 import { EventQueue } from './event-queue.ts'
 import { MapAuthority, placeSimulated } from './map-authority.ts'
@@ -24,10 +23,25 @@ export interface SimulationOptions {
   /** Which faults may happen. */
   readonly faults?: readonly Fault[]
   readonly verbose?: boolean
+  /** A bug of the world, which the checkers must find. */
+  readonly plant?: Plant
 }
 
-export const faults = ['crash', 'isolate', 'cut-off-monitors', 'false-report', 'out', 'wipe', 'rot'] as const
+export const faults = [
+  'crash',
+  'power-loss',
+  'isolate',
+  'apart',
+  'cut-off-monitors',
+  'false-report',
+  'out',
+  'wipe',
+  'rot',
+] as const
 export type Fault = (typeof faults)[number]
+const faultsWithoutRot = faults.filter((kind) => kind !== 'rot')
+/** A bad block and the loss of the other copies at once is more than two faults: nobody survives that. */
+const faultsWithRot: readonly Fault[] = ['rot', 'rot', 'false-report', 'cut-off-monitors']
 
 export interface SimulationResult {
   readonly problems: readonly string[]
@@ -37,6 +51,14 @@ export interface SimulationResult {
   readonly queries: readonly unknown[]
   readonly trace: readonly string[]
 }
+
+/**
+ * lying-disk: says that it is durable before it is. eternal-lease: a primary believes that nobody ever takes over, and
+ * nobody waits for it. early-replicated: a write is acknowledged when it is sent to a replica. forged-up-thru: a primary
+ * does not wait until the map says that it may write.
+ */
+export const plants = ['lying-disk', 'eternal-lease', 'early-replicated', 'forged-up-thru'] as const
+export type Plant = (typeof plants)[number]
 
 const detectionMs = 600
 const objectNames = ['log-a', 'log-b', 'reg-a', 'reg-b', 'reg-c', 'reg-d', 'reg-e', 'reg-f', 'reg-g', 'reg-h', 'log-c']
@@ -65,6 +87,10 @@ export class SimulatedCluster implements OsdWorld {
   /** Cut off from everybody. */
   private readonly isolated = new Set<number>()
   private readonly withoutMonitors = new Set<number>()
+  /** Cut off from peers and monitors, not from clients. */
+  private readonly apart = new Set<number>()
+  /** Clients that get no maps. */
+  private readonly staleClients = new Set<number>()
   /** Latest delivery of each directed pair, so that its order is kept. */
   private readonly channelMs = new Map<string, number>()
   /** Messages between OSDs on their way, by directed pair. */
@@ -81,7 +107,7 @@ export class SimulatedCluster implements OsdWorld {
       minSize: options.minSize ?? 2,
       onEpoch: () => this.publish?.(),
     })
-    for (let id = 0; id < osds; id++) this.osds.push(new SimulatedOsd(osdId(id), this))
+    for (let id = 0; id < osds; id++) this.osds.push(new SimulatedOsd(osdId(id), this, options.plant))
     for (let id = 1; id <= (options.clients ?? 3); id++) {
       this.clients.push(new SimulatedClient(id, this, this.history, objectNames))
     }
@@ -122,6 +148,7 @@ export class SimulatedCluster implements OsdWorld {
     const sender = this.osd(from)
     const receiver = this.osd(to)
     const incarnations = [sender.incarnation, receiver.incarnation]
+    this.plantReply(from, to, message)
     const channel = `${from}>${to}`
     let waiting = this.held.get(channel)
     if (waiting === undefined) {
@@ -129,14 +156,23 @@ export class SimulatedCluster implements OsdWorld {
       this.held.set(channel, waiting)
     }
     waiting.push(() => {
-      if (sender.incarnation !== incarnations[0] || receiver.incarnation !== incarnations[1] || !receiver.running) return
+      if (sender.incarnation !== incarnations[0] || receiver.incarnation !== incarnations[1] || !receiver.running)
+        return
       receiver.deliver(from, decodeMessage(type, header, bytes) as PgEnvelope)
     })
     this.inOrder(channel, () => this.deliverHeld(from, to))
   }
 
+  private plantReply(from: OsdId, to: OsdId, sealed: PgEnvelope): void {
+    if (this.options.plant !== 'early-replicated') return
+    const message = openEnvelope({ ...sealed, payload: [concatBytes(sealed.payload)] })
+    if (message.kind !== 'replicate') return
+    const answer = envelope(sealed.pgId, sealed.epoch, { kind: 'replicated', tid: message.tid })
+    this.queue.after(0.1, () => this.osd(from).running && this.osd(from).deliver(to, answer))
+  }
+
   private deliverHeld(from: OsdId, to: OsdId): void {
-    if (this.isolated.has(from) || this.isolated.has(to)) {
+    if (this.isCutOff(from) || this.isCutOff(to)) {
       this.queue.after(20, () => this.deliverHeld(from, to))
       return
     }
@@ -179,9 +215,13 @@ export class SimulatedCluster implements OsdWorld {
     const osd = this.osd(from)
     const { incarnation } = osd
     this.queue.after(this.delayMs(), () => {
-      if (osd.incarnation !== incarnation || this.isolated.has(from) || this.withoutMonitors.has(from)) return
+      if (osd.incarnation !== incarnation || this.isCutOff(from) || this.withoutMonitors.has(from)) return
       run()
     })
+  }
+
+  private isCutOff(id: number): boolean {
+    return this.isolated.has(id) || this.apart.has(id)
   }
 
   private osd(id: OsdId): SimulatedOsd {
@@ -193,7 +233,9 @@ export class SimulatedCluster implements OsdWorld {
   private publish(): void {
     for (const osd of this.osds ?? []) this.offerMap(osd)
     for (const client of this.clients ?? []) {
-      this.queue.after(this.delayMs() * 5, () => client.onMap(this.authority.map))
+      this.queue.after(this.delayMs() * 5, () => {
+        if (!this.staleClients.has(client.id)) client.onMap(this.authority.map)
+      })
     }
   }
 
@@ -201,7 +243,7 @@ export class SimulatedCluster implements OsdWorld {
     const { incarnation } = osd
     this.queue.after(this.delayMs() * 3, () => {
       if (!osd.running || osd.incarnation !== incarnation) return
-      if (this.isolated.has(osd.id) || this.withoutMonitors.has(osd.id)) return
+      if (this.isCutOff(osd.id) || this.withoutMonitors.has(osd.id)) return
       const { map } = this.authority
       if (map.epoch > osd.epoch) osd.onMap(map, map.epoch)
     })
@@ -228,7 +270,7 @@ export class SimulatedCluster implements OsdWorld {
   private ping(from: SimulatedOsd, to: SimulatedOsd): void {
     const sentMs = from.nowMs
     const { epoch, incarnation } = from
-    const reachable = (): boolean => !this.isolated.has(from.id) && !this.isolated.has(to.id) && from.running && to.running
+    const reachable = (): boolean => !this.isCutOff(from.id) && !this.isCutOff(to.id) && from.running && to.running
     this.queue.after(this.delayMs(), () => {
       if (!reachable() || from.incarnation !== incarnation || to.epoch === 0) return
       const seen = this.mapAt(to.epoch).osds.get(from.id)
@@ -244,10 +286,10 @@ export class SimulatedCluster implements OsdWorld {
   /** Whoever has been gone for long enough is marked down. */
   private watchFailures(): void {
     for (const osd of this.osds) {
-      const gone = !osd.running || this.isolated.has(osd.id)
+      const gone = !osd.running || this.isCutOff(osd.id)
       if (gone && this.authority.map.osds.get(osd.id)?.up === true) {
         this.queue.after(detectionMs * (0.5 + this.random.fraction()), () => {
-          if (!osd.running || this.isolated.has(osd.id)) this.authority.markDown(osd.id)
+          if (!osd.running || this.isCutOff(osd.id)) this.authority.markDown(osd.id)
         })
       }
     }
@@ -290,14 +332,14 @@ export class SimulatedCluster implements OsdWorld {
     const { map } = this.authority
     const present = this.osds.every((osd) => {
       const info = map.osds.get(osd.id)
-      return osd.running && !this.isolated.has(osd.id) && info?.up === true && info.incarnation === osd.incarnation
+      return osd.running && !this.isCutOff(osd.id) && info?.up === true && info.incarnation === osd.incarnation
     })
     return present && this.isClean
   }
 
   private fault(): void {
     if (this.healing) return
-    const kinds = this.options.faults ?? faults
+    const kinds = this.options.faults ?? (this.options.seed % 4 === 0 ? faultsWithRot : faultsWithoutRot)
     const osd = this.osds[this.random.below(this.osds.length)] as SimulatedOsd
     const kind = kinds[this.random.below(kinds.length)] as Fault
     this.inject(kind, osd)
@@ -317,6 +359,25 @@ export class SimulatedCluster implements OsdWorld {
         this.isolated.add(osd.id)
         queue.after(laterMs, () => this.isolated.delete(osd.id))
         return
+      case 'power-loss':
+        for (const each of this.osds) {
+          this.crash(each)
+          queue.after(random.fraction() * 1_000, () => this.restart(each))
+        }
+        return
+      case 'apart': {
+        const client = this.clients[random.below(this.clients.length)] as SimulatedClient
+        this.apart.add(osd.id)
+        this.staleClients.add(client.id)
+        client.onlyReads = true
+        queue.after(laterMs, () => {
+          this.apart.delete(osd.id)
+          this.staleClients.delete(client.id)
+          client.onlyReads = false
+          client.onMap(this.authority.map)
+        })
+        return
+      }
       case 'cut-off-monitors':
         this.withoutMonitors.add(osd.id)
         queue.after(laterMs, () => this.withoutMonitors.delete(osd.id))
@@ -351,8 +412,11 @@ export class SimulatedCluster implements OsdWorld {
   private heal(): void {
     this.healing = true
     this.trace('heal')
+    this.staleClients.clear()
+    for (const client of this.clients) client.onMap(this.authority.map)
     for (const osd of this.osds) {
       this.isolated.delete(osd.id)
+      this.apart.delete(osd.id)
       this.withoutMonitors.delete(osd.id)
       this.authority.setWeight(osd.id, 0x1_0000)
       this.restart(osd)
@@ -402,7 +466,9 @@ export class SimulatedCluster implements OsdWorld {
     for (const client of this.clients) client.stop()
     const settled = (): boolean => this.isClean && this.clients.every((client) => client.idle)
     if (!this.runUntil(this.queue.nowMs + 60_000, settled)) {
-      problems.push(`not clean 60 s after faults stopped: ${this.osds.map((osd) => osd.stats?.states.join('+')).join(', ')}`)
+      problems.push(
+        `not clean 60 s after faults stopped: ${this.osds.map((osd) => osd.stats?.states.join('+')).join(', ')}`,
+      )
       for (const client of this.clients) {
         for (const { object, intent, beganAt } of client.waitingFor) {
           problems.push(`client.${client.id} waits for ${intent.kind} ${object} since ${beganAt}`)
@@ -432,7 +498,8 @@ export class SimulatedCluster implements OsdWorld {
     const { acting } = placeSimulated(this.authority.map)
     const [first, ...others] = acting.map((osd) => this.osd(osd))
     // What nobody read may still be bad on one copy: that is for scrub to find.
-    const fingerprint = (osd: SimulatedOsd): readonly string[] => osd.store.fingerprint().map((line) => line.replace(/ BAD$/, ''))
+    const fingerprint = (osd: SimulatedOsd): readonly string[] =>
+      osd.store.fingerprint().map((line) => line.replace(/ BAD$/, ''))
     const expected = first === undefined ? [] : fingerprint(first)
     for (const other of others) {
       const found = fingerprint(other)

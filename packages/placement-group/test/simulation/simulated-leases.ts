@@ -33,12 +33,25 @@ export class SimulatedLeases implements PgLeases {
   /** A ping of a run that our map shows as up; a map newer than the pinger's promises nothing. */
   onPing(from: OsdId, pingEpoch: Epoch, ourEpoch: Epoch, nowMs: number): void {
     if (ourEpoch > pingEpoch) return
-    const live = (this.granted.get(from) ?? []).filter((grant) => grant.untilMs > nowMs && grant.pingEpoch !== pingEpoch)
+    const live = (this.granted.get(from) ?? []).filter(
+      (grant) => grant.untilMs > nowMs && grant.pingEpoch !== pingEpoch,
+    )
     this.granted.set(from, [...live, { pingEpoch, untilMs: nowMs + leaseMs }])
   }
 
   onReply(from: OsdId, sentMs: number, pingEpoch: Epoch, replyEpoch: Epoch): void {
     if (replyEpoch > pingEpoch) return
     this.held.set(from, Math.max(this.heldUntilMs(from), sentMs + leaseMs * 0.98))
+  }
+}
+
+/** Planted: nobody's promise ever ends, and nobody has promised anything. */
+export class EternalLeases extends SimulatedLeases {
+  override heldUntilMs(): number {
+    return Number.POSITIVE_INFINITY
+  }
+
+  override grantedUntilMs(): number {
+    return Number.NEGATIVE_INFINITY
   }
 }

@@ -22,7 +22,8 @@ import type { ClientOp, ClientOpReply, PgEnvelope } from '@shoal/wire'
 import type { Cancellable, EventQueue } from './event-queue.ts'
 import { nowhere, placeSimulated, simulatedPg } from './map-authority.ts'
 import { MemoryStore } from './memory-store.ts'
-import { leaseMs, SimulatedLeases } from './simulated-leases.ts'
+import type { Plant } from './simulated-cluster.ts'
+import { EternalLeases, leaseMs, SimulatedLeases } from './simulated-leases.ts'
 
 /** What the world does for an OSD. */
 export interface OsdWorld {
@@ -55,6 +56,7 @@ export class SimulatedOsd {
   leases = new SimulatedLeases(Number.NEGATIVE_INFINITY)
   epoch = toEpoch(0)
   private readonly world: OsdWorld
+  private readonly plant: Plant | undefined
   private machine: PlacementGroup | undefined
   /** Newest map that the machine has seen. */
   private machineEpoch = toEpoch(0)
@@ -65,9 +67,10 @@ export class SimulatedOsd {
   private stepping = false
   private clockSkewMs = 0
 
-  constructor(id: OsdId, world: OsdWorld) {
+  constructor(id: OsdId, world: OsdWorld, plant?: Plant) {
     this.id = id
     this.world = world
+    this.plant = plant
   }
 
   /** Monotonic, of this run. */
@@ -81,6 +84,7 @@ export class SimulatedOsd {
     this.clockSkewMs = random.below(1_000_000)
     const served = this.store.hasCollection
     this.leases = new SimulatedLeases(served ? this.nowMs + leaseMs : Number.NEGATIVE_INFINITY)
+    if (this.plant === 'eternal-lease') this.leases = new EternalLeases(0)
     if (served) this.loadMachine()
     this.epoch = this.machine === undefined ? toEpoch(0) : this.machineEpoch
     this.knownEpoch = this.epoch
@@ -148,7 +152,7 @@ export class SimulatedOsd {
     }
     if (this.machine === undefined || map.epoch <= this.machineEpoch) return
     this.machineEpoch = map.epoch
-    this.feed({ kind: 'map', map, mapping })
+    this.feed({ kind: 'map', map: this.plant === 'forged-up-thru' ? forgeUpThru(map, this.id) : map, mapping })
   }
 
   private whenMapIsThere(epoch: Epoch, run: () => void): void {
@@ -227,11 +231,13 @@ export class SimulatedOsd {
         const { token } = effect
         const machine = this.machine
         // Commits come in order.
-        this.lastCommitMs = Math.max(this.lastCommitMs, world.queue.nowMs + this.diskDelayMs())
+        if (this.plant === 'lying-disk') this.later(0.1, () => ({ kind: 'committed', token }))
+        const delayMs = this.plant === 'lying-disk' ? 300 : this.diskDelayMs()
+        this.lastCommitMs = Math.max(this.lastCommitMs, world.queue.nowMs + delayMs)
         world.queue.after(this.lastCommitMs - world.queue.nowMs, () => {
           if (!this.running || this.incarnation !== incarnation) return
           store.commitNext()
-          if (this.machine === machine) this.feed({ kind: 'committed', token })
+          if (this.plant !== 'lying-disk' && this.machine === machine) this.feed({ kind: 'committed', token })
         })
         return
       }
@@ -345,4 +351,9 @@ export class SimulatedOsd {
       throw error
     }
   }
+}
+
+function forgeUpThru(map: OsdMap, id: OsdId): OsdMap {
+  const own = map.osds.get(id)
+  return own === undefined ? map : { ...map, osds: new Map(map.osds).set(id, { ...own, upThru: map.epoch }) }
 }
