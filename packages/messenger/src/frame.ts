@@ -9,7 +9,7 @@
 import { ClusterError, must } from '@shoal/base'
 import xxhash, { type XXHashAPI } from 'xxhash-wasm'
 
-export const frameHeaderBytes = 48
+const frameHeaderBytes = 48
 const frameMagic = 0x314c4853
 
 /** Types from here on are the messenger's own. */
@@ -74,12 +74,29 @@ export function frameBytes(frame: OutgoingFrame): number {
   return total
 }
 
+/** Small buffers are cut from one large: an allocation of its own for each frame costs more than filling it. */
+const slabBytes = 64 * 1024
+const slabShareBytesMax = 4 * 1024
+let slab = new DataView(new ArrayBuffer(slabBytes))
+let slabUsed = 0
+
+function allocate(sizeBytes: number): DataView {
+  if (sizeBytes > slabShareBytesMax) return new DataView(new ArrayBuffer(sizeBytes))
+  if (sizeBytes > slabBytes - slabUsed) {
+    slab = new DataView(new ArrayBuffer(slabBytes))
+    slabUsed = 0
+  }
+  const share = new DataView(slab.buffer, slabUsed, sizeBytes)
+  slabUsed += sizeBytes
+  return share
+}
+
 /** The chunks to write: one small buffer with both headers, then the payload by reference. */
 export function encodeFrame(frame: OutgoingFrame, sequence: number): readonly Uint8Array[] {
   let payloadBytes = 0
   for (const chunk of frame.payload) payloadBytes += chunk.length
-  const head = new Uint8Array(frameHeaderBytes + frame.header.length)
-  const view = new DataView(head.buffer)
+  const view = allocate(frameHeaderBytes + frame.header.length)
+  const head = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
   view.setUint32(0, frameMagic, true)
   view.setUint16(4, frame.type, true)
   view.setUint32(8, frame.header.length, true)

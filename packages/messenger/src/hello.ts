@@ -26,8 +26,8 @@ export const helloBytesMax = 4096
  * `lossy`: messages flow both ways, and end with the connection. `peer`: messages flow from the connecting side only,
  * numbered, and are sent again on the next connection until acknowledged.
  */
-export const connectionKinds = ['lossy', 'peer'] as const
-export type ConnectionKind = (typeof connectionKinds)[number]
+const connectionKinds = ['lossy', 'peer'] as const
+type ConnectionKind = (typeof connectionKinds)[number]
 
 export interface Hello {
   readonly protocol: number

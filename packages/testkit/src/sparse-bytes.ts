@@ -1,6 +1,6 @@
 /** The bytes of a simulated file, in pages: holes and zeros cost nothing, so that a sparse gigabyte fits a test. */
 
-export const pageBytes = 4096
+const pageBytes = 4096
 
 function isZero(bytes: Uint8Array): boolean {
   for (const byte of bytes) if (byte !== 0) return false
