@@ -9,7 +9,7 @@
  */
 import {
   assert,
-  ByteReader,
+  type ByteReader,
   type ByteWriter,
   type Codec,
   decode,

@@ -17,7 +17,7 @@ import {
   unreachable,
 } from '@shoal/base'
 import { type ObjectId, objectIdCodec, objectIdsCodec } from './object-id.ts'
-import { type OmapEntry, omapEntryCodec, PayloadCursor } from './transaction.ts'
+import { type OmapEntry, omapEntryCodec, type PayloadCursor } from './transaction.ts'
 import { type RequestId, requestIdCodec, type Version, versionCodec } from './version.ts'
 
 export const compareModes = ['equal', 'not-equal', 'greater', 'greater-or-equal', 'less', 'less-or-equal'] as const

@@ -7,7 +7,7 @@
 import { type Address, ClusterError } from '@shoal/base'
 
 /** Takes the arguments of the call, returns a value that JSON can hold; may throw ClusterErrors. */
-export type AdminHandler = (args: Readonly<Record<string, unknown>>) => unknown | Promise<unknown>
+export type AdminHandler = (args: Readonly<Record<string, unknown>>) => unknown
 
 /** By method name: `perf`, `ops`, `pg query`. */
 export type AdminHandlers = Readonly<Record<string, AdminHandler>>
