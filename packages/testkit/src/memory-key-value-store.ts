@@ -4,7 +4,7 @@
  */
 import {
   compareBytes,
-  hexEncode,
+  equalBytes,
   type KeyRange,
   type KeyValueOp,
   type KeyValueStore,
@@ -12,18 +12,60 @@ import {
   type Random,
 } from '@shoal/base'
 
-interface Entry {
-  readonly key: Uint8Array
-  readonly value: Uint8Array
+type Row = readonly [key: Uint8Array, value: Uint8Array]
+
+/** Rows in key order. */
+class SortedRows {
+  private rows: Row[]
+
+  constructor(rows: readonly Row[] = []) {
+    this.rows = [...rows]
+  }
+
+  clone(): SortedRows {
+    return new SortedRows(this.rows)
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    const row = this.rows[this.lowerBound(key)]
+    return row !== undefined && equalBytes(row[0], key) ? row[1] : undefined
+  }
+
+  apply(ops: readonly KeyValueOp[]): void {
+    for (const op of ops) {
+      const at = this.lowerBound(op.key)
+      const row = this.rows[at]
+      const found = row !== undefined && equalBytes(row[0], op.key) ? 1 : 0
+      if (op.kind === 'put') this.rows.splice(at, found, [op.key, op.value])
+      else this.rows.splice(at, found)
+    }
+  }
+
+  range({ from, to, reverse, limit }: KeyRange): readonly Row[] {
+    const start = from === undefined ? 0 : this.lowerBound(from)
+    const end = to === undefined ? this.rows.length : this.lowerBound(to)
+    const count = Math.max(0, Math.min(limit ?? end - start, end - start))
+    if (reverse === true) return this.rows.slice(end - count, end).reverse()
+    return this.rows.slice(start, start + count)
+  }
+
+  /** Where the first key stands that is not below this one. */
+  private lowerBound(key: Uint8Array): number {
+    let low = 0
+    let high = this.rows.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (compareBytes((this.rows[middle] as Row)[0], key) < 0) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
 }
 
-type Entries = Map<string, Entry>
-
-function applyBatch(entries: Entries, ops: readonly KeyValueOp[]): void {
-  for (const op of ops) {
-    if (op.kind === 'put') entries.set(hexEncode(op.key), { key: op.key.slice(), value: op.value.slice() })
-    else entries.delete(hexEncode(op.key))
-  }
+function copyOp(op: KeyValueOp): KeyValueOp {
+  return op.kind === 'put'
+    ? { kind: 'put', key: op.key.slice(), value: op.value.slice() }
+    : { kind: 'delete', key: op.key.slice() }
 }
 
 class MemoryStore implements KeyValueStore {
@@ -41,7 +83,7 @@ class MemoryStore implements KeyValueStore {
 
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {
     this.check()
-    return this.disk.visible.get(hexEncode(key))?.value
+    return this.disk.get(key)
   }
 
   async batch(ops: readonly KeyValueOp[], options: { readonly sync: boolean }): Promise<void> {
@@ -53,15 +95,7 @@ class MemoryStore implements KeyValueStore {
 
   async entries(range: KeyRange): Promise<readonly (readonly [Uint8Array, Uint8Array])[]> {
     this.check()
-    const { from, to } = range
-    const found = [...this.disk.visible.values()]
-      .filter(
-        ({ key }) =>
-          (from === undefined || compareBytes(key, from) >= 0) && (to === undefined || compareBytes(key, to) < 0),
-      )
-      .sort((a, b) => compareBytes(a.key, b.key))
-    if (range.reverse === true) found.reverse()
-    return found.slice(0, range.limit ?? found.length).map(({ key, value }) => [key, value] as const)
+    return this.disk.entries(range)
   }
 
   async close(): Promise<void> {}
@@ -69,27 +103,41 @@ class MemoryStore implements KeyValueStore {
 
 /** What outlives the process: one directory's store. */
 export class MemoryKeyValueDisk {
-  visible: Entries = new Map()
   /** Grows with each power cut: stores opened before it are dead. */
   run = 0
   /** Called before each batch; a test may crash or fail here. */
   beforeBatch: (sync: boolean) => Promise<void> = async () => undefined
-  private durable: Entries = new Map()
+  private visible = new SortedRows()
+  private durable = new SortedRows()
   private unsynced: (readonly KeyValueOp[])[] = []
 
+  open(): KeyValueStore {
+    return new MemoryStore(this, this.run)
+  }
+
+  /** The caller owns what it gets, as it does with a real store. */
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.visible.get(key)?.slice()
+  }
+
+  entries(range: KeyRange): readonly (readonly [Uint8Array, Uint8Array])[] {
+    return this.visible.range(range).map(([key, value]) => [key.slice(), value.slice()] as const)
+  }
+
   write(ops: readonly KeyValueOp[], sync: boolean): void {
-    applyBatch(this.visible, ops)
-    this.unsynced.push(ops)
+    const copied = ops.map(copyOp)
+    this.visible.apply(copied)
+    this.unsynced.push(copied)
     if (!sync) return
-    for (const batch of this.unsynced.splice(0)) applyBatch(this.durable, batch)
+    for (const batch of this.unsynced.splice(0)) this.durable.apply(batch)
   }
 
   /** Keeps a drawn prefix of what was not synced; nothing of it without `random`. */
   powerCut(random?: Random): void {
     this.run++
     const kept = random === undefined ? 0 : random.below(this.unsynced.length + 1)
-    for (const batch of this.unsynced.splice(0).slice(0, kept)) applyBatch(this.durable, batch)
-    this.visible = new Map(this.durable)
+    for (const batch of this.unsynced.splice(0).slice(0, kept)) this.durable.apply(batch)
+    this.visible = this.durable.clone()
   }
 }
 
@@ -107,8 +155,7 @@ export class MemoryKeyValueStores implements KeyValueStores {
   }
 
   async open(path: string): Promise<KeyValueStore> {
-    const disk = this.disk(path)
-    return new MemoryStore(disk, disk.run)
+    return this.disk(path).open()
   }
 
   powerCut(random?: Random): void {

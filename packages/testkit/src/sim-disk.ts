@@ -3,6 +3,7 @@
  * outlives processes; {@link SimDisk} is the view of one life of one process.
  */
 import { assert, ClusterError, type Disk, type FileHandle, type OpenMode, type Random } from '@shoal/base'
+import { MemoryKeyValueDisk } from './memory-key-value-store.ts'
 import { changeNames, DirectoryNode, type FileChange, FileNode, reachable, type TreeNode } from './sim-file-tree.ts'
 
 export interface IoOperation {
@@ -61,6 +62,30 @@ export class SimDiskImage {
     return { directory, name }
   }
 
+  /** Makes the directories of the path that are missing; gives the last one. Throws EEXIST when a file is in the way. */
+  makeDirectories(path: string): DirectoryNode {
+    let directory = this.root
+    for (const name of parts(path)) {
+      let node = directory.names.get(name)
+      if (node?.kind === 'file') throw new ClusterError('EEXIST', `${path}: ${name} is a file`)
+      if (node === undefined) {
+        node = new DirectoryNode()
+        changeNames([{ directory, name, node }])
+      }
+      directory = node
+    }
+    return directory
+  }
+
+  /** The key-value store in this directory, which is made, durably, when it is missing. */
+  store(path: string): MemoryKeyValueDisk {
+    const directory = this.makeDirectories(path)
+    const names = parts(path)
+    for (let depth = 0; depth < names.length; depth++) this.makeDirectories(names.slice(0, depth).join('/')).sync()
+    directory.store ??= new MemoryKeyValueDisk()
+    return directory.store
+  }
+
   get usedBytes(): number {
     let used = 0
     for (const node of reachable(this.root)) if (node.kind === 'file') used += node.content.allocatedBytes
@@ -89,6 +114,7 @@ export class SimDiskImage {
     for (const node of nodes) {
       if (node.kind === 'file') node.powerCut(random)
       else node.keepDrawn(random)
+      if (node.kind === 'directory') node.store?.powerCut(random)
     }
     for (const node of nodes) {
       if (node.kind !== 'directory') continue
@@ -205,15 +231,7 @@ export class SimDisk implements Disk {
 
   async makeDirectory(path: string): Promise<void> {
     await this.gate.pass({ kind: 'make-directory', path, bytes: 0 })
-    const names = parts(path)
-    for (let depth = 1; depth <= names.length; depth++) {
-      const prefix = names.slice(0, depth).join('/')
-      const found = this.image.find(prefix)
-      if (found?.kind === 'file') throw new ClusterError('EEXIST', `${prefix} is a file`)
-      if (found !== undefined) continue
-      const { directory, name } = this.image.parent(prefix)
-      changeNames([{ directory, name, node: new DirectoryNode() }])
-    }
+    this.image.makeDirectories(path)
   }
 
   async list(path: string): Promise<readonly string[]> {

@@ -8,6 +8,7 @@
  *    directory; a rename between two directories happens in both or in neither.
  */
 import type { Random } from '@shoal/base'
+import type { MemoryKeyValueDisk } from './memory-key-value-store.ts'
 import { SparseBytes } from './sparse-bytes.ts'
 
 const sectorBytes = 512
@@ -109,6 +110,8 @@ export class DirectoryNode {
   readonly kind = 'directory'
   names: Map<string, TreeNode> = new Map()
   durableNames: Map<string, TreeNode> = new Map()
+  /** The key-value store that lives in this directory. */
+  store: MemoryKeyValueDisk | undefined
   /** Changes since the last sync, in order; a change of two directories stands in both. */
   pending: (readonly NameChange[])[] = []
 

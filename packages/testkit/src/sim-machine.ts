@@ -14,7 +14,7 @@ import {
   type Prng,
 } from '@shoal/base'
 import { silentLog } from './logs.ts'
-import { MemoryKeyValueStores } from './memory-key-value-store.ts'
+import type { MemoryKeyValueDisk } from './memory-key-value-store.ts'
 import { type IoGate, type IoOperation, isCrashPoint, SimDisk, SimDiskImage } from './sim-disk.ts'
 import type { SimNetwork } from './sim-network.ts'
 import type { SimScope, SimTime } from './sim-time.ts'
@@ -45,7 +45,6 @@ interface Life {
 export class SimMachine {
   readonly host: string
   readonly disk: SimDiskImage = new SimDiskImage()
-  readonly keyValue: MemoryKeyValueStores = new MemoryKeyValueStores()
   /** Reasons given to `env.abort`, of all lives. */
   readonly aborts: string[] = []
   /** Operations so far that changed the medium, of all lives. */
@@ -66,6 +65,11 @@ export class SimMachine {
 
   get isRunning(): boolean {
     return this.life !== undefined
+  }
+
+  /** The machine's key-value stores, from below: for tests that damage them. */
+  get keyValue(): { disk(path: string): MemoryKeyValueDisk } {
+    return { disk: (path) => this.disk.store(path) }
   }
 
   /** Resolves when the present life ends. */
@@ -123,7 +127,6 @@ export class SimMachine {
       this.options.network.hostLost(this.host, life.scope)
     }
     this.disk.powerCut(this.random)
-    this.keyValue.powerCut(this.random)
   }
 
   private endLife(life: Life): void {
@@ -164,7 +167,7 @@ export class SimMachine {
       open: async (path): Promise<KeyValueStore> => {
         if (open.has(path)) throw new ClusterError('EBUSY', `${path} is open already`)
         open.add(path)
-        const store = await living(() => this.keyValue.open(path))
+        const store = await living(async () => this.disk.store(path).open())
         return {
           get: (key) => living(() => store.get(key)),
           entries: (range) => living(() => store.entries(range)),

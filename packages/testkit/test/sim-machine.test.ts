@@ -106,6 +106,21 @@ describe('power cuts', () => {
   })
 })
 
+test('a key-value store goes with its directory', async () => {
+  const { machine, env } = makeSimEnv({ seed: 1 })
+  const store = await env.keyValue.open('/osd/meta')
+  await store.batch([{ kind: 'put', key: new Uint8Array([1]), value: new Uint8Array([2]) }], { sync: true })
+  await store.close()
+  expect(await env.disk.list('/osd')).toEqual(['meta'])
+  machine.powerCut()
+  const after = machine.start()
+  const kept = await after.keyValue.open('/osd/meta')
+  expect(await kept.entries({})).toHaveLength(1)
+  await kept.close()
+  await after.disk.remove('/osd')
+  expect(await (await after.keyValue.open('/osd/meta')).entries({})).toEqual([])
+})
+
 describe('processes', () => {
   test('a killed one leaves what it wrote, and does nothing more', async () => {
     const { world, machine, env } = makeSimEnv({ seed: 1, ioDelayMs: { min: 1, max: 1 } })
