@@ -113,6 +113,7 @@ export class Backfill {
   }
 
   blocksWrites(object: ObjectId): boolean {
+    if (this.targets.length === 0) return false
     const key = objectKey(object)
     // What the target has too much is gone only when it has stored the new cursor: a new object of that name waits.
     if (this.recovering.has(key) || this.window?.removeKeys.has(key) === true) return true

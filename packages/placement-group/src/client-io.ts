@@ -17,7 +17,7 @@ import {
   type ObjectId,
   type ObjectOpResult,
   objectKey,
-  requestKey,
+  type RequestId,
   type TransactionOp,
   type Version,
   zeroVersion,
@@ -29,6 +29,7 @@ import { isTemporary } from './object-transfer.ts'
 import { type CachedObject, type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
 import type { LogEntry } from './pg-log.ts'
 import { removeLogEntries } from './pg-store.ts'
+import { RequestMap } from './request-map.ts'
 
 /** What client I/O must know of recovery. */
 export interface RecoveryView {
@@ -66,7 +67,7 @@ interface ObjectQueue {
 interface InFlightWrite {
   readonly tid: number
   readonly queue: ObjectQueue
-  readonly request: string
+  readonly request: RequestId
   readonly version: Version
   /** Of a request that failed; 0 for one that changed something. */
   readonly errno: number
@@ -77,7 +78,7 @@ interface InFlightWrite {
 
 /** What is wrong with the request itself, whatever the object is. */
 const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
-const cachedObjectsMax = 2_048
+const cachedObjectsMax = 512
 const leaseRetryMs = 50
 /** The driver holds sessions back long before: this bounds what gets past it. */
 const waitingMax = 4_096
@@ -87,7 +88,7 @@ export class ClientIo {
   private readonly recovery: RecoveryView
   private readonly queues = new Map<string, ObjectQueue>()
   private readonly inFlight = new Map<number, InFlightWrite>()
-  private readonly inFlightByRequest = new Map<string, InFlightWrite>()
+  private readonly inFlightByRequest = new RequestMap<InFlightWrite>()
   private readonly cache = new Map<string, CachedObject>()
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
   private active = false
@@ -184,7 +185,7 @@ export class ClientIo {
   // Known requests
 
   private answerKnown(session: number, op: ClientOp): boolean {
-    const inFlight = this.inFlightByRequest.get(requestKey(op.request))
+    const inFlight = this.inFlightByRequest.get(op.request)
     if (inFlight !== undefined) {
       inFlight.replies.push({ session, op, results: noResults(op) })
       return true
@@ -197,7 +198,10 @@ export class ClientIo {
     }
     // It may be waiting already: its session broke and the client sent it again on another.
     const queue = this.queues.get(objectKey(op.object))
-    const at = queue?.waiting.findIndex((one) => requestKey(one.op.request) === requestKey(op.request)) ?? -1
+    const at =
+      queue?.waiting.findIndex(
+        ({ op: { request } }) => request.tid === op.request.tid && request.client === op.request.client,
+      ) ?? -1
     if (queue === undefined || at < 0) return false
     queue.waiting[at] = { session, op, writes: true }
     return true
@@ -414,7 +418,7 @@ export class ClientIo {
   ): void {
     const { core } = this
     const tid = this.nextTid++
-    const request = requestKey(entry.request)
+    const { request } = entry
     const missing = new Set<OsdId>([...core.mapping.acting, ...this.recovery.backfillTargets])
     const { version, errno } = entry
     const write: InFlightWrite = { tid, queue, request, version, errno, detail, missing, replies: [answer] }

@@ -31,7 +31,7 @@ export class MissingSet {
   }
 
   has(object: ObjectId): boolean {
-    return this.objects.has(objectKey(object))
+    return this.objects.size > 0 && this.objects.has(objectKey(object))
   }
 
   set(missing: MissingObject): void {

@@ -21,7 +21,8 @@ const objectAttributeCodec: Codec<ObjectAttribute> = versioned<ObjectAttribute>(
 )
 
 export function encodeObjectAttribute(attribute: ObjectAttribute): Uint8Array {
-  return encode(objectAttributeCodec, attribute)
+  // A copy of its own: it lives on in caches, and should not keep a whole slab of writers alive.
+  return encode(objectAttributeCodec, attribute).slice()
 }
 
 export function decodeObjectAttribute(encoded: Uint8Array): ObjectAttribute {

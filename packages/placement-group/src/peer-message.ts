@@ -268,8 +268,8 @@ function readBody(reader: ByteReader, payload: PayloadCursor, kind: Kind): PeerM
 }
 
 export function envelope(pgId: PgId, epoch: Epoch, message: PeerMessage): PgEnvelope {
-  const writer = new ByteWriter()
   const payload: Uint8Array[] = []
+  const writer = new ByteWriter(512)
   writer.u8(kinds.indexOf(message.kind))
   writeBody(writer, payload, message)
   return { type: 'pg', pgId, epoch, body: writer.finish(), payload }

@@ -6,7 +6,7 @@
  * 1. Versions grow strictly; the counter part grows by exactly one except across a trim or a rewind.
  * 2. Every entry is above `tail`; the last is `head`.
  */
-import { assert, type Codec, f64, oneOf, struct, u16, u64, versioned } from '@shoal/base'
+import { AssertionError, type Codec, f64, oneOf, struct, u16, u64, versioned } from '@shoal/base'
 import {
   compareVersions,
   equalVersions,
@@ -16,10 +16,10 @@ import {
   objectKey,
   type RequestId,
   requestIdCodec,
-  requestKey,
   type Version,
   versionCodec,
 } from '@shoal/wire'
+import { RequestMap } from './request-map.ts'
 
 export interface LogEntry {
   /** `error`: the request failed and changed nothing; a resend must fail in the same way. */
@@ -65,7 +65,7 @@ export class PgLog {
   tail: Version
   head: Version
   private entries: LogEntry[]
-  private readonly byRequest = new Map<string, LogEntry>()
+  private readonly byRequest = new RequestMap<LogEntry>()
   private readonly latest = new Map<string, LogEntry>()
 
   constructor(tail: Version, entries: readonly LogEntry[]) {
@@ -85,19 +85,18 @@ export class PgLog {
 
   append(entry: LogEntry): void {
     const last = this.entries.at(-1)?.version ?? this.tail
-    assert(
-      compareVersions(entry.version, last) > 0,
-      `PG log invariant 1: ${formatVersion(entry.version)} after ${formatVersion(last)}`,
-    )
+    if (compareVersions(entry.version, last) <= 0) {
+      throw new AssertionError(`PG log invariant 1: ${formatVersion(entry.version)} after ${formatVersion(last)}`)
+    }
     this.entries.push(entry)
     this.head = entry.version
-    if (entry.request.client !== 0) this.byRequest.set(requestKey(entry.request), entry)
+    if (entry.request.client !== 0) this.byRequest.set(entry.request, entry)
     if (entry.kind !== 'error') this.latest.set(objectKey(entry.object), entry)
   }
 
   /** The entry that did this request, if the log still reaches back to it. */
   findRequest(request: RequestId): LogEntry | undefined {
-    return this.byRequest.get(requestKey(request))
+    return this.byRequest.get(request)
   }
 
   /** The newest entry that changed an object. */
@@ -126,8 +125,7 @@ export class PgLog {
     this.entries = this.entries.slice(count)
     this.tail = (trimmed.at(-1) as LogEntry).version
     for (const entry of trimmed) {
-      const key = requestKey(entry.request)
-      if (this.byRequest.get(key) === entry) this.byRequest.delete(key)
+      if (this.byRequest.get(entry.request) === entry) this.byRequest.delete(entry.request)
       const object = objectKey(entry.object)
       if (this.latest.get(object) === entry) this.latest.delete(object)
     }

@@ -85,13 +85,20 @@ const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
 const temporaryTag = 't'.charCodeAt(0)
 
+/** Big-endian, so that keys sort as numbers. */
+function putU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24
+  bytes[at + 1] = value >>> 16
+  bytes[at + 2] = value >>> 8
+  bytes[at + 3] = value
+}
+
 function logKey(version: Version): Uint8Array {
   const key = new Uint8Array(13)
   key[0] = logTag
-  const view = new DataView(key.buffer)
-  view.setUint32(1, version.epoch)
-  view.setUint32(5, Math.floor(version.version / 0x1_0000_0000))
-  view.setUint32(9, version.version >>> 0)
+  putU32(key, 1, version.epoch)
+  putU32(key, 5, Math.floor(version.version / 0x1_0000_0000))
+  putU32(key, 9, version.version >>> 0)
   return key
 }
 

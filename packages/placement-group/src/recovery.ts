@@ -99,7 +99,7 @@ export class Recovery {
   }
 
   isRecovering(object: ObjectId): boolean {
-    return this.active.has(objectKey(object))
+    return this.active.size > 0 && this.active.has(objectKey(object))
   }
 
   prioritize(object: ObjectId): void {

@@ -36,7 +36,7 @@ export interface EncodedMessage {
 
 export function encodeMessage(message: Message): EncodedMessage {
   const [type, codec] = registry[message.type]
-  const writer = new ByteWriter()
+  const writer = new ByteWriter(512)
   const payload: Uint8Array[] = []
   ;(codec as MessageCodec<Message>).write(writer, payload, message)
   return { type, header: writer.finish(), payload }
