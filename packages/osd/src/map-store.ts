@@ -55,7 +55,7 @@ const storedMapCodec: Codec<StoredMap> = versioned<StoredMap>(1, 1, 'stored OSD 
   },
 })
 
-export function mapKey(epoch: number): Uint8Array {
+function mapKey(epoch: number): Uint8Array {
   return utf8Encode(`map.${epoch.toString(16).padStart(8, '0')}`)
 }
 

@@ -40,7 +40,7 @@ export interface OsdSettings {
 export const defaultOsdSettings: OsdSettings = {
   osd_heartbeat_interval: 0.5,
   osd_heartbeat_grace: 4,
-  osd_read_lease: 2,
+  osd_read_lease: 1.5,
   osd_heartbeat_min_peers: 10,
   osd_client_message_size_cap: 48 * 1024 * 1024,
   osd_client_message_cap: 1024,
