@@ -28,6 +28,7 @@ async function loadChecksums(): Promise<void> {
 export interface OsdChange {
   readonly settings?: OsdDaemonOptions['settings']
   readonly sizeBytes?: number
+  readonly ioDelayMs?: { readonly min: number; readonly max: number }
 }
 
 export class MiniCluster {
@@ -39,8 +40,8 @@ export class MiniCluster {
   readonly daemons: (OsdDaemon | undefined)[] = []
   private readonly clientEnv: Env
 
-  private constructor(seed: number, osds: number) {
-    this.world = new SimWorld({ seed, log: this.log })
+  private constructor(seed: number, osds: number, { ioDelayMs }: OsdChange) {
+    this.world = new SimWorld({ seed, log: this.log, ...(ioDelayMs === undefined ? {} : { ioDelayMs }) })
     this.clientEnv = this.world.machine('client').start()
     this.monitors = new FakeMonitors(this.world.machine('monitors').start(), osds)
     for (let id = 0; id < osds; id++) this.machines.push(this.world.machine(`host-${id}`))
@@ -48,7 +49,7 @@ export class MiniCluster {
 
   static async create(seed: number, osds: number, change: OsdChange = {}): Promise<MiniCluster> {
     await loadChecksums()
-    const cluster = new MiniCluster(seed, osds)
+    const cluster = new MiniCluster(seed, osds, change)
     for (let id = 0; id < osds; id++) await cluster.start(id, change)
     await cluster.until(() => cluster.daemons.every((daemon) => daemon?.isUp === true))
     return cluster
@@ -78,6 +79,11 @@ export class MiniCluster {
 
   kill(id: number): void {
     this.machine(id).kill()
+    this.daemons[id] = undefined
+  }
+
+  cutPower(id: number): void {
+    this.machine(id).powerCut()
     this.daemons[id] = undefined
   }
 
