@@ -277,7 +277,7 @@ export class FileObjectStore implements ObjectStore {
     await this.flush()
     while (this.round !== undefined) await this.round
     this.startRound()
-    await this.round
+    await (this.round as Promise<void> | undefined)
   }
 
   async close(): Promise<void> {
