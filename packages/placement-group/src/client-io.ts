@@ -171,10 +171,6 @@ export class ClientIo {
     this.cache.delete(objectKey(object))
   }
 
-  hasWaiting(object: ObjectId): boolean {
-    return (this.queues.get(objectKey(object))?.waiting.length ?? 0) > 0
-  }
-
   /** Whether every other member of acting has promised not to let another primary serve now. */
   get leaseIsHeld(): boolean {
     const { mapping, whoami, leases, clock } = this.core

@@ -2,7 +2,7 @@
  * What the parts of a placement group share: its persistent state, the map it acts on, and the effects of the step that
  * is being taken. Parts call each other through it; only `PlacementGroup` is public.
  */
-import { assert, type Clock, type Epoch, type OsdId, type PgId } from '@shoal/base'
+import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId } from '@shoal/base'
 import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
 import type { Transaction, TransactionOp } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
@@ -170,8 +170,12 @@ export class PgCore {
   /** Submits the steps; `onCommit` runs when they are durable, unless the interval is another by then. */
   transact(ops: readonly TransactionOp[], onCommit?: () => void): void {
     const transaction: Transaction = { ops }
-    const token = this.expectInInterval((input) => {
-      if (input.kind === 'committed') onCommit?.()
+    const { since } = this.interval
+    const token = this.expect((input) => {
+      // The log in memory, and the other members, have it: only a restart, and peering, bring this copy back in step.
+      if (input.kind !== 'committed')
+        throw new AssertionError(`the store refused what the driver let through: ${describeFailure(input)}`)
+      if (this.interval.since === since) onCommit?.()
     })
     this.emit({ kind: 'transact', transaction, token })
   }
@@ -198,8 +202,8 @@ export class PgCore {
   setHistory(change: Partial<PgInfo['history']>): void {
     this.info = { ...this.info, history: { ...this.info.history, ...change } }
   }
+}
 
-  isCurrent(since: Epoch): boolean {
-    return this.interval.since === since
-  }
+function describeFailure(input: PgInput): string {
+  return input.kind === 'transact-failed' ? `errno ${input.errno}, ${input.detail}` : input.kind
 }

@@ -61,10 +61,6 @@ export class ObjectTransfer {
     return steps
   }
 
-  isFetching(object: ObjectId): boolean {
-    return this.fetches.has(objectKey(object))
-  }
-
   fetch(object: ObjectId, version: Version, from: OsdId, onFetched: OnFetched): void {
     const fetch: Fetch = { object, version, from, onFetched, offset: 0, omapAfter: undefined, pieces: 0, bytes: 0 }
     this.fetches.set(objectKey(object), fetch)

@@ -292,6 +292,7 @@ export class Peering {
     const { core } = this
     const since = this.newestKnownUpTo(info.lastUpdate)
     if (since === undefined) {
+      assert(this.backfillOsds.includes(osd), 'whoever serves is brought up to date by log')
       const segment = core.log.whole()
       this.plans.set(osd, { osd, info: { ...info, lastBackfill: backfillStart }, reset: true, segment })
       this.events.setPeerMissing(osd, new MissingSet())

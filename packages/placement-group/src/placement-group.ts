@@ -9,7 +9,7 @@
  *     replica     does what the primary of the interval asks
  *     transfer    moves one object
  */
-import { assert, type Clock, type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
+import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool } from '@shoal/base'
 import { isNewInterval, noPrimary, type OsdMap, type PgMapping, type PgState, type PgStats } from '@shoal/cluster-map'
 import { formatVersion, type Message, zeroVersion } from '@shoal/wire'
 import { Backfill } from './backfill.ts'
@@ -92,7 +92,6 @@ export class PlacementGroup {
         this.clientIo.retry(object)
       },
       onRecovered: () => this.onRecovered(),
-      hasWaiting: (object) => this.clientIo.hasWaiting(object),
     })
     this.backfill = new Backfill(this.core, {
       onUnblocked: (object) => this.clientIo.retry(object),
@@ -323,7 +322,15 @@ export class PlacementGroup {
     if (message.type !== 'pg' || this.removing) return
     // Said in an earlier interval: void in this one.
     if (message.epoch < this.core.interval.since) return
-    this.onPeerMessage(from, openEnvelope(message))
+    let peer: PeerMessage
+    try {
+      peer = openEnvelope(message)
+    } catch (error) {
+      if (!isClusterError(error)) throw error
+      const text = `a message of osd.${from} cannot be read: ${error.message}`
+      return this.core.emit({ kind: 'log', level: 'warn', message: text, cluster: false })
+    }
+    this.onPeerMessage(from, peer)
   }
 
   private onPeerMessage(from: OsdId, message: PeerMessage): void {

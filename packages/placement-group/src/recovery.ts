@@ -17,6 +17,8 @@ interface ActiveRecovery {
   readonly version: Version
   /** Members that were told to fetch and have not answered. */
   readonly waiting: Set<OsdId>
+  /** Sources that could not give it, this time. */
+  readonly tried: Set<OsdId>
 }
 
 export interface RecoveryEvents {
@@ -24,7 +26,6 @@ export interface RecoveryEvents {
   onObjectRecovered(object: ObjectId): void
   /** Nothing is missing any more. */
   onRecovered(): void
-  hasWaiting(object: ObjectId): boolean
 }
 
 const retryMs = 1_000
@@ -174,7 +175,7 @@ export class Recovery {
     const own = this.core.missing.get(object)
     const version = own?.need ?? this.needOf(object)
     assert(version !== undefined, 'a missing object has a version')
-    const active: ActiveRecovery = { object, version, waiting: new Set() }
+    const active: ActiveRecovery = { object, version, waiting: new Set(), tried: new Set() }
     this.active.set(key, active)
     if (own === undefined) this.pushToPeers(active)
     else this.pullFromAnyone(active)
@@ -190,7 +191,7 @@ export class Recovery {
 
   private pullFromAnyone(active: ActiveRecovery): void {
     const { core } = this
-    const source = this.sources(active.object)[0]
+    const source = this.sources(active.object).find((osd) => !active.tried.has(osd))
     if (source === undefined) {
       this.active.delete(objectKey(active.object))
       this.unfound.set(objectKey(active.object), active.object)
@@ -205,8 +206,11 @@ export class Recovery {
     }
     this.transfer.fetch(active.object, active.version, source, (errno, bytes) => {
       if (errno !== 0) {
-        // That copy is no good either: the next one.
-        this.missingAt(source).set({ object: active.object, need: active.version })
+        // That copy is no good either: the next one. What is known to be bad on a member is mended with ours.
+        active.tried.add(source)
+        if (errno === errorTable.ECHECKSUM.errno) {
+          this.missingAt(source).set({ object: active.object, need: active.version })
+        }
         this.pullFromAnyone(active)
         return
       }
