@@ -62,7 +62,7 @@ export const defaultSettings: MonitorSettings = {
   mon_osd_down_out_interval: 600,
   mon_osd_min_in_ratio: 0.75,
   mon_osd_down_out_subtree_limit: 'rack',
-  mon_osd_report_timeout: 120,
+  mon_osd_report_timeout: 180,
   mon_osd_auto_create: true,
   mon_osd_auto_mark_new_in: true,
   mon_osd_auto_mark_auto_out_in: true,

@@ -138,6 +138,10 @@ export class ClientIo {
 
   onOp(session: number, op: ClientOp): void {
     if (!this.core.isPrimary) return this.fail(session, op, 'ESTALE', `osd.${this.core.whoami} is not the primary`)
+    // Sent in an earlier interval: what the same client sent before it may have gone down with that interval and come again
+    // later, and two writes of one client would change places. It sends again, in its order, when it knows this interval.
+    if (op.epoch < this.core.interval.since)
+      return this.fail(session, op, 'ESTALE', 'the operation is of an earlier interval')
     if (!this.active) {
       if (this.waitingForActive.length >= waitingMax)
         return this.fail(session, op, 'EAGAIN', 'too many operations wait')

@@ -350,8 +350,8 @@ export class RaftNode {
 
   private onLeaderMessage(message: RaftMessage & { readonly type: 'append' | 'heartbeat' | 'snapshot' }): void {
     assert(this.role !== 'leader', `invariant 1: ${message.from} leads term ${this.term} too`)
-    if (this.role !== 'follower') this.becomeFollower(this.term, message.from)
-    this.leader = message.from
+    // Anew for a leader just met: the patience drawn without one may be shorter.
+    if (this.role !== 'follower' || this.leader !== message.from) this.becomeFollower(this.term, message.from)
     this.electionElapsed = 0
     if (message.type === 'append') return this.onAppend(message)
     if (message.type === 'snapshot') return this.onSnapshot(message.from, message.snapshot)

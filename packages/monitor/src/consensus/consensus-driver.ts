@@ -67,6 +67,12 @@ interface Proposal {
   readonly timer: Timer
 }
 
+/** Whether a leader was seen in this run. */
+interface Meeting {
+  node: RaftNode | undefined
+  leader: boolean
+}
+
 interface PendingRead {
   index: number | undefined
   readonly resolve: () => void
@@ -83,7 +89,7 @@ export class ConsensusDriver {
   private readonly log: Log
   private readonly options: ConsensusOptions
   /** Whether a leader was seen in this run: from then on elections are as slow as configured. */
-  private readonly meeting: { leader: boolean }
+  private readonly meeting: Meeting
   private readonly store: RaftStore
   private readonly closeStore: () => Promise<void>
   private readonly node: RaftNode
@@ -102,7 +108,7 @@ export class ConsensusDriver {
     env: Pick<Env, 'timers' | 'keyValue' | 'random' | 'log' | 'abort'>,
     options: ConsensusOptions,
     opened: {
-      readonly meeting: { leader: boolean }
+      readonly meeting: Meeting
       readonly store: RaftStore
       readonly close: () => Promise<void>
       readonly node: RaftNode
@@ -143,19 +149,21 @@ export class ConsensusDriver {
     const keyValue = await env.keyValue.open(options.directory)
     const store = new RaftStore(keyValue)
     const stored = await store.load()
-    const meeting = { leader: false }
+    const meeting: Meeting = { node: undefined, leader: false }
     const electionTicks = options.electionTicks ?? 8
     const node = new RaftNode({
       id: options.id,
       random: env.random,
       // Pre-votes of an impatient node harm nobody, and after a start of all members somebody leads at once.
       get electionTicks() {
-        return meeting.leader ? electionTicks : Math.min(electionTicks, firstElectionTicks)
+        const met = meeting.leader || (meeting.node?.leader ?? 0) !== 0
+        return met ? electionTicks : Math.min(electionTicks, firstElectionTicks)
       },
       heartbeatTicks: options.heartbeatTicks ?? 2,
       initialMembership: { voters: [], learners: [] },
       ...stored,
     })
+    meeting.node = node
     if (stored.snapshot !== undefined) options.stateMachine.restore(stored.snapshot.data)
     const driver = new ConsensusDriver(env, options, {
       meeting,

@@ -57,6 +57,8 @@ import { Proposer } from './proposer.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 const tickMs = 1_000
+/** 450 ms: an idle cluster of monitors should cost next to nothing, and an election takes 1.2 s of silence. */
+const heartbeatTicks = 3
 /** A request that meets no leader waits this long for one before it fails. */
 const leaderWaitMs = 3_000
 const leaderPollMs = 50
@@ -103,7 +105,8 @@ export class MonitorDaemon implements MonitorService {
   private ticker: Timer | undefined
   private placement: PlacementCache | undefined
   private quorum: QuorumView = { leaderId: 0, term: 0, members: [] }
-  private leaderlessSinceMs: number
+  /** When the present leader (or the lack of one) was first known. */
+  private ledSinceMs: number
   /** When each other monitor last sent a consensus message, on the monotonic clock. */
   private readonly heardMs = new Map<number, number>()
   private stopped = false
@@ -115,7 +118,7 @@ export class MonitorDaemon implements MonitorService {
     this.identity = identity
     this.state = blankState(identity.fsid)
     this.ops = new OpTracker(env.clock)
-    this.leaderlessSinceMs = env.clock.monotonicMs()
+    this.ledSinceMs = env.clock.monotonicMs()
     this.peers = new PeerMonitors(env, options.transport, identity.id)
     this.peers.setMap(identity.monitors)
     this.subscriptions = new Subscriptions(this.state, () => ({
@@ -184,6 +187,7 @@ export class MonitorDaemon implements MonitorService {
     this.driver = await ConsensusDriver.open(env, {
       id: identity.id,
       directory: consensusDirectory(options.dataDirectory),
+      heartbeatTicks,
       stateMachine: this.stateMachine(),
       transport: this.peers,
       onLeaderChange: (leader, term) => this.onLeaderChange(leader, term),
@@ -233,7 +237,7 @@ export class MonitorDaemon implements MonitorService {
 
   private onLeaderChange(leaderId: number, term: number): void {
     this.quorum = { leaderId, term, members: leaderId === 0 ? [] : [...new Set([leaderId, this.identity.id])] }
-    this.leaderlessSinceMs = this.env.clock.monotonicMs()
+    this.ledSinceMs = this.env.clock.monotonicMs()
     // A new term is a new leadership, even of the same monitor.
     this.leader = undefined
     this.subscriptions.notify()
@@ -265,8 +269,8 @@ export class MonitorDaemon implements MonitorService {
 
   /** Clients of a monitor that is cut off should find one that is not. */
   private dropSubscribersWithoutQuorum(): void {
-    const leaderlessMs = this.env.clock.monotonicMs() - this.leaderlessSinceMs
-    if (this.driver.leader !== 0 || leaderlessMs < this.settings.mon_lease * 1_000) return
+    const sinceMs = this.env.clock.monotonicMs() - this.ledSinceMs
+    if (this.driver.leader !== 0 || sinceMs < this.settings.mon_lease * 1_000) return
     this.subscriptions.endAll(this.notLeader())
   }
 
@@ -422,12 +426,14 @@ export class MonitorDaemon implements MonitorService {
     }
   }
 
-  /** Of a leader: voters that have sent something within the lease, itself included. */
+  /**
+   * Of a leader: voters that have sent something within the lease, itself included. A leader that has just begun takes
+   * them all for alive, for a lease.
+   */
   private membersHeard(): readonly number[] {
     const sinceMs = this.env.clock.monotonicMs() - this.settings.mon_lease * 1_000
-    const isHeard = (id: number) =>
-      id === this.identity.id || (this.heardMs.get(id) ?? Number.NEGATIVE_INFINITY) > sinceMs
-    return this.driver.status().membership.voters.filter(isHeard)
+    const heard = (id: number) => Math.max(this.heardMs.get(id) ?? this.ledSinceMs, this.ledSinceMs)
+    return this.driver.status().membership.voters.filter((id) => id === this.identity.id || heard(id) > sinceMs)
   }
 
   private adminHandlers(): AdminHandlers {
