@@ -2,7 +2,9 @@
  * One object store alone: 8 KiB writes as an OSD makes them (one write, one xattr, two records of the collection), reads
  * of 8 KiB, 4 MiB writes; beside them the raw journal (one writev and one datasync per group of the same bytes).
  *
- *   npx tsx --conditions=source bench/object-store.ts [--directory DIR] [--record]
+ *   npx tsx --conditions=source bench/object-store.ts [--directory DIR] [--only TEXT] [--perf] [--record]
+ *
+ * `--only` runs the figures whose names contain the text.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,8 +20,13 @@ const largeBytes = 4 * 1024 * 1024
 const seconds = 4
 const objects = 64
 
-const at = process.argv.indexOf('--directory')
-const directory = at > 0 ? (process.argv[at + 1] as string) : join(tmpdir(), `shoal-bench-${process.pid}`)
+function argument(name: string): string | undefined {
+  const at = process.argv.indexOf(name)
+  return at > 0 ? process.argv[at + 1] : undefined
+}
+
+const directory = argument('--directory') ?? join(tmpdir(), `shoal-bench-${process.pid}`)
+const only = argument('--only') ?? ''
 const env = createRealEnv({ name: 'bench', logLevel: 'warn' })
 const collection = '1.0' as PgId
 const payload = env.random.bytes(largeBytes)
@@ -49,6 +56,7 @@ async function measure(
   bytes: number,
   op: (i: number) => Promise<unknown>,
 ): Promise<void> {
+  if (!name.includes(only)) return
   let done = 0
   let next = 0
   const cpu = process.cpuUsage()

@@ -200,14 +200,17 @@ export class OsdDaemon {
 
   private async run(): Promise<void> {
     const { env, parts, settings } = this
-    if (this.store.lostTransactions === true) {
+    const damaged = this.store.lostTransactions === true
+    if (damaged) {
       this.logChannel.write(
         'error',
-        'the journal was damaged: writes that peers have are missing here, recovering them',
+        'the journal was damaged: acknowledged writes are missing here; comparing every object with its other copies',
         true,
       )
     }
-    const oldest = await this.table.load()
+    const oldest = await this.table.load(damaged)
+    // Only now: a crash before it begins again with every copy distrusted.
+    if (damaged) await this.store.clearDamage?.()
     const newest = await this.maps.load(oldest ?? (Number.MAX_SAFE_INTEGER as Epoch), (map) =>
       this.table.onMap(map, false),
     )

@@ -8,7 +8,7 @@
  */
 import { type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
 import { isNewInterval, type OsdMap, PlacementCache } from '@shoal/cluster-map'
-import { loadPgState, pgRecordRange, type StoredPg } from '@shoal/placement-group'
+import { distrustCopy, loadPgState, pgRecordRange, type StoredPg } from '@shoal/placement-group'
 import type { OmapEntry, PgEnvelope } from '@shoal/wire'
 import { PgHost, type PgMachine } from './pg-host.ts'
 import { mappingIfPresent, nowhere } from './pg-mapping.ts'
@@ -59,13 +59,21 @@ export class PgTable {
     return this.entries.get(pgId)?.host
   }
 
-  /** Reads all PGs of the store. Returns the oldest epoch that one of them was stored with; undefined when there are none. */
-  async load(): Promise<Epoch | undefined> {
+  /**
+   * Reads all PGs of the store. Returns the oldest epoch that one of them was stored with; undefined when there are none.
+   * `distrust`: the store has lost acknowledged writes. When this resolves, every copy has it on disk that it is not whole.
+   */
+  async load(distrust: boolean): Promise<Epoch | undefined> {
     const { store, env } = this.options.services
     let oldest: Epoch | undefined
     for (const pgId of store.collections()) {
       if (pgId === metaCollection) continue
-      const stored = loadPgState(await this.records(pgId))
+      let stored = loadPgState(await this.records(pgId))
+      if (distrust && stored !== undefined) {
+        const { copy, step } = distrustCopy(pgId, stored)
+        await store.submit({ ops: [step] })
+        stored = copy
+      }
       const epoch = stored?.record.interval.mapEpoch ?? (0 as Epoch)
       if (stored === undefined) env.log.warn('a collection without a record: its creation was cut off', { pgId })
       else if (oldest === undefined || epoch < oldest) oldest = epoch

@@ -18,8 +18,7 @@ import {
 } from '@shoal/base'
 import type { ObjectStore } from '@shoal/object-store'
 import { decodeObjectAttribute, objectAttributeName } from '@shoal/placement-group'
-import { type ObjectId, type ObjectOp, type ObjectOpResult, opLimits } from '@shoal/wire'
-import { holds } from './comparison.ts'
+import { compareHolds, type ObjectId, type ObjectOp, type ObjectOpResult, opLimits } from '@shoal/wire'
 
 export const readBytesMax: number = opLimits.writeBytesMax
 const listObjectsMax = 1024
@@ -121,12 +120,13 @@ export class ReadExecutor {
       }
       case 'compare-xattr': {
         const value = (await this.xattrs(object, true)).get(op.name) ?? emptyBytes
-        if (!holds(value, op.mode, op.value)) throw new StepFailure('ECANCELED', `attribute '${op.name}' differs`)
+        if (!compareHolds(value, op.mode, op.value))
+          throw new StepFailure('ECANCELED', `attribute '${op.name}' differs`)
         return none
       }
       case 'compare-omap': {
         const stored = await this.omapValue(object, op.key)
-        if (!holds(stored, op.mode, op.value)) throw new StepFailure('ECANCELED', 'the value of the key differs')
+        if (!compareHolds(stored, op.mode, op.value)) throw new StepFailure('ECANCELED', 'the value of the key differs')
         return none
       }
       case 'compare-extent': {

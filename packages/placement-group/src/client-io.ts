@@ -172,7 +172,10 @@ export class ClientIo {
 
   /** Some copy of the object was replaced as a whole. */
   forget(object: ObjectId): void {
-    this.cache.delete(objectKey(object))
+    const key = objectKey(object)
+    this.cache.delete(key)
+    const queue = this.queues.get(key)
+    if (queue !== undefined) queue.loaded = undefined
   }
 
   /** Whether every other member of acting has promised not to let another primary serve now. */

@@ -8,5 +8,5 @@ export {
 } from './object-attribute.ts'
 export { isTemporary } from './object-transfer.ts'
 export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
-export { loadPgState, pgRecordRange, type StoredPg } from './pg-store.ts'
+export { distrustCopy, loadPgState, pgRecordRange, type StoredPg } from './pg-store.ts'
 export { PlacementGroup, type PlacementGroupOptions } from './placement-group.ts'

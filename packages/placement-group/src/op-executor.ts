@@ -7,7 +7,7 @@
  */
 import { compareBytes, type ErrorCode, emptyBytes, type PgId, utf8Encode } from '@shoal/base'
 import {
-  type CompareMode,
+  compareHolds,
   type ObjectId,
   type ObjectOp,
   type ObjectOpResult,
@@ -191,13 +191,13 @@ class Run {
         return
       }
       case 'compare-xattr':
-        if (!holds(this.userXattr(op.name) ?? emptyBytes, op.mode, op.value)) {
+        if (!compareHolds(this.userXattr(op.name) ?? emptyBytes, op.mode, op.value)) {
           throw new Failure('ECANCELED', `attribute '${op.name}' differs`)
         }
         return
       case 'compare-omap': {
         const stored = this.before.omap.find((entry) => compareBytes(entry.key, op.key) === 0)?.value ?? emptyBytes
-        if (!holds(stored, op.mode, op.value)) throw new Failure('ECANCELED', 'the value of the key differs')
+        if (!compareHolds(stored, op.mode, op.value)) throw new Failure('ECANCELED', 'the value of the key differs')
         return
       }
       case 'compare-extent': {
@@ -332,24 +332,5 @@ function checkOmap(entries: readonly { readonly key: Uint8Array; readonly value:
       throw new Failure('EINVAL', `a key has 1 to ${opLimits.omapKeyBytesMax} bytes`)
     if (value.length > opLimits.omapValueBytesMax)
       throw new Failure('E2BIG', `a value has at most ${opLimits.omapValueBytesMax} bytes`)
-  }
-}
-
-/** Bytewise comparison of the stored value with the given one. */
-function holds(stored: Uint8Array, mode: CompareMode, given: Uint8Array): boolean {
-  const order = compareBytes(stored, given)
-  switch (mode) {
-    case 'equal':
-      return order === 0
-    case 'not-equal':
-      return order !== 0
-    case 'greater':
-      return order > 0
-    case 'greater-or-equal':
-      return order >= 0
-    case 'less':
-      return order < 0
-    case 'less-or-equal':
-      return order <= 0
   }
 }

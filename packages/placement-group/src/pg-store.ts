@@ -24,7 +24,7 @@ import {
 } from '@shoal/base'
 import { type ObjectId, type OmapEntry, objectIdCodec, type TransactionOp, type Version } from '@shoal/wire'
 import { type MissingObject, MissingSet, missingObjectCodec } from './missing-set.ts'
-import { type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
+import { backfillStart, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
 
 /** The interval that a PG was last in, so that a restart goes on from the maps after it. */
@@ -130,6 +130,19 @@ export function loadPgState(entries: readonly OmapEntry[]): StoredPg | undefined
   }
   if (record === undefined) return undefined
   return { record, log: new PgLog(record.info.logTail, log), missing, temporaries }
+}
+
+/**
+ * A copy whose store has lost acknowledged writes: true, but older than it says. It counts as not filled, so that it is
+ * never the one that others believe, and backfill compares every object of it. Store the step before anything else.
+ */
+export function distrustCopy(
+  collection: PgId,
+  stored: StoredPg,
+): { readonly copy: StoredPg; readonly step: TransactionOp } {
+  const info = { ...stored.record.info, lastBackfill: backfillStart }
+  const copy = { ...stored, record: { ...stored.record, info } }
+  return { copy, step: setRecord(collection, copy.record) }
 }
 
 // Transaction steps

@@ -26,7 +26,6 @@ export class Replica {
   private reservedFor: OsdId | undefined
   /** Has begun in this interval: follows writes. */
   active = false
-  clean = false
 
   constructor(core: PgCore, transfer: ObjectTransfer) {
     this.core = core
@@ -35,7 +34,6 @@ export class Replica {
 
   reset(): void {
     this.active = false
-    this.clean = false
     this.releaseReservation()
   }
 
@@ -84,7 +82,6 @@ export class Replica {
   onHistory({ info, clean }: Of<'history'>): void {
     const { core } = this
     core.info = { ...core.info, history: info.history }
-    this.clean = clean
     if (clean) core.pastIntervals = []
     core.transact([core.recordOp()])
   }

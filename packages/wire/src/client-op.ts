@@ -10,6 +10,7 @@ import {
   type ByteWriter,
   bytes,
   ClusterError,
+  compareBytes,
   type Epoch,
   map,
   type PgId,
@@ -22,6 +23,27 @@ import { type RequestId, requestIdCodec, type Version, versionCodec } from './ve
 
 export const compareModes = ['equal', 'not-equal', 'greater', 'greater-or-equal', 'less', 'less-or-equal'] as const
 export type CompareMode = (typeof compareModes)[number]
+
+/** Whether `stored` stands to `given` as the mode says, as byte strings: `greater` means that the stored one is greater. */
+export function compareHolds(stored: Uint8Array, mode: CompareMode, given: Uint8Array): boolean {
+  const order = compareBytes(stored, given)
+  switch (mode) {
+    case 'equal':
+      return order === 0
+    case 'not-equal':
+      return order !== 0
+    case 'greater':
+      return order > 0
+    case 'greater-or-equal':
+      return order >= 0
+    case 'less':
+      return order < 0
+    case 'less-or-equal':
+      return order <= 0
+    default:
+      return unreachable(mode)
+  }
+}
 
 export type ObjectOp =
   // Reads

@@ -1,5 +1,5 @@
 /** Several OSDs, each on a machine of its own, under virtual time, with monitors in a few lines and a real client. */
-import { type Env, must, type OsdId, type PoolId } from '@shoal/base'
+import { assert, type Env, must, type OsdId, type PoolId } from '@shoal/base'
 import { ClusterClient, type PoolHandle } from '@shoal/client'
 import { Messenger } from '@shoal/messenger'
 import { MemoryAdminTransport } from '@shoal/monitor-client'
@@ -145,4 +145,15 @@ export function bytesOf(seed: number, length: number): Uint8Array {
     bytes[i] = state >>> 24
   }
   return bytes
+}
+
+/** Flips a byte of the journal record that holds these bytes. The OSD is not running. */
+export async function damageJournal(cluster: MiniCluster, id: number, bytes: Uint8Array): Promise<void> {
+  const path = '/data/store/journal'
+  const machine = cluster.machine(id)
+  const journal = Buffer.from(await cluster.run(machine.start().disk.readFile(path)))
+  machine.kill()
+  const at = journal.indexOf(bytes)
+  assert(at >= 0, 'the journal holds the bytes')
+  machine.disk.flip(path, at)
 }
