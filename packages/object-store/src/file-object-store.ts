@@ -34,7 +34,7 @@ interface Submission {
   readonly submittedMs: number
   readonly loaded: Loaded
   /** Told when the transaction was ordered or refused. */
-  readonly onPassed: (() => void)[]
+  onPassed: (() => void)[] | undefined
 }
 
 const operationsMax = 0xffff
@@ -154,7 +154,7 @@ export class FileObjectStore implements ObjectStore {
         reject,
         submittedMs: this.env.clock.monotonicMs(),
         loaded: new Loaded(),
-        onPassed: [],
+        onPassed: undefined,
       }
       if (this.waiting.length > 0) {
         this.waiting.push(submission)
@@ -263,6 +263,7 @@ export class FileObjectStore implements ObjectStore {
       data_cache_bytes: this.data.cacheBytes,
       data_cache_hits: this.data.cacheHits,
       pending_bytes: this.pending.bytes,
+      pending_arena_bytes: this.pending.arenaBytes,
       dirty_metadata_bytes: this.meta.dirtyBytes,
       metadata_cache_bytes: this.meta.cacheBytes,
       free_units: this.allocator.freeUnits,
@@ -293,7 +294,10 @@ export class FileObjectStore implements ObjectStore {
   private passed(): Promise<void> | undefined {
     const last = this.waiting[this.waiting.length - 1]
     if (last === undefined) return undefined
-    return new Promise((resolve) => last.onPassed.push(resolve))
+    return new Promise((resolve) => {
+      last.onPassed ??= []
+      last.onPassed.push(resolve)
+    })
   }
 
   private durable(sequence: number): Promise<void> {
@@ -335,7 +339,7 @@ export class FileObjectStore implements ObjectStore {
       wait = this.tryOrder(head)
       if (wait !== undefined) continue
       this.waiting.shift()
-      for (const onPassed of head.onPassed) onPassed()
+      for (const onPassed of head.onPassed ?? []) onPassed()
     }
   }
 
@@ -514,7 +518,7 @@ export class FileObjectStore implements ObjectStore {
 
   private release(units: readonly number[]): void {
     for (const unit of units) {
-      assert(this.pending.get(unit) === undefined, `nothing is pending for the freed unit ${unit}`)
+      assert(!this.pending.has(unit), `nothing is pending for the freed unit ${unit}`)
       this.allocator.release(unit)
     }
   }

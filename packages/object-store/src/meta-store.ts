@@ -16,7 +16,7 @@ import {
   must,
   type PgId,
 } from '@shoal/base'
-import { type ObjectId } from '@shoal/wire'
+import { type ObjectId, sameObjectIds } from '@shoal/wire'
 import type { Checksums } from './checksum.ts'
 import { CleanCache } from './clean-cache.ts'
 import { Layer, type MetaValue, memoryBytes } from './layer.ts'
@@ -35,6 +35,8 @@ export class Collection {
   frozen: Layer | undefined
   /** Checkpoints of this collection so far. */
   generation = 0
+  private lastId: ObjectId | undefined
+  private lastKey: Key = ''
 
   constructor(id: PgId, exists: boolean, applied: number) {
     this.id = id
@@ -44,8 +46,13 @@ export class Collection {
     this.objectPrefix = keys.objects(id)
   }
 
+  /** The operations of a transaction ask for the same one again and again. */
   objectKey(id: ObjectId): Key {
-    return this.objectPrefix + objectSortKey(id)
+    if (this.lastId === undefined || !sameObjectIds(this.lastId, id)) {
+      this.lastId = id
+      this.lastKey = this.objectPrefix + objectSortKey(id)
+    }
+    return this.lastKey
   }
 }
 
