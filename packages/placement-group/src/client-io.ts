@@ -17,6 +17,7 @@ import {
   type ObjectId,
   type ObjectOpResult,
   objectKey,
+  type PgEnvelope,
   type RequestId,
   type TransactionOp,
   type Version,
@@ -430,10 +431,14 @@ export class ClientIo {
     queue.inFlight++
     const logStep = core.appendLog([entry])
     const trimTo = this.trimPoint()
+    const seal = (ops: readonly TransactionOp[]): PgEnvelope =>
+      core.seal({ kind: 'replicate', tid, entries: [entry], trimTo, transaction: { ops } })
+    let whole: PgEnvelope | undefined
     for (const osd of missing) {
       if (osd === core.whoami) continue
       const applies = core.mapping.acting.includes(osd) || this.recovery.isWrittenTo(osd, entry.object)
-      core.send(osd, { kind: 'replicate', tid, entries: [entry], trimTo, transaction: { ops: applies ? steps : [] } })
+      if (applies) whole ??= seal(steps)
+      core.sendSealed(osd, applies && whole !== undefined ? whole : seal([]))
     }
     const trimmed = core.log.trim(trimTo)
     const own =

@@ -4,7 +4,7 @@
  */
 import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId } from '@shoal/base'
 import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
-import type { Transaction, TransactionOp } from '@shoal/wire'
+import type { PgEnvelope, Transaction, TransactionOp } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
 import type { MissingSet } from './missing-set.ts'
 import { envelope, type PeerMessage } from './peer-message.ts'
@@ -137,8 +137,17 @@ export class PgCore {
   }
 
   send(to: OsdId, message: PeerMessage): void {
+    this.sendSealed(to, this.seal(message))
+  }
+
+  /** A message that goes to several members is encoded once. */
+  seal(message: PeerMessage): PgEnvelope {
+    return envelope(this.pgId, this.map.epoch, message)
+  }
+
+  sendSealed(to: OsdId, message: PgEnvelope): void {
     assert(to !== this.whoami, 'nobody sends to itself')
-    this.emit({ kind: 'send', to, message: envelope(this.pgId, this.map.epoch, message) })
+    this.emit({ kind: 'send', to, message })
   }
 
   count(counter: string, by = 1): void {

@@ -2,7 +2,7 @@
  * The machine's file system. Writes and syncs are the fast path of journals, so they go straight to libuv's callbacks
  * (`fs.writev`, `fs.fdatasync`) instead of through FileHandle objects, and batches of small writes to a thread.
  */
-import { close, constants, fdatasync, fstat, ftruncate, open, read, writev } from 'node:fs'
+import { close, constants, fdatasync, fstat, ftruncate, open, read, readSync, writev } from 'node:fs'
 import { lstat, mkdir, readdir, readFile, rename, rm, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import {
@@ -15,6 +15,7 @@ import {
   type OpenMode,
 } from '@shoal/base'
 import { lockDirectory } from './directory-lock.ts'
+import { ReadGate } from './read-gate.ts'
 import { writeThread } from './write-thread.ts'
 
 const openFlags: Readonly<Record<OpenMode, number>> = {
@@ -29,6 +30,9 @@ function toClusterError(error: NodeJS.ErrnoException, path: string): ClusterErro
   return new ClusterError(code, `${path}: ${error.message}`, { cause: error, outcome: 'unknown' })
 }
 
+/** A longer read waits for the disk more likely, and gains less. */
+const readOnLoopBytesMax = 64 * 1024
+
 /** Most buffers one writev takes (IOV_MAX on Linux). */
 const chunksPerWriteMax = 1024
 
@@ -37,6 +41,7 @@ class RealFile implements FileHandle {
   private readonly path: string
   /** The same file, opened so that each write is on stable storage when it returns. */
   private durableFd: Promise<number> | undefined
+  private readonly gate = new ReadGate()
 
   constructor(fd: number, path: string) {
     this.fd = fd
@@ -44,6 +49,20 @@ class RealFile implements FileHandle {
   }
 
   read(buffer: Uint8Array, offset: number): Promise<number> {
+    const startMs = performance.now()
+    if (buffer.length > readOnLoopBytesMax || !this.gate.isOpen(startMs)) return this.readInPool(buffer, offset)
+    try {
+      const count = readSync(this.fd, buffer, 0, buffer.length, offset)
+      const endMs = performance.now()
+      this.gate.took(endMs - startMs, endMs)
+      // Short at the end of the file, or cut off: the pool's way tells which.
+      return count === buffer.length ? Promise.resolve(count) : this.readInPool(buffer, offset)
+    } catch (error) {
+      return Promise.reject(toClusterError(error as NodeJS.ErrnoException, this.path))
+    }
+  }
+
+  private readInPool(buffer: Uint8Array, offset: number): Promise<number> {
     return new Promise((resolve, reject) => {
       const step = (filled: number): void => {
         read(this.fd, buffer, filled, buffer.length - filled, offset + filled, (error, count) => {
