@@ -14,7 +14,7 @@ import { isNewInterval, noPrimary, type OsdMap, type PgMapping, type PgState, ty
 import { formatVersion, type Message, zeroVersion } from '@shoal/wire'
 import { Backfill } from './backfill.ts'
 import { ClientIo } from './client-io.ts'
-import { defaultPgSettings, PgCore, type PgLeases, type PgSettings } from './core.ts'
+import { defaultPgSettings, PgCore, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
 import type { PgEffect, PgInput } from './effects.ts'
 import { MissingSet } from './missing-set.ts'
 import { ObjectTransfer } from './object-transfer.ts'
@@ -30,8 +30,10 @@ export interface PlacementGroupOptions {
   readonly pgId: PgId
   readonly whoami: OsdId
   readonly leases: PgLeases
+  readonly space: PgSpace
   readonly clock: Clock
-  readonly settings?: Partial<PgSettings>
+  /** Read when they are needed: they may change. */
+  readonly settings?: PgSettings
   /** What `loadPgState` found; undefined for a PG that this OSD has nothing of. */
   readonly stored: StoredPg | undefined
 }
@@ -61,14 +63,15 @@ export class PlacementGroup {
   private storedMapEpoch: Epoch
 
   constructor(options: PlacementGroupOptions) {
-    const { pgId, whoami, leases, clock, stored } = options
+    const { pgId, whoami, leases, space, clock, stored } = options
     this.hasCollection = stored !== undefined
     this.storedMapEpoch = stored?.record.interval.mapEpoch ?? noEpoch
     this.core = new PgCore({
       pgId,
       whoami,
-      settings: { ...defaultPgSettings, ...options.settings },
+      settings: options.settings ?? defaultPgSettings,
       leases,
+      space,
       clock,
       info: stored?.record.info ?? newPgInfo(noEpoch),
       log: stored?.log ?? new PgLog(zeroVersion, []),
@@ -87,6 +90,7 @@ export class PlacementGroup {
     this.transfer = new ObjectTransfer(this.core, stored?.temporaries ?? [])
     this.replica = new Replica(this.core, this.transfer)
     this.recovery = new Recovery(this.core, this.transfer, {
+      onNeeded: () => this.backfill.stop(),
       onObjectRecovered: (object) => {
         this.clientIo.forget(object)
         this.clientIo.retry(object)
@@ -162,9 +166,8 @@ export class PlacementGroup {
       case 'timer':
         return this.onTimer(input.timer)
       case 'reservation-granted':
-        return this.onReservation(input.slot)
       case 'reservation-revoked':
-        if (input.slot === 'remote-backfill') this.replica.onRevoked()
+        return this.onReservation(input)
     }
   }
 
@@ -185,10 +188,17 @@ export class PlacementGroup {
     }
   }
 
-  private onReservation(slot: Extract<PgInput, { kind: 'reservation-granted' }>['slot']): void {
-    if (slot === 'local-recovery') this.recovery.onGranted()
-    else if (slot === 'local-backfill') this.backfill.onGranted()
-    else this.replica.onGranted()
+  private onReservation(input: Extract<PgInput, { kind: 'reservation-granted' | 'reservation-revoked' }>): void {
+    const { slot, round } = input
+    const granted = input.kind === 'reservation-granted'
+    if (slot === 'remote-recovery' || slot === 'remote-backfill') {
+      if (granted) this.replica.onGranted(slot, round)
+      else this.replica.onRevoked(slot, round)
+    } else {
+      const { slots } = slot === 'local-recovery' ? this.recovery : this.backfill
+      if (granted) slots.onLocalGranted(round)
+      else slots.onLocalRevoked(round)
+    }
   }
 
   // Intervals
@@ -347,12 +357,14 @@ export class PlacementGroup {
       case 'activate':
         return replica.onActivate(from, message)
       case 'activated':
+        this.core.space.onRoom(from, message.roomBytes)
         return peering.onActivated(from)
       case 'history':
         return replica.onHistory(message)
       case 'replicate':
         return replica.onReplicate(from, message)
       case 'replicated':
+        this.core.space.onRoom(from, message.roomBytes)
         return this.clientIo.onCommitted(message.tid, from)
       case 'pull':
         return transfer.onPull(from, message)
@@ -384,9 +396,10 @@ export class PlacementGroup {
       case 'reserve':
         return replica.onReserve(from, message)
       case 'reserved':
-        return backfill.onReserved(from)
+        return (message.backfill ? backfill : recovery).slots.onReserved(from, message.round)
       case 'release':
-        return this.core.isPrimary ? backfill.onRejected(from) : replica.onRelease()
+        if (!this.core.isPrimary) return replica.onRelease(message)
+        return (message.backfill ? backfill : recovery).slots.onRevoked(from, message.round, message.tooFull)
       case 'remove':
         return this.onRemove()
     }
@@ -471,7 +484,8 @@ export class PlacementGroup {
     if (acting.length < (core.pool?.size ?? 0)) states.push('undersized')
     if (acting.length < (core.pool?.size ?? 0) || recovery.isNeeded) states.push('degraded')
     if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')
-    if (recovery.isRunning) states.push('recovering')
+    if (recovery.isTooFull) states.push('recovery_toofull')
+    else if (recovery.isRunning) states.push('recovering')
     else if (recovery.isWaiting && phase === 'started') states.push('recovery_wait')
     if (backfill.isTooFull) states.push('backfill_toofull')
     else if (backfill.isRunning) states.push('backfilling')
@@ -520,6 +534,7 @@ export class PlacementGroup {
       this.clean,
       recovery.missingCopies,
       recovery.isRunning,
+      recovery.isTooFull,
       recovery.unfoundCount,
       backfill.isNeeded,
       backfill.isRunning,
