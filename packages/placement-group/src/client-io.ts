@@ -22,12 +22,14 @@ import {
 } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
-import { encodeObjectAttribute, objectAttributeName, versionOf } from './object-attribute.ts'
+import { objectAttributeName, versionOf } from './object-attribute.ts'
+import { ObjectCache } from './object-cache.ts'
 import { isTemporary } from './object-transfer.ts'
 import { noResults, OpAnswers } from './op-answers.ts'
-import { type CachedObject, type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
+import { type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
 import { needsSpace } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
+import { planFailure, planWrite } from './plan-write.ts'
 import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
 
 /** What client I/O must know of recovery. */
@@ -61,7 +63,6 @@ interface ObjectQueue {
 
 /** What is wrong with the request itself, whatever the object is. */
 const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
-const cachedObjectsMax = 512
 const leaseRetryMs = 50
 /** The driver holds sessions back long before: this bounds what gets past it. */
 const waitingMax = 4_096
@@ -72,7 +73,7 @@ export class ClientIo {
   private readonly queues = new Map<string, ObjectQueue>()
   private readonly writes: WriteReplicator<ObjectQueue>
   private readonly answers: OpAnswers
-  private readonly cache = new Map<string, CachedObject>()
+  private readonly cache = new ObjectCache()
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
   private active = false
   private leaseTimerSet = false
@@ -154,9 +155,8 @@ export class ClientIo {
 
   /** Some copy of the object was replaced as a whole. */
   forget(object: ObjectId): void {
-    const key = objectKey(object)
-    this.cache.delete(key)
-    const queue = this.queues.get(key)
+    this.cache.delete(object)
+    const queue = this.queues.get(objectKey(object))
     if (queue !== undefined) queue.loaded = undefined
   }
 
@@ -308,10 +308,6 @@ export class ClientIo {
     return core.space.admits(core.mapping.acting) && core.space.admits(recovery.backfillTargets)
   }
 
-  /**
-   * A failure that depends on the object is ordered like a write, so that a resend fails again instead of succeeding after
-   * its client has been told that it failed. (Ceph logs such errors, too.)
-   */
   private onFailed(
     queue: ObjectQueue,
     { session, op }: Waiting,
@@ -319,27 +315,14 @@ export class ClientIo {
   ): void {
     const { code, detail } = failure
     if (failuresOfRequests.has(code)) return this.fail(session, op, code, detail)
-    const { core } = this
-    const entry: LogEntry = {
-      kind: 'error',
-      version: { epoch: core.map.epoch, version: core.log.head.version + 1 },
-      priorVersion: zeroVersion,
-      object: op.object,
-      request: op.request,
-      oldestTid: op.oldestTid,
-      modifiedMs: core.clock.wallMs(),
-      errno: errorTable[code].errno,
-      pgObjects: core.objects,
-      pgBytes: core.bytes,
-    }
+    const entry = planFailure(this.core, op, code)
     this.replicate(queue, entry, [], { session, op, results: [] }, detail)
   }
 
   /** The object's state, from memory if that is enough; otherwise it is loaded and `run` is called again. */
   private stateFor(queue: ObjectQueue, op: ClientOp): ObjectState | undefined {
     if (queue.loaded !== undefined) return queue.loaded
-    const key = objectKey(queue.object)
-    const cached = this.cache.get(key)
+    const cached = this.cache.get(queue.object)
     const wanted = loadRequestFor(queue.object, op.ops)
     if (cached !== undefined && wanted === undefined) return { ...cached, omap: [], extents: [] }
     queue.loading = true
@@ -367,48 +350,11 @@ export class ClientIo {
     before: ObjectState,
     execution: Extract<Execution, { kind: 'done' }>,
   ): void {
-    const { core } = this
-    const version: Version = { epoch: core.map.epoch, version: core.log.head.version + 1 }
-    const { after } = execution
-    const steps = [...execution.steps]
-    const modifiedMs = core.clock.wallMs()
-    let xattrs = after.xattrs
-    if (after.exists) {
-      const attribute = encodeObjectAttribute({
-        version,
-        userVersion: version.version,
-        modifiedMs,
-        request: op.request,
-      })
-      xattrs = new Map(xattrs).set(objectAttributeName, attribute)
-      const attributes = new Map([[objectAttributeName, attribute]])
-      steps.push({ kind: 'set-xattrs', collection: core.pgId, object: op.object, xattrs: attributes })
-    }
-    this.remember(op.object, { ...after, xattrs })
-    const entry: LogEntry = {
-      kind: after.exists ? 'modify' : 'delete',
-      version,
-      priorVersion: before.exists ? versionOf(before.xattrs.get(objectAttributeName)) : zeroVersion,
-      object: op.object,
-      request: op.request,
-      oldestTid: op.oldestTid,
-      modifiedMs,
-      errno: 0,
-      pgObjects: core.objects + (after.exists ? 1 : 0) - (before.exists ? 1 : 0),
-      pgBytes: core.bytes + after.sizeBytes - before.sizeBytes,
-    }
+    const { entry, steps, after } = planWrite(this.core, op, before, execution)
+    this.cache.set(op.object, after)
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
     this.replicate(queue, entry, steps, { session, op, results: execution.results })
-  }
-
-  private remember(object: ObjectId, state: CachedObject): void {
-    const key = objectKey(object)
-    this.cache.delete(key)
-    this.cache.set(key, state)
-    if (this.cache.size <= cachedObjectsMax) return
-    const oldest = this.cache.keys().next().value
-    if (oldest !== undefined) this.cache.delete(oldest)
   }
 
   private replicate(

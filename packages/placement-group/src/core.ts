@@ -85,6 +85,8 @@ export class PgCore {
   mapping!: PgMapping
   objects: number
   bytes: number
+  /** Every copy is whole and where it belongs, as far as the primary of this interval knows. */
+  clean = false
   private effects: PgEffect[] = []
   private readonly continuations = new Map<number, Continuation>()
   private nextToken = 1
