@@ -86,9 +86,10 @@ export class SpaceWatch implements PgSpace {
     }
   }
 
-  admits(members: readonly OsdId[]): boolean {
+  admits(members: readonly OsdId[], opBytes: number): boolean {
     const { whoami, clientBytes } = this.options
-    const bytes = clientBytes()
+    // Its session may be gone, and with it the account of it.
+    const bytes = Math.max(clientBytes(), opBytes)
     for (const osd of members) {
       const room = osd === whoami ? this.roomBelow(this.fullRatio) : (this.roomOf.get(osd) ?? Number.POSITIVE_INFINITY)
       if (room < bytes) return false

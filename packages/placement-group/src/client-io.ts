@@ -27,7 +27,7 @@ import { ObjectCache } from './object-cache.ts'
 import { isTemporary } from './object-transfer.ts'
 import { noResults, OpAnswers } from './op-answers.ts'
 import { type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
-import { needsSpace } from './op-space.ts'
+import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
 import { planFailure, planWrite } from './plan-write.ts'
 import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
@@ -117,6 +117,10 @@ export class ClientIo {
   /** The session is gone: what was not begun is dropped. */
   onSessionClosed(session: number): void {
     this.waitingForActive = this.waitingForActive.filter((one) => one.session !== session)
+    for (const { waiting } of this.queues.values()) {
+      // Not the first: something may be on its way for it.
+      for (let at = waiting.length - 1; at > 0; at--) if (waiting[at]?.session === session) waiting.splice(at, 1)
+    }
   }
 
   onOp(session: number, op: ClientOp): void {
@@ -280,7 +284,7 @@ export class ClientIo {
   private startWrite(queue: ObjectQueue, head: Waiting): boolean {
     if (queue.reading > 0 || queue.loading) return false
     const { object } = queue
-    if (needsSpace(head.op.ops) && !this.hasSpace) {
+    if (needsSpace(head.op.ops) && !this.hasSpaceFor(head.op)) {
       queue.waiting.shift()
       this.fail(head.session, head.op, 'ENOSPC', 'an OSD of the placement group is full: remove objects or add OSDs')
       return true
@@ -303,9 +307,10 @@ export class ClientIo {
     return true
   }
 
-  private get hasSpace(): boolean {
-    const { core, recovery } = this
-    return core.space.admits(core.mapping.acting) && core.space.admits(recovery.backfillTargets)
+  private hasSpaceFor(op: ClientOp): boolean {
+    const { space, mapping } = this.core
+    const bytes = spaceBytesOf(op.ops)
+    return space.admits(mapping.acting, bytes) && space.admits(this.recovery.backfillTargets, bytes)
   }
 
   private onFailed(

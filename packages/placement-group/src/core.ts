@@ -54,8 +54,8 @@ export interface PgLeases {
  * docs/mechanisms/space.md
  */
 export interface PgSpace {
-  /** Whether this OSD and these members have room for what clients have under way here. */
-  admits(members: readonly OsdId[]): boolean
+  /** Whether these members, this OSD perhaps among them, have room for all that clients have under way here, and for this. */
+  admits(members: readonly OsdId[], bytes: number): boolean
   /** Whether a piece of an object that is recovered finds room here. */
   hasRoomFor(bytes: number): boolean
   /** Nothing is backfilled to this OSD. */
