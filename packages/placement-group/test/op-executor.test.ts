@@ -44,7 +44,7 @@ class Bench {
       const found = this.object
       expect(execution.after.exists).toBe(found !== undefined)
       expect(execution.after.sizeBytes).toBe(found?.data.length ?? 0)
-      expect([...execution.after.xattrs].sort()).toEqual([...(found?.xattrs ?? [])].sort())
+      expect(execution.after.xattrs).toEqual(found?.xattrs ?? new Map())
     }
     return execution
   }
