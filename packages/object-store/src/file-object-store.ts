@@ -60,6 +60,8 @@ export class FileObjectStore implements ObjectStore {
   private lastSequence: number
   private stopped: ClusterError | undefined
   private hostFull = false
+  /** What the file system below had left when it was asked last, beyond the reserve. */
+  private hostRoomBytes = Number.POSITIVE_INFINITY
   private levelBytes = 0
   private allocatedSinceCheck = 0
   private waits = 0
@@ -242,7 +244,8 @@ export class FileObjectStore implements ObjectStore {
   usage(): StoreUsage {
     const metadataBytes = this.parts.files.superblock.journalBytes + this.levelBytes
     const totalBytes = (this.allocator.unitCount - 1) * blockBytes + metadataBytes
-    const freeBytes = (this.allocator.freeUnits + this.heldUnits()) * blockBytes
+    // The data file is sparse: what the file system below cannot give is not free.
+    const freeBytes = Math.min((this.allocator.freeUnits + this.heldUnits()) * blockBytes, this.hostRoomBytes)
     return { totalBytes, usedBytes: totalBytes - freeBytes, freeBytes, metadataBytes }
   }
 
@@ -533,6 +536,7 @@ export class FileObjectStore implements ObjectStore {
 
   private async checkHostSpace(): Promise<void> {
     const { freeBytes } = await this.env.disk.space(this.parts.directory)
+    this.hostRoomBytes = Math.max(0, freeBytes - this.limits.hostReserveBytes)
     const full = freeBytes < this.limits.hostReserveBytes
     if (full !== this.hostFull) {
       this.hostFull = full
