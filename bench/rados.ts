@@ -11,6 +11,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Address, Histogram, Prng } from '../packages/base/src/index.ts'
+import { loadSecurity } from '../packages/cli/src/local/keyring.ts'
+import { ClusterLayout } from '../packages/cli/src/local/layout.ts'
 import { ClusterClient } from '../packages/client/src/index.ts'
 import { GrpcMonitorClient } from '../packages/monitor-client/src/index.ts'
 import { createRealEnv } from '../packages/runtime/src/index.ts'
@@ -150,7 +152,9 @@ async function main(data: string): Promise<readonly Measurement[]> {
   const monitors = rows.filter((row) => row.kind === 'mon').map((row) => row.address as Address)
   const monitor = new GrpcMonitorClient(env, { monitors })
   await monitor.start()
-  const client = await ClusterClient.connect(env, { monitor })
+  const layout = new ClusterLayout(data)
+  const security = loadSecurity({ defaultKeyring: layout.keyringFile, settings: layout.read() })
+  const client = await ClusterClient.connect(env, { monitor, security })
   const pool = client.pool('objects')
   const load = new Load(rows, Number(argument('--seconds') ?? 8), (name, ops) => pool.execute(name, ops))
   await load.fill()

@@ -1,6 +1,6 @@
 /** How each daemon of a local cluster is started: one process per daemon, its own session, its output in its log file. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { ClusterError } from '@shoal/base'
 import type { ClusterFile, ClusterLayout } from './layout.ts'
@@ -48,7 +48,9 @@ const v8Flags: Readonly<Record<DaemonKind, readonly string[]>> = {
 export function spawnDaemon(layout: ClusterLayout, spec: DaemonSpec): ChildProcess {
   const log = openSync(layout.logFile(spec.name), 'a')
   try {
-    const child = spawn(process.execPath, [...v8Flags[spec.kind], entry, spec.name, '--data', layout.directory], {
+    const keyring = existsSync(layout.keyringFile) ? ['--keyring', layout.keyringFile] : []
+    const words = [...v8Flags[spec.kind], entry, spec.name, '--data', layout.directory, ...keyring]
+    const child = spawn(process.execPath, words, {
       detached: true,
       stdio: ['ignore', log, log],
     })

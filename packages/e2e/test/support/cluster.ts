@@ -54,15 +54,12 @@ export class TestCluster {
     }
   }
 
-  async start(): Promise<void> {
+  /** `options` in place of those of `create`. */
+  async start(options: readonly string[] = this.options): Promise<void> {
     this.output = ''
-    const up = spawn(
-      process.execPath,
-      [main, 'up', '--data', this.directory, '--osd-capacity', '4G', ...this.options],
-      {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      },
-    )
+    const up = spawn(process.execPath, [main, 'up', '--data', this.directory, '--osd-capacity', '4G', ...options], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     this.up = up
     const healthy = new Promise<void>((resolve, reject) => {
       const onText = (text: Buffer): void => {
