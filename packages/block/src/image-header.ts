@@ -32,7 +32,7 @@ export interface ImageHeader {
   readonly shrinkingFromBytes: number
 }
 
-export const knownIncompatibleFeatures = 0
+const knownIncompatibleFeatures = 0
 
 const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image header', {
   write(writer: ByteWriter, header: ImageHeader) {

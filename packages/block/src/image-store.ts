@@ -16,9 +16,9 @@ import type { ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { dataObjectName, defaultObjectBytes, directoryObjectName, headerObjectName } from './striping.ts'
 
-export const imageNameBytesMax = 96
+const imageNameBytesMax = 96
 /** 2^53 would do; this keeps object numbers and NBD's signed offsets far from their edges. */
-export const imageBytesMax: number = 1024 ** 5
+const imageBytesMax: number = 1024 ** 5
 const listPage = 512
 const removeWidthMax = 64
 

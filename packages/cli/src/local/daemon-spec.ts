@@ -6,7 +6,7 @@ import { ClusterError } from '@shoal/base'
 import type { ClusterFile, ClusterLayout } from './layout.ts'
 import { writeRunFile } from './process-table.ts'
 
-export type DaemonKind = 'mon' | 'osd' | 'nbd'
+type DaemonKind = 'mon' | 'osd' | 'nbd'
 
 export interface DaemonSpec {
   readonly name: string

@@ -13,7 +13,7 @@ import {
 } from '../../src/index.ts'
 
 export const electionTicks = 10
-export const heartbeatTicks = 3
+const heartbeatTicks = 3
 
 export interface Given {
   readonly id?: NodeId
