@@ -31,7 +31,7 @@ const clusterSchema: z.ZodType<ClusterFile> = z.object({
   poolSize: z.number().int(),
 })
 
-const checkoutRoot: string = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..')
+export const checkoutRoot: string = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..')
 
 /** The directory that a command without `--data` means: `SHOAL_DATA`, the nearest `.shoal` upwards, the checkout's. */
 export function defaultDataDirectory(): string {

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const main = join(import.meta.dirname, '..', '..', '..', 'cli', 'dist', 'main.js')
+const shoal = join(import.meta.dirname, '..', '..', '..', '..', 'scripts', 'shoal')
 
 export interface Outcome {
   readonly code: number
@@ -57,7 +57,7 @@ export class TestCluster {
     this.output = ''
     const up = spawn(
       process.execPath,
-      [main, 'up', '--data', this.directory, '--osd-capacity', '4G', ...this.options],
+      [shoal, 'up', '--data', this.directory, '--osd-capacity', '4G', ...this.options],
       {
         stdio: ['ignore', 'pipe', 'pipe'],
       },
@@ -112,7 +112,7 @@ export class TestCluster {
     return new Promise((resolve) => {
       execFile(
         process.execPath,
-        [main, '--data', this.directory, ...args],
+        [shoal, '--data', this.directory, ...args],
         { maxBuffer: 64 * 1024 * 1024 },
         (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
       )
