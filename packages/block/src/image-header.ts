@@ -34,6 +34,9 @@ export interface ImageHeader {
 
 const knownIncompatibleFeatures = 0
 
+/** Compatible: the image was shrunk once, so that a write which came too late may have left objects beyond its end. */
+export const wasShrunk = 1
+
 const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image header', {
   write(writer: ByteWriter, header: ImageHeader) {
     writer.string(header.id).string(header.name).u64(header.sizeBytes).u64(header.objectBytes).f64(header.createdMs)
