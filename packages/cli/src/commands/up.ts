@@ -8,6 +8,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { createCluster } from '../local/create.ts'
+import { preload } from '../local/daemon-spec.ts'
 import { loadSecurity } from '../local/keyring.ts'
 import type { ClusterFile } from '../local/layout.ts'
 import {
@@ -172,10 +173,8 @@ async function upDetached(context: CommandContext): Promise<void> {
   layout.makeDirectories()
   const log = openSync(layout.logFile('up'), 'a')
   const main = fileURLToPath(new URL('../main.js', import.meta.url))
-  const child = spawn(process.execPath, [main, ...process.argv.slice(2).filter((word) => word !== '--detach')], {
-    detached: true,
-    stdio: ['ignore', log, log],
-  })
+  const words = [...preload, main, ...process.argv.slice(2).filter((word) => word !== '--detach')]
+  const child = spawn(process.execPath, words, { detached: true, stdio: ['ignore', log, log] })
   child.unref()
   const failed = new Promise<never>((_, reject) => {
     child.once('exit', (code) =>
