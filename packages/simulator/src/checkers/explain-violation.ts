@@ -10,6 +10,8 @@ import { checkLinearizability, type LinearizabilityLimits } from './linearizabil
 import type { SequentialModel } from './sequential-model.ts'
 
 const aroundMax = 24
+/** Of each of the checks that look for the shortest prefix. */
+const stepsMaxEach = 50_000
 
 export interface Explanation {
   /** Operations of the shortest prefix that cannot be put into an order; those under way at its end are without outcome. */
@@ -35,7 +37,8 @@ export function explainViolation<S>(
     const middle = (low + high) >> 1
     const prefix = prefixUntil(events, ends[middle] as HistoryEvent)
     // An undecided prefix is passed over: a longer one is shown then.
-    if (checkLinearizability(model, prefix, limits).kind === 'violation') high = middle
+    const bounded = { ...limits, stepsMax: Math.min(stepsMaxEach, limits.stepsMax ?? stepsMaxEach) }
+    if (checkLinearizability(model, prefix, bounded).kind === 'violation') high = middle
     else low = middle + 1
   }
   const culprit = ends[low]
@@ -80,14 +83,24 @@ function prefixUntil(events: readonly HistoryEvent[], last: HistoryEvent): reado
 }
 
 function compareEnds(a: HistoryEvent, b: HistoryEvent): number {
-  return compareMoments(a.endMs ?? Number.POSITIVE_INFINITY, a.endOrder, b.endMs ?? Number.POSITIVE_INFINITY, b.endOrder)
+  return compareMoments(
+    a.endMs ?? Number.POSITIVE_INFINITY,
+    a.endOrder,
+    b.endMs ?? Number.POSITIVE_INFINITY,
+    b.endOrder,
+  )
 }
 
 function compareStartToEnd(a: HistoryEvent, b: HistoryEvent): number {
   return compareMoments(a.startMs, a.startOrder, b.endMs ?? Number.POSITIVE_INFINITY, b.endOrder)
 }
 
-function compareMoments(ms: number, order: number | undefined, otherMs: number, otherOrder: number | undefined): number {
+function compareMoments(
+  ms: number,
+  order: number | undefined,
+  otherMs: number,
+  otherOrder: number | undefined,
+): number {
   if (ms !== otherMs) return ms < otherMs ? -1 : 1
   return order === undefined || otherOrder === undefined ? 0 : order - otherOrder
 }

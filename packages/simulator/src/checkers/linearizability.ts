@@ -20,7 +20,7 @@ import { type PlacedEvent, type PlacedHistory, placeEvents } from './placed-hist
 import type { ModelStep, SequentialModel } from './sequential-model.ts'
 
 export interface LinearizabilityLimits {
-  /** Calls of the model's `step`, for the verdict itself; showing a violation may take as many again. */
+  /** Calls of the model's `step`. */
   readonly stepsMax?: number
   /** Configurations that are remembered. */
   readonly configurationsMax?: number
@@ -31,8 +31,8 @@ export type LinearizabilityVerdict =
   | { readonly kind: 'violation'; readonly steps: number }
   | { readonly kind: 'undecided'; readonly steps: number; readonly reason: string }
 
-const stepsMaxDefault = 2_000_000
-const configurationsMaxDefault = 400_000
+const stepsMaxDefault = 500_000
+const configurationsMaxDefault = 250_000
 /** Unknown operations tried between two answered ones, until everything is tried. */
 const unknownRuns = [1, Number.POSITIVE_INFINITY] as const
 

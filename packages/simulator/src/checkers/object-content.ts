@@ -85,15 +85,34 @@ export class ObjectContent {
     return isZero(data, at - offset, data.length)
   }
 
+  /** Of size and pieces. Equal contents in different pieces may differ: then two equal states are searched, no more. */
   get hash(): string {
-    this.hashed ??= `${this.sizeBytes};${this.pieces
-      .map(({ at, length, source, from }) => `${at},${length},${numberOf(source)},${from}`)
-      .join(';')}`
+    if (this.hashed === undefined) {
+      let one = 0
+      let other = 0
+      for (const piece of this.pieces) {
+        const mixed = mix(piece)
+        one = (one + mixed) | 0
+        other = (other + Math.imul(mixed ^ (mixed >>> 15), 0x2c1b3c6d)) | 0
+      }
+      this.hashed = `${this.sizeBytes}.${one}.${other}`
+    }
     return this.hashed
   }
 
   equals(other: ObjectContent): boolean {
-    return this === other || this.hash === other.hash
+    if (this === other) return true
+    if (this.sizeBytes !== other.sizeBytes || this.pieces.length !== other.pieces.length) return false
+    return this.pieces.every((piece, i) => {
+      const that = other.pieces[i] as Piece
+      return (
+        piece === that ||
+        (piece.at === that.at &&
+          piece.length === that.length &&
+          piece.source === that.source &&
+          piece.from === that.from)
+      )
+    })
   }
 
   /** The pieces, cut to the range. */
@@ -120,6 +139,20 @@ export class ObjectContent {
     }
     return kept
   }
+}
+
+const mixes = new WeakMap<Piece, number>()
+
+function mix(piece: Piece): number {
+  let mixed = mixes.get(piece)
+  if (mixed === undefined) {
+    mixed = numberOf(piece.source)
+    for (const field of [piece.at, piece.length, piece.from])
+      mixed = Math.imul(mixed ^ field, 0x9e3779b1) ^ (mixed >>> 13)
+    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b)
+    mixes.set(piece, mixed)
+  }
+  return mixed
 }
 
 function cut(piece: Piece, begin: number, end: number): Piece {

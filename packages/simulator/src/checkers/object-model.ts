@@ -26,7 +26,7 @@ export const objectModel: SequentialModel<ModelObject> = {
   init: noObject,
   step: stepObject,
   hash: hashObject,
-  equal: (a, b) => a === b || (a.versionMin === b.versionMin && hashObject(a) === hashObject(b)),
+  equal: (a, b) => a === b || (hashObject(a) === hashObject(b) && a.content.equals(b.content)),
   /** `step` has compared already: it offers only what was seen. */
   matches: (result, observed) =>
     result.kind === observed.kind && (result.kind !== 'failed' || result.code === (observed as typeof result).code),
@@ -140,7 +140,8 @@ function guard(state: ModelObject, op: ObjectOp, seen: Seen): ModelObject {
       if (!compareHolds(state.xattrs.get(op.name) ?? emptyBytes, op.mode, op.value)) throw new Refused('ECANCELED')
       return state
     case 'compare-omap':
-      if (!compareHolds(state.omap.get(omapKey(op.key)) ?? emptyBytes, op.mode, op.value)) throw new Refused('ECANCELED')
+      if (!compareHolds(state.omap.get(omapKey(op.key)) ?? emptyBytes, op.mode, op.value))
+        throw new Refused('ECANCELED')
       return state
     case 'compare-extent':
       if (!state.content.holds(op.offset, op.data)) throw new Refused('ECANCELED')
@@ -215,14 +216,23 @@ function hashObject(state: ModelObject): string {
   let hash = hashes.get(state)
   if (hash === undefined) {
     const { exists, content, xattrs, omap, omapHeader, version, versionMin } = state
-    hash = `${exists}|${content.hash}|${hashMap(sorted(xattrs))}|${hashMap(omap)}|${hex(omapHeader)}|${version}|${versionMin}`
+    hash = `${exists}|${content.hash}|${hashMap(xattrs)}|${hashMap(omap)}|${hex(omapHeader)}|${version}|${versionMin}`
     hashes.set(state, hash)
   }
   return hash
 }
 
+const mapHashes = new WeakMap<ReadonlyMap<string, Uint8Array>, string>()
+
+/** Exact, whatever the order of insertion. */
 function hashMap(map: ReadonlyMap<string, Uint8Array>): string {
-  return [...map].map(([key, value]) => `${JSON.stringify(key)}=${hex(value)}`).join(',')
+  if (map.size === 0) return ''
+  let hash = mapHashes.get(map)
+  if (hash === undefined) {
+    hash = [...sorted(map)].map(([key, value]) => `${JSON.stringify(key)}=${hex(value)}`).join(',')
+    mapHashes.set(map, hash)
+  }
+  return hash
 }
 
 function hex(bytes: Uint8Array): string {

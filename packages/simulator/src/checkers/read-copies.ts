@@ -2,7 +2,7 @@
 import { isClusterError } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
 import type { ObjectStore } from '@shoal/object-store'
-import { type ObjectId, objectKey, type ObjectOp, type OmapEntry } from '@shoal/wire'
+import { type ObjectId, type ObjectOp, type OmapEntry, objectKey } from '@shoal/wire'
 import type { FinalObject, ReplicaCopy, StoredCopy } from '../history.ts'
 
 const pageEntries = 512

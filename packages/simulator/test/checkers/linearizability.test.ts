@@ -57,10 +57,7 @@ describe('histories whose verdict is known', () => {
       event(6, 7, read, ok(0)),
       event(8, 9, read, ok(7)),
     ],
-    'a failed write is none': [
-      event(0, 1, write(1), { kind: 'failed', code: 'ENOSPC' }),
-      event(2, 3, read, ok(0)),
-    ],
+    'a failed write is none': [event(0, 1, write(1), { kind: 'failed', code: 'ENOSPC' }), event(2, 3, read, ok(0))],
     'two compare-and-sets, one wins': [
       event(0, 5, compareAndSet(0, 1), ok()),
       event(0, 5, compareAndSet(0, 2), canceled),
@@ -74,25 +71,15 @@ describe('histories whose verdict is known', () => {
   const violating: Record<string, HistoryEvent[]> = {
     'a stale read': [event(0, 1, write(1), ok()), event(2, 3, read, ok(0))],
     'a value that nobody wrote': [event(0, 1, read, ok(5))],
-    'a value seen and then unseen': [
-      event(0, 100, write(1), ok()),
-      event(1, 2, read, ok(1)),
-      event(3, 4, read, ok(0)),
-    ],
+    'a value seen and then unseen': [event(0, 100, write(1), ok()), event(1, 2, read, ok(1)), event(3, 4, read, ok(0))],
     'a write of unknown outcome seen and then unseen': [
       event(0, undefined, write(1)),
       event(1, 2, read, ok(1)),
       event(3, 4, read, ok(0)),
     ],
-    'a failed write that shows': [
-      event(0, 1, write(1), { kind: 'failed', code: 'ENOSPC' }),
-      event(2, 3, read, ok(1)),
-    ],
+    'a failed write that shows': [event(0, 1, write(1), { kind: 'failed', code: 'ENOSPC' }), event(2, 3, read, ok(1))],
     'a write that shows before it began': [event(0, 1, read, ok(1)), event(2, 3, write(1), ok())],
-    'two compare-and-sets, both win': [
-      event(0, 5, compareAndSet(0, 1), ok()),
-      event(0, 5, compareAndSet(0, 2), ok()),
-    ],
+    'two compare-and-sets, both win': [event(0, 5, compareAndSet(0, 1), ok()), event(0, 5, compareAndSet(0, 2), ok())],
     'a comparison that fails although it must hold': [event(0, 5, compareAndSet(0, 1), canceled)],
     'an overwritten value comes back': [
       event(0, 1, write(1), ok()),

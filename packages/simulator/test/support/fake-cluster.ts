@@ -6,10 +6,10 @@ import { assert, ClusterError, errorTable, Prng } from '@shoal/base'
 import type { ClusterClient, PoolHandle } from '@shoal/client'
 import { SimTime } from '@shoal/testkit'
 import { isWriteOp, type ObjectOp } from '@shoal/wire'
+import type { ObjectAnswer } from '../../src/checkers/object-model.ts'
 import type { FinalReader, HistoryOutcome, Violation, Workload, WorkloadContext } from '../../src/index.ts'
 import { History } from '../../src/index.ts'
-import type { ObjectAnswer } from '../../src/checkers/object-model.ts'
-import { PlainObject } from './plain-object.ts'
+import { copyOf, PlainObject } from './plain-object.ts'
 
 /** One broken promise of each kind that a checker must notice. */
 export const anomalies = [
@@ -135,7 +135,7 @@ export class FakeCluster {
 
   private apply(objects: Map<string, PlainObject>, name: string, ops: readonly ObjectOp[]): HistoryOutcome {
     const object = this.objectOf(objects, name)
-    const before = structuredClone(object.contents)
+    const before = copyOf(object.contents)
     if (!ops.some(isWriteOp)) return this.look(object, name, ops)
     if (this.random.below(30) === 0) this.old.set(name, before)
     const outcome = object.apply(this.bent(ops))
@@ -149,7 +149,8 @@ export class FakeCluster {
   private look(object: PlainObject, name: string, ops: readonly ObjectOp[]): HistoryOutcome {
     const present = object.contents
     const old = this.old.get(name)
-    if (old === undefined || old.version === present.version || !this.happens('stale read', 10)) return object.apply(ops)
+    if (old === undefined || old.version === present.version || !this.happens('stale read', 10))
+      return object.apply(ops)
     object.contents = old
     const outcome = object.apply(ops)
     object.contents = present
@@ -165,24 +166,19 @@ export class FakeCluster {
     return ops
   }
 
-  private spoil(
-    object: PlainObject,
-    name: string,
-    before: PlainObject['contents'],
-    ops: readonly ObjectOp[],
-  ): void {
+  private spoil(object: PlainObject, name: string, before: PlainObject['contents'], ops: readonly ObjectOp[]): void {
     const { version } = object.contents
     const writes = ops.filter(isWriteOp)
     if (this.happens('lost update', 40)) object.contents = { ...before, version }
     else if (this.happens('applied twice', 40)) object.apply(writes.filter(({ kind }) => kind !== 'create'))
     else if (writes.length > 1 && this.happens('torn compound', 10)) {
-      object.contents = structuredClone(before)
+      object.contents = copyOf(before)
       object.apply(writes.slice(0, 1))
       object.contents.version = version
     } else {
       const old = this.old.get(name)
       if (old === undefined || !this.happens('reappearing write', 10)) return
-      const next = { ...structuredClone(old), version: object.contents.version }
+      const next = { ...copyOf(old), version: object.contents.version }
       this.time.timers.after(50, () => {
         object.contents = next
       })
@@ -197,7 +193,7 @@ export class FakeCluster {
         const { data, xattrs, omap, header, version } = found
         const entries = [...omap].sort(([a], [b]) => (a < b ? -1 : 1))
         return {
-          data: Uint8Array.from(data),
+          data,
           xattrs,
           omapHeader: header,
           omap: entries.map(([key, value]) => ({ key: new Uint8Array(Buffer.from(key, 'latin1')), value })),

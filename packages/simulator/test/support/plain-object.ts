@@ -6,9 +6,10 @@ import { compareBytes, type Epoch } from '@shoal/base'
 import { compareHolds, isWriteOp, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
 import type { HistoryOutcome } from '../../src/index.ts'
 
-interface Contents {
+export interface Contents {
   exists: boolean
-  data: number[]
+  /** Replaced, never changed. */
+  data: Uint8Array
   xattrs: Map<string, Uint8Array>
   omap: Map<string, Uint8Array>
   header: Uint8Array
@@ -17,7 +18,7 @@ interface Contents {
 
 const fresh = (version: number): Contents => ({
   exists: false,
-  data: [],
+  data: new Uint8Array(0),
   xattrs: new Map(),
   omap: new Map(),
   header: new Uint8Array(0),
@@ -30,7 +31,7 @@ export class PlainObject {
   private clock = 0
 
   apply(ops: readonly ObjectOp[]): HistoryOutcome {
-    const before = structuredClone(this.contents)
+    const before = copyOf(this.contents)
     const writes = ops.some(isWriteOp)
     const existedOrDoes = (): boolean => before.exists || this.contents.exists
     const results: ObjectOpResult[] = []
@@ -65,14 +66,13 @@ export class PlainObject {
         this.put(at.data.length, op.data)
         break
       case 'write-full':
-        at.data = [...op.data]
+        at.data = op.data
         break
       case 'truncate':
-        while (at.data.length < op.sizeBytes) at.data.push(0)
-        at.data.length = op.sizeBytes
+        at.data = resized(at.data, op.sizeBytes)
         break
       case 'zero':
-        for (let i = op.offset; i < op.offset + op.length && i < at.data.length; i++) at.data[i] = 0
+        at.data = at.data.slice().fill(0, op.offset, op.offset + op.length)
         return none
       case 'remove':
         if (!at.exists) return 'ENOENT'
@@ -108,10 +108,10 @@ export class PlainObject {
   }
 
   private put(offset: number, data: Uint8Array): void {
-    const { data: bytes } = this.contents
     if (data.length === 0) return
-    while (bytes.length < offset) bytes.push(0)
-    for (const [i, byte] of data.entries()) bytes[offset + i] = byte
+    const bytes = resized(this.contents.data, Math.max(this.contents.data.length, offset + data.length))
+    bytes.set(data, offset)
+    this.contents.data = bytes
   }
 
   private look(op: ObjectOp): ObjectOpResult | string {
@@ -137,7 +137,12 @@ export class PlainObject {
       case 'assert-version':
         return op.version === at.version ? { kind: 'none' } : 'ERANGE'
       case 'read':
-        return { kind: 'data', data: Uint8Array.from(at.data.slice(op.offset, op.offset + op.length)) }
+        return { kind: 'data', data: at.data.slice(op.offset, op.offset + op.length) }
+      case 'sparse-read': {
+        const data = at.data.slice(op.offset, op.offset + op.length)
+        const extents = data.length === 0 ? [] : [{ offset: op.offset, length: data.length }]
+        return { kind: 'extents', extents, data }
+      }
       case 'stat':
         return { kind: 'stat', sizeBytes: at.data.length, modifiedMs: 0, version: at.version }
       case 'get-xattr': {
@@ -165,11 +170,20 @@ export class PlainObject {
       return { kind: 'omap', entries: entries.filter(({ key }) => wanted.includes(text(key))), more: false }
     }
     const rest = entries.filter(
-      ({ key }) =>
-        text(key).startsWith(text(op.prefix)) && (op.after === undefined || compareBytes(key, op.after) > 0),
+      ({ key }) => text(key).startsWith(text(op.prefix)) && (op.after === undefined || compareBytes(key, op.after) > 0),
     )
     return { kind: 'omap', entries: rest.slice(0, op.limit), more: rest.length > op.limit }
   }
+}
+
+export function copyOf(contents: Contents): Contents {
+  return { ...contents, xattrs: new Map(contents.xattrs), omap: new Map(contents.omap) }
+}
+
+function resized(data: Uint8Array, length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  bytes.set(data.subarray(0, length))
+  return bytes
 }
 
 function text(bytes: Uint8Array): string {
