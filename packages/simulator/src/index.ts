@@ -1,3 +1,3 @@
-export * from './workloads/index.ts'
 export * from './checkers/index.ts'
 export * from './history.ts'
+export * from './workloads/index.ts'

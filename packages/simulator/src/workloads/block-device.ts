@@ -52,11 +52,7 @@ export function blockDevice(options: BlockDeviceOptions = {}): Workload {
 }
 
 /** Made by whichever life of this client comes first. Undefined when the workload ended before it could. */
-async function openImage(
-  context: WorkloadContext,
-  sizeBytes: number,
-  objectBytes: number,
-): Promise<Image | undefined> {
+async function openImage(context: WorkloadContext, sizeBytes: number, objectBytes: number): Promise<Image | undefined> {
   const { nowMs, pool, process } = context
   const clock = { monotonicMs: nowMs, wallMs: nowMs }
   const images = new ImageStore({ clock, random: context.random satisfies Random }, pool)
@@ -215,7 +211,8 @@ function checkFlushes(events: readonly HistoryEvent[]): readonly Violation[] {
     for (const write of events) {
       if (write === flush) break
       if (write.invoke.kind === 'flush' || write.invoke.kind === 'read') continue
-      if (write.process !== flush.process || (write.endOrder ?? Number.POSITIVE_INFINITY) < (flush.endOrder ?? 0)) continue
+      if (write.process !== flush.process || (write.endOrder ?? Number.POSITIVE_INFINITY) < (flush.endOrder ?? 0))
+        continue
       const message = `${flush.object}: a flush was answered at ${flush.endMs} ms before a write begun at ${write.startMs} ms was settled`
       violations.push({ checker: 'flush', object: flush.object, message, details: { flush, write } })
     }
@@ -223,17 +220,20 @@ function checkFlushes(events: readonly HistoryEvent[]): readonly Violation[] {
   return violations
 }
 
-async function readBack(
-  pool: string,
-  header: Image['header'],
-  final: FinalReader,
-): Promise<readonly number[]> {
+async function readBack(pool: string, header: Image['header'], final: FinalReader): Promise<readonly number[]> {
   const io = {
-    async execute(object: string, ops: readonly { readonly kind: string; readonly offset?: number; readonly length?: number }[]) {
+    async execute(
+      object: string,
+      ops: readonly { readonly kind: string; readonly offset?: number; readonly length?: number }[],
+    ) {
       const found = await final.read(pool, object)
       const [op] = ops
       const { offset = 0, length = 0 } = op ?? {}
-      return { results: [{ kind: 'data' as const, data: (found?.data ?? new Uint8Array(0)).subarray(offset, offset + length) }] }
+      return {
+        results: [
+          { kind: 'data' as const, data: (found?.data ?? new Uint8Array(0)).subarray(offset, offset + length) },
+        ],
+      }
     },
   }
   const image = new Image(io, header)
@@ -280,5 +280,9 @@ function sectorEvent(event: HistoryEvent, kind: string, index: number, token: nu
     return { ...event, invoke: { kind: 'write', value: token }, outcome: seen }
   }
   const tokens = outcome?.kind === 'ok' ? (outcome.value as readonly number[]) : []
-  return { ...event, invoke: { kind: 'read' }, outcome: outcome?.kind === 'ok' ? { kind: 'ok', value: tokens[index] } : outcome }
+  return {
+    ...event,
+    invoke: { kind: 'read' },
+    outcome: outcome?.kind === 'ok' ? { kind: 'ok', value: tokens[index] } : outcome,
+  }
 }

@@ -60,7 +60,12 @@ function chooseExtentOps(context: WorkloadContext, lengthMax: number, sizeMax: n
 }
 
 /** Two ranges in one operation: both or none. */
-function writeTwice(context: WorkloadContext, offset: number, data: Uint8Array, lengthMax: number): readonly ObjectOp[] {
+function writeTwice(
+  context: WorkloadContext,
+  offset: number,
+  data: Uint8Array,
+  lengthMax: number,
+): readonly ObjectOp[] {
   const other = anyOffset(context.random, lengthMax - 512)
   return [
     { kind: 'write', offset, data },

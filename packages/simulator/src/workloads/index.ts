@@ -12,7 +12,7 @@ export { blockDevice } from './block-device.ts'
 export { counters } from './counters.ts'
 export { extents } from './extents.ts'
 export { listing } from './listing.ts'
-export { objectWorkload, type ObjectWorkloadPlan } from './object-workload.ts'
+export { type ObjectWorkloadPlan, objectWorkload } from './object-workload.ts'
 export { poolChurn } from './pool-churn.ts'
 export { hotAndCold, registers } from './registers.ts'
 
