@@ -85,6 +85,11 @@ export class FileNode {
     this.inFlight.clear()
   }
 
+  /** Where the bytes lie that take room, one offset per page. */
+  allocatedOffsets(): readonly number[] {
+    return this.content.pageOffsets()
+  }
+
   /** Bit rot: below every cache. */
   flip(offset: number, mask: number): void {
     for (const content of [this.content, this.durable]) {

@@ -44,7 +44,8 @@ export class SimNetwork {
   private readonly random: Random
   private readonly listening = new Map<string, Listening>()
   private readonly streams = new Set<SimStream>()
-  private readonly blocked = new Set<string>()
+  /** How many partitions block a way, by `from>to`. */
+  private readonly blocked = new Map<string, number>()
   private readonly silent = new Set<string>()
   /** Hosts whose process is stopped: what is for them waits in their kernel. */
   private readonly stopped = new Set<string>()
@@ -70,14 +71,26 @@ export class SimNetwork {
 
   /** Bytes from one host to the other wait until `heal`; `oneWay` leaves the other direction alone. */
   partition(from: string, to: string, options: { readonly oneWay?: boolean } = {}): void {
-    this.blocked.add(`${from}>${to}`)
-    if (options.oneWay !== true) this.blocked.add(`${to}>${from}`)
+    this.block(from, to)
+    if (options.oneWay !== true) this.block(to, from)
   }
 
   /** Ends the partitions of two hosts, or all. */
   heal(a?: string, b?: string): void {
     if (a === undefined || b === undefined) this.blocked.clear()
     else for (const way of [`${a}>${b}`, `${b}>${a}`]) this.blocked.delete(way)
+    this.releaseHeld()
+  }
+
+  /** Ends one partition of this direction; another one may still block it. */
+  healWay(from: string, to: string): void {
+    const way = `${from}>${to}`
+    const left = (this.blocked.get(way) ?? 0) - 1
+    if (left > 0) {
+      this.blocked.set(way, left)
+      return
+    }
+    this.blocked.delete(way)
     this.releaseHeld()
   }
 
@@ -145,6 +158,11 @@ export class SimNetwork {
 
   get openStreams(): number {
     return this.streams.size
+  }
+
+  private block(from: string, to: string): void {
+    const way = `${from}>${to}`
+    this.blocked.set(way, (this.blocked.get(way) ?? 0) + 1)
   }
 
   private forget(host: string, scope: SimScope): void {

@@ -42,6 +42,8 @@ export class SimTime {
   onEvent: ((atMs: number, order: number) => void) | undefined
   /** Takes what events throw; without it, it comes out of the call that drives the time. */
   onError: ((error: unknown, scope: SimScope | undefined) => void) | undefined
+  /** Wraps each turn of events. */
+  aroundTurn: <T>(run: () => T) => T = (run) => run()
   private readonly heap: SimEvent[] = []
   private nextOrder = 0
   private currentMs = 0
@@ -121,7 +123,7 @@ export class SimTime {
         let wasIdle = false
         const turn = (): void => {
           try {
-            const end = this.runTurn(endMs, isDone)
+            const end = this.aroundTurn(() => this.runTurn(endMs, isDone))
             // What is outside of the simulation (a module that compiles) may still bring something.
             const again = end === undefined || (end === 'idle' && !wasIdle)
             wasIdle = end === 'idle'
