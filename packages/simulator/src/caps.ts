@@ -33,7 +33,8 @@ export async function capViolations(cluster: SimCluster): Promise<readonly Viola
       peerMessagesWaiting: status.peerMessagesWaiting,
     }
     for (const [what, count] of Object.entries(left)) {
-      if (count > 0) violations.push({ checker: 'caps', message: `${node.name} has ${what} ${count} when all is quiet` })
+      if (count > 0)
+        violations.push({ checker: 'caps', message: `${node.name} has ${what} ${count} when all is quiet` })
     }
   }
   return violations

@@ -90,7 +90,9 @@ function checkObject(
   let candidates: (Write | undefined)[] = [undefined]
   const look = (data: Uint8Array | undefined, when: string): void => {
     const match = candidates.find((write) =>
-      write === undefined ? data === undefined : data !== undefined && equalBytes(contentOf(write.tag, write.length), data),
+      write === undefined
+        ? data === undefined
+        : data !== undefined && equalBytes(contentOf(write.tag, write.length), data),
     )
     if (match !== undefined || (data === undefined && candidates.includes(undefined))) return
     violations.push({

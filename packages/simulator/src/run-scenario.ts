@@ -3,16 +3,16 @@
  * is clean, check what clients saw and what is left.
  */
 import { isClusterError, must, Prng } from '@shoal/base'
+import { Messenger } from '@shoal/messenger'
 import { FileObjectStore } from '@shoal/object-store'
 import { makeSimEnv } from '@shoal/testkit'
-import { Messenger } from '@shoal/messenger'
+import { capViolations } from './caps.ts'
 import { ClusterReader } from './cluster/final-reader.ts'
 import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
 import { FaultRunner } from './faults/fault-runner.ts'
 import { installGuards } from './guards.ts'
 import { History, type Violation, type Workload } from './history.ts'
 import type { Scenario, WorkloadPlan } from './scenario/scenario.ts'
-import { capViolations } from './caps.ts'
 import { makeWorkload } from './workload-table.ts'
 
 export type Verdict = 'clean' | 'crash' | 'safety' | 'liveness'
@@ -48,7 +48,12 @@ const createWithinMs = 300_000
 const answersWithinMs = 240_000
 const healthyWithinMs = 900_000
 /** Warnings that remain of what was done, and mean no harm. */
-const allowedWarnings: ReadonlySet<string> = new Set(['BLOCK_REPAIRED', 'TOO_MANY_PGS', 'POOL_TOO_FEW_PGS', 'POOL_TOO_MANY_PGS'])
+const allowedWarnings: ReadonlySet<string> = new Set([
+  'BLOCK_REPAIRED',
+  'TOO_MANY_PGS',
+  'POOL_TOO_FEW_PGS',
+  'POOL_TOO_MANY_PGS',
+])
 
 /** WebAssembly compiles outside of virtual time: once, before any of it passes. */
 let warm: Promise<void> | undefined
@@ -176,7 +181,8 @@ export async function runScenario(scenario: Scenario, options: RunOptions = {}):
   try {
     await simulation.run(options.onPhase ?? (() => undefined))
   } catch (error) {
-    simulation.liveness ??= isClusterError(error) || error instanceof Error ? (error.stack ?? error.message) : String(error)
+    simulation.liveness ??=
+      isClusterError(error) || error instanceof Error ? (error.stack ?? error.message) : String(error)
   } finally {
     process.off('unhandledRejection', onRejection)
   }
@@ -219,4 +225,3 @@ function resultOf(scenario: Scenario, simulation: Simulation): RunResult {
     lastLines: verdict === 'clean' ? [] : cluster.logs.last(60, ['info', 'warn', 'error']),
   }
 }
-

@@ -55,7 +55,10 @@ const slowDisk: Fault = {
   family: 'disk',
   weight: 2,
   durationMs: { min: 1_000, max: 60_000 },
-  draw: (random, plan) => ({ node: drawDaemon(random, plan), extraMs: between(random, 5, 10 ** (1 + 2 * random.fraction())) }),
+  draw: (random, plan) => ({
+    node: drawDaemon(random, plan),
+    extraMs: between(random, 5, 10 ** (1 + 2 * random.fraction())),
+  }),
   strike({ cluster }, { node, extraMs }) {
     const machine = cluster.find(String(node))?.machine
     if (machine === undefined) return undefined

@@ -47,9 +47,11 @@ export class FaultRunner {
       node.machine.disk.mangle = undefined
     }
     for (const node of cluster.daemons) node.start()
-    await cluster.time.until(() => this.background.size === 0, backgroundWithinMs).catch(() => {
-      throw new Error(`operators wait for ever: ${[...this.background].join(', ')}`)
-    })
+    await cluster.time
+      .until(() => this.background.size === 0, backgroundWithinMs)
+      .catch(() => {
+        throw new Error(`operators wait for ever: ${[...this.background].join(', ')}`)
+      })
     for (const node of cluster.daemons) node.start()
   }
 

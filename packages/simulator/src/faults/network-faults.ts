@@ -1,6 +1,7 @@
 /** The network: resets, delays, slow links, partitions of every kind. */
-import type { SimCluster } from '../cluster/sim-cluster.ts'
+
 import type { Prng } from '@shoal/base'
+import type { SimCluster } from '../cluster/sim-cluster.ts'
 import type { Scenario } from '../scenario/scenario.ts'
 import { between, drawDaemon, type Fault, nothing, pick } from './fault.ts'
 
@@ -79,7 +80,11 @@ const slowLinks: Fault = {
   family: 'network',
   weight: 2,
   durationMs: forLong,
-  draw: (random, plan) => ({ node: drawDaemon(random, plan), extraMs: between(random, 5, 1_500), oneWay: random.below(2) }),
+  draw: (random, plan) => ({
+    node: drawDaemon(random, plan),
+    extraMs: between(random, 5, 1_500),
+    oneWay: random.below(2),
+  }),
   strike({ cluster }, { node, extraMs, oneWay }) {
     const host = hostOf(cluster, node)
     if (host === undefined) return undefined

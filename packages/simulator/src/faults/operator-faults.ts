@@ -13,7 +13,12 @@ function osd(cluster: SimCluster, name: unknown): OsdNode | undefined {
 }
 
 /** Does something now and takes it back later. */
-function during({ background }: FaultContext, name: string, begin: () => Promise<unknown>, end: () => Promise<unknown>) {
+function during(
+  { background }: FaultContext,
+  name: string,
+  begin: () => Promise<unknown>,
+  end: () => Promise<unknown>,
+) {
   let begun: Promise<unknown> = Promise.resolve()
   background(name, async () => {
     begun = begin()
@@ -100,7 +105,10 @@ const restart: Fault = {
   kind: 'restart',
   family: 'operator',
   weight: 3,
-  draw: (random, plan) => ({ node: drawDaemon(random, plan), downMs: random.below(3) === 0 ? random.below(20_000) : 0 }),
+  draw: (random, plan) => ({
+    node: drawDaemon(random, plan),
+    downMs: random.below(3) === 0 ? random.below(20_000) : 0,
+  }),
   strike({ cluster, background }, { node, downMs }) {
     const found = cluster.find(String(node))
     if (found?.wanted !== true) return undefined
