@@ -34,7 +34,7 @@ export function blockDevice(options: BlockDeviceOptions = {}): Workload {
       if (image === undefined) return
       const device = new Device(context, image)
       images.set(image.header.name, { pool: context.pool.name, header: image.header })
-      await inLanes(context, 2, options.pauseMsMax ?? 60, (lane) =>
+      await inLanes(context, 2, options.pauseMsMax ?? 150, (lane) =>
         lane === 0 ? device.burst(options.burstMax ?? 6) : device.single(),
       )
     },

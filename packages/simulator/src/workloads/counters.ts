@@ -21,7 +21,7 @@ export interface CountersOptions {
 }
 
 export function counters(options: CountersOptions = {}): Workload {
-  const { slots = 3, periodMs = 60_000, pauseMsMax = 40 } = options
+  const { slots = 3, periodMs = 60_000, pauseMsMax = 150 } = options
   return {
     name: 'counters',
     async run(context) {

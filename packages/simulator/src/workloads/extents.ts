@@ -19,14 +19,14 @@ const smallMax = 4096
 const unit = 4096
 
 export function extents(options: ExtentsOptions = {}): Workload {
-  const lengthMax = options.lengthMax ?? 2 * 1024 * 1024
+  const lengthMax = options.lengthMax ?? 1024 * 1024 + 50_000
   let largeBytesLeft = options.largeBytesMax ?? 48 * 1024 * 1024
   return objectWorkload({
     name: 'extent',
-    slots: options.slots ?? 4,
+    slots: options.slots ?? 3,
     lanes: 2,
-    pauseMsMax: options.pauseMsMax ?? 60,
-    periodMs: options.periodMs ?? 45_000,
+    pauseMsMax: options.pauseMsMax ?? 200,
+    periodMs: options.periodMs ?? 60_000,
     lengthMax,
     choose: (context) => {
       const sizeMax = largeBytesLeft > 0 ? Math.min(lengthMax, 1024 * 1024) : smallMax

@@ -18,13 +18,13 @@ export { hotAndCold, registers } from './registers.ts'
 
 /** All kinds, by name; each call makes one with a state of its own, for one simulated cluster. */
 export const workloads: Readonly<Record<string, () => Workload>> = {
-  registers,
-  'hot-cold': hotAndCold,
-  extents,
-  attributes,
-  compounds,
-  counters,
-  listing,
-  'block-device': blockDevice,
-  'pool-churn': poolChurn,
+  registers: () => registers(),
+  'hot-cold': () => hotAndCold(),
+  extents: () => extents(),
+  attributes: () => attributes(),
+  compounds: () => compounds(),
+  counters: () => counters(),
+  listing: () => listing(),
+  'block-device': () => blockDevice(),
+  'pool-churn': () => poolChurn(),
 }

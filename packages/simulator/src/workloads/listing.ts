@@ -14,7 +14,7 @@ export interface ListingOptions {
 const prefix = 'listed-'
 
 export function listing(options: ListingOptions = {}): Workload {
-  const { objects = 40, pauseMsMax = 60 } = options
+  const { objects = 40, pauseMsMax = 150 } = options
   return {
     name: 'listing',
     async run(context) {

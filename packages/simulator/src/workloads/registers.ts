@@ -19,7 +19,7 @@ export function registers(options: RegistersOptions = {}): Workload {
     name: 'register',
     slots: options.slots ?? 6,
     lanes: 2,
-    pauseMsMax: options.pauseMsMax ?? 40,
+    pauseMsMax: options.pauseMsMax ?? 150,
     periodMs: options.periodMs ?? 60_000,
     lengthMax,
     choose: chooseRegisterOps,
@@ -33,7 +33,7 @@ export function hotAndCold(options: RegistersOptions = {}): Workload {
     name: 'hot-cold',
     slots,
     lanes: 2,
-    pauseMsMax: options.pauseMsMax ?? 30,
+    pauseMsMax: options.pauseMsMax ?? 150,
     periodMs: options.periodMs ?? 600_000,
     lengthMax,
     // The first slots get most of it.
