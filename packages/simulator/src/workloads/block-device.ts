@@ -6,8 +6,8 @@
  * before it, answered or not: after that the sectors hold them, whatever happens to the client. A write that neither was
  * answered nor flushed leaves each of its sectors old or new.
  */
-import type { Random } from '@shoal/base'
-import { Image, type ImageData, ImageStore } from '@shoal/block'
+import { emptyBytes, type Random } from '@shoal/base'
+import { Image, type ImageData, ImageStore, type ObjectIo } from '@shoal/block'
 import { linearizabilityViolation } from '../checkers/explain-violation.ts'
 import { registerModel } from '../checkers/register-model.ts'
 import type { FinalReader, HistoryEvent, HistoryOutcome, Violation, Workload, WorkloadContext } from '../history.ts'
@@ -221,19 +221,15 @@ function checkFlushes(events: readonly HistoryEvent[]): readonly Violation[] {
 }
 
 async function readBack(pool: string, header: Image['header'], final: FinalReader): Promise<readonly number[]> {
-  const io = {
-    async execute(
-      object: string,
-      ops: readonly { readonly kind: string; readonly offset?: number; readonly length?: number }[],
-    ) {
-      const found = await final.read(pool, object)
-      const [op] = ops
-      const { offset = 0, length = 0 } = op ?? {}
-      return {
-        results: [
-          { kind: 'data' as const, data: (found?.data ?? new Uint8Array(0)).subarray(offset, offset + length) },
-        ],
-      }
+  /** The final reader does one thing at a time. */
+  let before: Promise<unknown> = Promise.resolve()
+  const io: ObjectIo = {
+    async execute(object, [op]) {
+      const reading = before.then(() => final.read(pool, object))
+      before = reading
+      const data = (await reading)?.data ?? emptyBytes
+      const { offset, length } = op?.kind === 'read' ? op : { offset: 0, length: 0 }
+      return { results: [{ kind: 'data', data: data.subarray(offset, offset + length) }] }
     },
   }
   const image = new Image(io, header)
