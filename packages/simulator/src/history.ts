@@ -79,7 +79,7 @@ export interface WorkloadContext {
   readonly stopped: () => boolean
   readonly process: number
   readonly history: History
-  /** An operator's command to the monitors; workloads that need it do nothing without. */
+  /** An operator's command to the monitors, done once this client knows the map it made. Workloads that need it do nothing without. */
   readonly command?: (command: MonitorCommand) => Promise<CommandReply>
 }
 

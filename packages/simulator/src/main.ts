@@ -6,8 +6,8 @@ import { isClusterError } from '@shoal/base'
 import { describeScenario, formatResult, type MeasuredResult } from './report.ts'
 import { exitCodes, runScenario, type Verdict } from './run-scenario.ts'
 import { type DrawOptions, drawScenario, scenarioNames } from './scenario/draw-scenario.ts'
-import { shrinkScenario } from './scenario/shrink-scenario.ts'
 import type { Scenario } from './scenario/scenario.ts'
+import { shrinkScenario } from './scenario/shrink-scenario.ts'
 
 const usage = `usage: sim --seed N [--scenario NAME] [--virtual-seconds S] [--file FILE] [--trace] [--json] [--print]
   --scenario    one of ${scenarioNames.join(', ')}
@@ -46,7 +46,9 @@ async function shrink(scenario: Scenario, verdict: Verdict): Promise<void> {
   const small = await shrinkScenario(scenario, verdict, (line) => process.stderr.write(`${line}\n`))
   const file = `sim-${scenario.name}-${scenario.seed}.json`
   writeFileSync(file, `${JSON.stringify(small, undefined, 2)}\n`)
-  process.stdout.write(`the smallest scenario that fails so:\n${describeScenario(small)}\n  replay: npm run sim -- --file ${file}\n`)
+  process.stdout.write(
+    `the smallest scenario that fails so:\n${describeScenario(small)}\n  replay: npm run sim -- --file ${file}\n`,
+  )
 }
 
 async function main(): Promise<number> {
@@ -77,7 +79,10 @@ async function main(): Promise<number> {
     process.stdout.write(`${JSON.stringify(scenario, undefined, 2)}\n`)
     return 0
   }
-  const result = await measured(scenario, values.trace === true ? (line) => process.stdout.write(`${line}\n`) : undefined)
+  const result = await measured(
+    scenario,
+    values.trace === true ? (line) => process.stdout.write(`${line}\n`) : undefined,
+  )
   process.stdout.write(values.json === true ? `${JSON.stringify(result)}\n` : formatResult(result))
   if (values.shrink === true && result.verdict !== 'clean') await shrink(scenario, result.verdict)
   return exitCodes[result.verdict]

@@ -2,7 +2,7 @@
  * One simulation from empty disks to the verdict: make the cluster, load it while things go wrong, heal it, wait until it
  * is clean, check what clients saw and what is left.
  */
-import { isClusterError, must, Prng } from '@shoal/base'
+import { type Epoch, isClusterError, must, Prng } from '@shoal/base'
 import { Messenger } from '@shoal/messenger'
 import { FileObjectStore } from '@shoal/object-store'
 import { makeSimEnv } from '@shoal/testkit'
@@ -151,7 +151,12 @@ class Simulation {
         stopped: () => this.stopping,
         process,
         history: running.history,
-        command: (command) => cluster.command(command),
+        command: async (command) => {
+          const reply = await cluster.command(command)
+          const { epoch } = (await cluster.command({ prefix: 'osd stat' })).data as { readonly epoch: Epoch }
+          await node.daemon?.monitor.waitForEpoch(epoch, answersWithinMs)
+          return reply
+        },
       })
       work.then(ended, (error: unknown) => {
         ended()

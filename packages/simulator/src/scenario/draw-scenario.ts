@@ -30,7 +30,7 @@ export const scenarioMixes: Readonly<Record<string, Mix>> = {
   clocks: { families: ['clock', 'network', 'process'] },
   monitors: { families: ['monitors', 'network', 'power', 'process'] },
   operators: { families: ['operator', 'monitors'] },
-  block: { workloads: ['block'] },
+  block: { workloads: ['block-device'] },
   beyond: { mode: 'beyond' },
   /** The cluster that speed is measured on. */
   bench: { families: ['network', 'process', 'power'], osdsMax: 6, monitorsMax: 3 },
