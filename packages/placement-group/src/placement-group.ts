@@ -530,7 +530,9 @@ export class PlacementGroup {
       this.published = state
       return this.publish()
     }
-    if (this.publishedOps === this.operations || this.statsTimerSet) return
+    // A lease comes and goes with time: nothing else would tell when it is there.
+    const saidLaggy = this.peering.phase === 'started' && !clientIo.leaseIsHeld
+    if ((this.publishedOps === this.operations && !saidLaggy) || this.statsTimerSet) return
     this.statsTimerSet = true
     core.emit({ kind: 'set-timer', timer: 'stats', delayMs: statsMs })
   }
