@@ -83,6 +83,8 @@ export class Checkpointer {
       const value = layer.own(key)
       const cached = key.startsWith('O') || key.startsWith(keys.shards)
       if (cached && value !== undefined && !(value instanceof Uint8Array)) meta.remember(key, value)
+      // Somebody may have looked for it before it was there, and that there was nothing is remembered, too.
+      else meta.forget(key)
     }
     collection.frozen = undefined
     collection.generation++

@@ -194,6 +194,11 @@ export class MetaStore {
     this.cache.set(key, value, memoryBytes(key, value))
   }
 
+  /** `level` has another value now. */
+  forget(key: Key): void {
+    this.cache.delete(key)
+  }
+
   /** Live entries of one collection in [from, to) in key order: the state at the moment the promise resolves. */
   async scan(collection: Collection, from: Key, to: Key, limit: number): Promise<ScanPage> {
     for (;;) {
