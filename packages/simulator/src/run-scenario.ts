@@ -7,6 +7,7 @@ import { Messenger } from '@shoal/messenger'
 import { FileObjectStore } from '@shoal/object-store'
 import { makeSimEnv } from '@shoal/testkit'
 import { capViolations } from './caps.ts'
+import { checkReplicasEqual } from './checkers/replicas-equal.ts'
 import { ClusterReader } from './cluster/final-reader.ts'
 import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
 import { FaultRunner } from './faults/fault-runner.ts'
@@ -109,7 +110,7 @@ class Simulation {
       this.liveness = (error as Error).message
     }
     onPhase('check')
-    this.violations.push(...(await capViolations(cluster)))
+    this.violations.push(...cluster.observers.violations, ...(await capViolations(cluster)))
     if (this.liveness === undefined || scenario.mode === 'beyond') await this.check()
   }
 
@@ -167,7 +168,14 @@ class Simulation {
   }
 
   private async check(): Promise<void> {
-    const reader = new ClusterReader(this.cluster)
+    const { budget } = this.faults
+    const reader = new ClusterReader(this.cluster, (osd) => budget.spoiledStores.has(osd))
+    if (this.liveness === undefined) {
+      for (const pool of this.scenario.pools) {
+        const copies = await reader.replicas(pool.name)
+        this.violations.push(...checkReplicasEqual(copies, { copies: pool.size }))
+      }
+    }
     for (const { workload, history } of this.workloads) {
       this.violations.push(...(await workload.check(history, reader)))
     }
