@@ -43,6 +43,8 @@ export interface RunOptions {
   readonly print?: (line: string) => void
   /** Stop at the first failure that is seen instead of going on to the end. */
   readonly onPhase?: (phase: string) => void
+  /** Given what clients saw, in the end. */
+  readonly onHistory?: (workload: string, history: History) => void
 }
 
 const createWithinMs = 300_000
@@ -199,6 +201,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions = {}):
   } finally {
     process.off('unhandledRejection', onRejection)
   }
+  for (const { plan, history } of simulation.workloads) options.onHistory?.(plan.workload, history)
   return resultOf(scenario, simulation)
 }
 
