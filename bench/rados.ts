@@ -161,6 +161,7 @@ async function main(data: string): Promise<readonly Measurement[]> {
     ['write', 1],
     ['read', 1],
   ] as const) {
+    process.stderr.write(`${workload} 8 KiB, depth ${depth} ...\n`)
     results.push(await load.measure(workload, depth))
   }
   await client.close()

@@ -31,6 +31,12 @@ export interface Random {
   bytes(length: number): Uint8Array
 }
 
+/** Chunks to be written one after the other from `offset`. */
+export interface FileWrite {
+  readonly chunks: readonly Uint8Array[]
+  readonly offset: number
+}
+
 /**
  * An open file. Offsets and lengths are bytes. A write is on stable storage only after a later `datasync` resolved;
  * until then a power cut may keep, drop or tear it at 512-byte sectors, in any order.
@@ -40,6 +46,13 @@ export interface FileHandle {
   read(buffer: Uint8Array, offset: number): Promise<number>
   /** Writes all chunks one after the other from `offset` (one `pwritev`). Rejects with the system's error. */
   write(chunks: readonly Uint8Array[], offset: number): Promise<void>
+  /** A write that is on stable storage once it resolved, for the price of one call. Nothing is said of other writes. */
+  writeDurable(chunks: readonly Uint8Array[], offset: number): Promise<void>
+  /**
+   * Many small writes that do not overlap, in any order, for the price of about one call when their bytes are in shared
+   * memory (`SharedArrayBuffer`), which must stay as it is meanwhile. Resolves when all are done, like as many `write`s.
+   */
+  writeMany(writes: readonly FileWrite[]): Promise<void>
   /** Flushes data and size. After a rejection nothing about earlier writes is known (the daemon must end). */
   datasync(): Promise<void>
   truncate(sizeBytes: number): Promise<void>

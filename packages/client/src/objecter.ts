@@ -10,7 +10,9 @@
  *    to be sent again, later ones wait behind it.
  * 2. A request id is used for one operation only, for ever.
  * 3. Every operation ends: answered, or with ETIMEDOUT after its time (outcome unknown if it was ever sent).
- * 4. A failure counts only as the answer to the latest send: an earlier one may fail at a primary that has lost its
+ * 4. A request is not sent again once a later one of its PG was sent that says so (`oldestTid`): it was answered, or given
+ *    up. OSDs forget it then.
+ * 5. A failure counts only as the answer to the latest send: an earlier one may fail at a primary that has lost its
  *    PG while the later one succeeds at the next. A success counts whenever it comes.
  */
 import {
@@ -264,6 +266,8 @@ export class Objecter {
     const message: ClientOp = {
       type: 'client-op',
       request: { client: this.options.clientId, tid: operation.tid },
+      // In order of submission: the first is the oldest.
+      oldestTid: target.operations.keys().next().value ?? operation.tid,
       pgId: target.pgId,
       epoch: this.map.epoch,
       object: operation.object,
@@ -318,7 +322,7 @@ export class Objecter {
     const operation = target?.operations.get(reply.request.tid)
     // Answered before: an earlier send and its resend were both answered.
     if (target === undefined || operation === undefined) return
-    // Invariant 4.
+    // Invariant 5.
     if (reply.errno !== 0 && reply.attempt !== operation.sends - 1) return
     const code = reply.errno === 0 ? undefined : errorCodeOf(reply.errno)
     if (code === 'ESTALE' || code === 'EAGAIN') return this.retryLater(target)

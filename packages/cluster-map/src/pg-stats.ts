@@ -22,6 +22,7 @@ export const pgStates = [
   'laggy',
   'wait',
   'unknown',
+  'recovery_toofull',
 ] as const
 export type PgState = (typeof pgStates)[number]
 

@@ -60,9 +60,9 @@ export class DataReader {
     return this.cache.hits
   }
 
-  /** The verified block if it is in memory. */
+  /** The verified block if it is in memory; valid until the next turn of the event loop. */
   peek(unit: number, checksum: number): Uint8Array | undefined {
-    const data = this.pending.get(unit) ?? this.cache.get(unit)
+    const data = this.pending.peek(unit) ?? this.cache.get(unit)
     return data !== undefined && this.checksums.low32(data) === checksum ? data : undefined
   }
 
@@ -72,7 +72,7 @@ export class DataReader {
 
   /** One block for a merge. An unreadable one counts as bad, its bytes as zeros. */
   async readUnit(unit: number, checksum: number): Promise<{ readonly data: Uint8Array; readonly bad: boolean }> {
-    const data = this.pending.get(unit) ?? (await this.readRun(unit, 1)) ?? new Uint8Array(blockBytes)
+    const data = this.pending.peek(unit)?.slice() ?? (await this.readRun(unit, 1)) ?? new Uint8Array(blockBytes)
     const bad = this.checksums.low32(data) !== checksum
     if (bad) this.checksumFailures++
     return { data, bad }
@@ -87,19 +87,17 @@ export class DataReader {
     const reads: Promise<void>[] = []
     for (let at = 0; at < wanted.length; ) {
       const first = wanted[at] as WantedBlock
+      const isPending = this.pending.has(first.unit)
       const known = this.peek(first.unit, first.checksum)
-      if (known !== undefined) {
-        blocks[at++] = known
-        continue
-      }
-      if (this.pending.get(first.unit) !== undefined) {
-        at++
+      if (known !== undefined || isPending) {
+        // An image's memory is used again once it is in the data file: the reader gets a copy.
+        blocks[at++] = isPending ? known?.slice() : known
         continue
       }
       let count = 1
       while (at + count < wanted.length) {
         const next = wanted[at + count] as WantedBlock
-        if (next.unit !== first.unit + count || this.pending.get(next.unit) !== undefined) break
+        if (next.unit !== first.unit + count || this.pending.has(next.unit)) break
         count++
       }
       reads.push(this.fetch(wanted, blocks, at, count))

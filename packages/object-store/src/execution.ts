@@ -8,6 +8,7 @@
 import { assert, ClusterError, type ClusterErrorOptions, type PgId } from '@shoal/base'
 import { formatObjectId, type ObjectId, type OmapEntry, type TransactionOp } from '@shoal/wire'
 import type { Allocator } from './allocator.ts'
+import { compactBytes } from './compact-bytes.ts'
 import type { BlocksItem } from './journal-record.ts'
 import type { MetaValue } from './layer.ts'
 import { bytesToKey, checkObjectId, holeUnit, type Key, keys, onodeNumber, prefixEnd, shardBlocks } from './layout.ts'
@@ -33,14 +34,37 @@ export class NeedLoad {
   }
 }
 
-/** What loads brought in for one transaction; it stays valid since nothing is ordered before that transaction. */
+/**
+ * What loads brought in for one transaction; it stays valid since nothing is ordered before that transaction. Most load
+ * nothing, so that the maps are made on demand.
+ */
 export class Loaded {
-  readonly values: Map<Key, Onode | Shard | null> = new Map()
-  readonly omaps: Map<Key, readonly (readonly [Key, MetaValue])[]> = new Map()
+  private valuesByKey: Map<Key, Onode | Shard | null> | undefined
+  private omapsByPrefix: Map<Key, readonly (readonly [Key, MetaValue])[]> | undefined
+  private objectsByCollection: Map<PgId, readonly Key[]> | undefined
+  private blocksByUnit: Map<number, { readonly data: Uint8Array; readonly bad: boolean }> | undefined
+
+  get values(): Map<Key, Onode | Shard | null> {
+    this.valuesByKey ??= new Map()
+    return this.valuesByKey
+  }
+
+  get omaps(): Map<Key, readonly (readonly [Key, MetaValue])[]> {
+    this.omapsByPrefix ??= new Map()
+    return this.omapsByPrefix
+  }
+
   /** Objects of a collection about to be removed: as many as fit one page. */
-  readonly objects: Map<PgId, readonly Key[]> = new Map()
+  get objects(): Map<PgId, readonly Key[]> {
+    this.objectsByCollection ??= new Map()
+    return this.objectsByCollection
+  }
+
   /** Old blocks by unit. */
-  readonly blocks: Map<number, { readonly data: Uint8Array; readonly bad: boolean }> = new Map()
+  get blocks(): Map<number, { readonly data: Uint8Array; readonly bad: boolean }> {
+    this.blocksByUnit ??= new Map()
+    return this.blocksByUnit
+  }
 }
 
 const invalid = (message: string, options?: ClusterErrorOptions): ClusterError =>
@@ -80,8 +104,7 @@ export class Execution {
       case 'remove-collection':
         return this.removeCollection(c)
       case 'meta-set':
-        for (const entry of op.entries) this.put(c, c.metaPrefix + bytesToKey(entry.key), entry.value)
-        return
+        return this.putAll(c, c.metaPrefix, op.entries)
       case 'meta-remove':
         for (const key of op.keys) this.put(c, c.metaPrefix + bytesToKey(key), null)
         return
@@ -95,7 +118,7 @@ export class Execution {
       case 'set-xattrs': {
         const onode = this.writableOnode(c, op.object, index)
         const xattrs = new Map(onode.xattrs)
-        for (const [name, value] of op.xattrs) xattrs.set(name, value)
+        for (const [name, value] of op.xattrs) xattrs.set(name, compactBytes(value))
         onode.xattrs = xattrs
         return
       }
@@ -132,7 +155,7 @@ export class Execution {
         return this.putAll(c, keys.omap(onode.number), op.entries)
       }
       case 'omap-set-header':
-        this.writableOnode(c, op.object, index).omapHeader = op.header
+        this.writableOnode(c, op.object, index).omapHeader = compactBytes(op.header)
         return
       case 'omap-remove': {
         const onode = this.existing(c, op.object)
@@ -222,7 +245,7 @@ export class Execution {
   }
 
   private putAll(c: Collection, prefix: Key, entries: readonly OmapEntry[]): void {
-    for (const entry of entries) this.put(c, prefix + bytesToKey(entry.key), entry.value)
+    for (const { key, value } of entries) this.put(c, prefix + bytesToKey(key), compactBytes(value))
   }
 
   private hide(c: Collection, from: Key, to: Key): void {
@@ -307,8 +330,9 @@ export class Execution {
 
   private ownShard(c: Collection, onode: Onode, index: number): Shard {
     const shard = this.shard(c, onode, index)
-    if (shard?.stamp === this.sequence) return shard
-    const copy = shard === undefined ? newShard(this.sequence) : copyShard(shard, this.sequence)
+    const layer = c.active.number
+    if (shard?.layer === layer) return shard
+    const copy = shard === undefined ? newShard(layer) : copyShard(shard, layer)
     if (shard === undefined) onode.present = withShard(onode.present, index, true)
     this.put(c, keys.shard(onode.number, index), copy)
     return copy
@@ -322,9 +346,19 @@ export class Execution {
     if (before !== unit) {
       if (before === holeUnit) onode.allocatedBlocks++
       else this.free(c, before)
-      shard.units[at] = unit
     }
-    shard.checksums[at] = checksum
+    this.setBlock(shard, at, unit, checksum)
+  }
+
+  private setBlock({ units, checksums }: Shard, at: number, unit: number, checksum: number): void {
+    const unitBefore = units[at] as number
+    const checksumBefore = checksums[at] as number
+    units[at] = unit
+    checksums[at] = checksum
+    this.undo.push(() => {
+      units[at] = unitBefore
+      checksums[at] = checksumBefore
+    })
   }
 
   private unmap(c: Collection, onode: Onode, firstBlock: number, endBlock: number): void {
@@ -336,8 +370,7 @@ export class Execution {
         if (unit === holeUnit) continue
         this.free(c, unit)
         onode.allocatedBlocks--
-        shard.units[at] = holeUnit
-        shard.checksums[at] = 0
+        this.setBlock(shard, at, holeUnit, 0)
       }
       if (shardIsEmpty(shard)) {
         this.put(c, keys.shard(onode.number, index), null)
@@ -390,10 +423,14 @@ export class Execution {
     for (const at of shardsInRange(source, 0, Number.MAX_SAFE_INTEGER)) {
       let shard = this.shard(c, source, at)
       if (shard?.shared !== true) {
-        shard = this.ownShard(c, source, at)
-        shard.shared = true
+        const owned = this.ownShard(c, source, at)
+        owned.shared = true
+        this.undo.push(() => {
+          owned.shared = false
+        })
+        shard = owned
       }
-      this.put(c, keys.shard(number, at), copyShard(shard, this.sequence))
+      this.put(c, keys.shard(number, at), copyShard(shard, c.active.number))
       for (const unit of shard.units) if (unit !== holeUnit) this.share(unit)
     }
     const prefix = keys.omap(source.number)

@@ -34,7 +34,7 @@ interface Submission {
   readonly submittedMs: number
   readonly loaded: Loaded
   /** Told when the transaction was ordered or refused. */
-  readonly onPassed: (() => void)[]
+  onPassed: (() => void)[] | undefined
 }
 
 const operationsMax = 0xffff
@@ -60,6 +60,8 @@ export class FileObjectStore implements ObjectStore {
   private lastSequence: number
   private stopped: ClusterError | undefined
   private hostFull = false
+  /** What the file system below had left when it was asked last, beyond the reserve. */
+  private hostRoomBytes = Number.POSITIVE_INFINITY
   private levelBytes = 0
   private allocatedSinceCheck = 0
   private waits = 0
@@ -154,7 +156,7 @@ export class FileObjectStore implements ObjectStore {
         reject,
         submittedMs: this.env.clock.monotonicMs(),
         loaded: new Loaded(),
-        onPassed: [],
+        onPassed: undefined,
       }
       if (this.waiting.length > 0) {
         this.waiting.push(submission)
@@ -242,7 +244,8 @@ export class FileObjectStore implements ObjectStore {
   usage(): StoreUsage {
     const metadataBytes = this.parts.files.superblock.journalBytes + this.levelBytes
     const totalBytes = (this.allocator.unitCount - 1) * blockBytes + metadataBytes
-    const freeBytes = (this.allocator.freeUnits + this.heldUnits()) * blockBytes
+    // The data file is sparse: what the file system below cannot give is not free.
+    const freeBytes = Math.min((this.allocator.freeUnits + this.heldUnits()) * blockBytes, this.hostRoomBytes)
     return { totalBytes, usedBytes: totalBytes - freeBytes, freeBytes, metadataBytes }
   }
 
@@ -263,6 +266,7 @@ export class FileObjectStore implements ObjectStore {
       data_cache_bytes: this.data.cacheBytes,
       data_cache_hits: this.data.cacheHits,
       pending_bytes: this.pending.bytes,
+      pending_arena_bytes: this.pending.arenaBytes,
       dirty_metadata_bytes: this.meta.dirtyBytes,
       metadata_cache_bytes: this.meta.cacheBytes,
       free_units: this.allocator.freeUnits,
@@ -293,7 +297,10 @@ export class FileObjectStore implements ObjectStore {
   private passed(): Promise<void> | undefined {
     const last = this.waiting[this.waiting.length - 1]
     if (last === undefined) return undefined
-    return new Promise((resolve) => last.onPassed.push(resolve))
+    return new Promise((resolve) => {
+      last.onPassed ??= []
+      last.onPassed.push(resolve)
+    })
   }
 
   private durable(sequence: number): Promise<void> {
@@ -335,7 +342,7 @@ export class FileObjectStore implements ObjectStore {
       wait = this.tryOrder(head)
       if (wait !== undefined) continue
       this.waiting.shift()
-      for (const onPassed of head.onPassed) onPassed()
+      for (const onPassed of head.onPassed ?? []) onPassed()
     }
   }
 
@@ -514,7 +521,7 @@ export class FileObjectStore implements ObjectStore {
 
   private release(units: readonly number[]): void {
     for (const unit of units) {
-      assert(this.pending.get(unit) === undefined, `nothing is pending for the freed unit ${unit}`)
+      assert(!this.pending.has(unit), `nothing is pending for the freed unit ${unit}`)
       this.allocator.release(unit)
     }
   }
@@ -529,6 +536,7 @@ export class FileObjectStore implements ObjectStore {
 
   private async checkHostSpace(): Promise<void> {
     const { freeBytes } = await this.env.disk.space(this.parts.directory)
+    this.hostRoomBytes = Math.max(0, freeBytes - this.limits.hostReserveBytes)
     const full = freeBytes < this.limits.hostReserveBytes
     if (full !== this.hostFull) {
       this.hostFull = full

@@ -145,8 +145,7 @@ export class Journal {
       if (first === undefined || last === undefined) break
       const chunks = this.sealGroup(group)
       const startedMs = clock.monotonicMs()
-      await file.write(chunks, first.position % this.options.sizeBytes)
-      await file.datasync()
+      await file.writeDurable(chunks, first.position % this.options.sizeBytes)
       const nowMs = clock.monotonicMs()
       this.syncs.record((nowMs - startedMs) * 1000)
       this.groups++

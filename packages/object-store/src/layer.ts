@@ -25,7 +25,11 @@ export function memoryBytes(key: Key, value: MetaValue | null): number {
   return bytes
 }
 
+let layers = 0
+
 export class Layer {
+  /** Tells whose a shard is: one that carries another layer's number is copied before it is changed. */
+  readonly number: number = ++layers
   private readonly values = new Map<Key, MetaValue | null>()
   private readonly order = new SortedKeys()
   /** Keys of older states that are gone. */

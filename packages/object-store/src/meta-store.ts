@@ -16,7 +16,7 @@ import {
   must,
   type PgId,
 } from '@shoal/base'
-import { type ObjectId } from '@shoal/wire'
+import { type ObjectId, sameObjectIds } from '@shoal/wire'
 import type { Checksums } from './checksum.ts'
 import { CleanCache } from './clean-cache.ts'
 import { Layer, type MetaValue, memoryBytes } from './layer.ts'
@@ -35,6 +35,8 @@ export class Collection {
   frozen: Layer | undefined
   /** Checkpoints of this collection so far. */
   generation = 0
+  private lastId: ObjectId | undefined
+  private lastKey: Key = ''
 
   constructor(id: PgId, exists: boolean, applied: number) {
     this.id = id
@@ -44,8 +46,13 @@ export class Collection {
     this.objectPrefix = keys.objects(id)
   }
 
+  /** The operations of a transaction ask for the same one again and again. */
   objectKey(id: ObjectId): Key {
-    return this.objectPrefix + objectSortKey(id)
+    if (this.lastId === undefined || !sameObjectIds(this.lastId, id)) {
+      this.lastId = id
+      this.lastKey = this.objectPrefix + objectSortKey(id)
+    }
+    return this.lastKey
   }
 }
 
@@ -95,6 +102,11 @@ export interface ScanPage {
 }
 
 const pageEntriesMin = 64
+
+/** Onodes and shards are kept as `level` has them; every checkpoint that changes one replaces it. */
+export function isCached(key: Key): boolean {
+  return key.startsWith('O') || key.startsWith(keys.shards)
+}
 
 export class MetaStore {
   readonly level: KeyValueStore
@@ -168,7 +180,8 @@ export class MetaStore {
       const stored = await this.level.get(bytes)
       if (collection.generation !== generation) continue
       const value = stored === undefined ? null : this.decodeValue(key, unseal(this.checksums, bytes, stored))
-      if (!(value instanceof Uint8Array)) this.remember(key, value)
+      // Only what a checkpoint refreshes: that an omap key is missing would be remembered beyond its making.
+      if (isCached(key) && !(value instanceof Uint8Array)) this.remember(key, value)
       return this.peek(collection, key) ?? value
     }
   }
@@ -192,11 +205,6 @@ export class MetaStore {
 
   remember(key: Key, value: Onode | Shard | null): void {
     this.cache.set(key, value, memoryBytes(key, value))
-  }
-
-  /** `level` has another value now. */
-  forget(key: Key): void {
-    this.cache.delete(key)
   }
 
   /** Live entries of one collection in [from, to) in key order: the state at the moment the promise resolves. */

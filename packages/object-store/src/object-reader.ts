@@ -1,4 +1,4 @@
-/** The reading half of the store: everything here is over immutable onodes and shards of one moment. */
+/** The reading half of the store: everything here is over the onode and the block map of one moment. */
 import { ClusterError, concatBytes, emptyBytes, type PgId } from '@shoal/base'
 import { formatObjectId, type ObjectId, type OmapEntry } from '@shoal/wire'
 import { ChecksumError, type DataReader, type WantedBlock } from './data-reader.ts'
@@ -12,11 +12,14 @@ import { joinAdjacent } from './pending-data.ts'
 const restartsMax = 64
 const zeroBlock = new Uint8Array(blockBytes)
 
+/** An object as it is in one turn of the event loop. */
 interface View {
   readonly onode: Onode
-  /** The shards of the range, undefined where there is none. */
-  readonly shards: readonly (Shard | undefined)[]
-  readonly firstShard: number
+  /** End of the range within the object. */
+  readonly end: number
+  readonly firstBlock: number
+  /** The blocks that the range touches, in order. */
+  readonly blocks: readonly WantedBlock[]
 }
 
 export class ObjectReader {
@@ -51,10 +54,8 @@ export class ObjectReader {
     for (let restarts = 0; restarts < restartsMax; restarts++) {
       const c = this.collection(id)
       const view = this.peekView(c, object, offset, length) ?? (await this.view(c, object, offset, length))
-      const end = Math.min(offset + length, view.onode.sizeBytes)
+      const { end, firstBlock: first, blocks: wanted } = view
       if (end <= offset) return emptyBytes
-      const first = Math.floor(offset / blockBytes)
-      const wanted = wantedBlocks(view, first, Math.ceil(end / blockBytes))
       const mapped = wanted.filter((block) => block.unit !== holeUnit)
       const blocks = await this.data.readBlocks(mapped)
       const bad = badExtents(wanted, blocks, first)
@@ -68,11 +69,9 @@ export class ObjectReader {
   }
 
   async extents(id: PgId, object: ObjectId, offset: number, length: number): Promise<readonly Extent[]> {
-    const view = await this.view(this.collection(id), object, offset, length)
-    const end = Math.min(offset + length, view.onode.sizeBytes)
+    const { end, firstBlock: first, blocks } = await this.view(this.collection(id), object, offset, length)
     const found: { offset: number; length: number }[] = []
-    const first = Math.floor(offset / blockBytes)
-    for (const [at, { unit }] of wantedBlocks(view, first, Math.ceil(end / blockBytes)).entries()) {
+    for (const [at, { unit }] of blocks.entries()) {
       if (unit === holeUnit) continue
       const low = Math.max(offset, (first + at) * blockBytes)
       const high = Math.min(end, (first + at + 1) * blockBytes)
@@ -160,7 +159,8 @@ export class ObjectReader {
       if (shard === undefined) return undefined
       shards.push(shard)
     }
-    return { onode, shards, firstShard }
+    const firstBlock = Math.floor(offset / blockBytes)
+    return { onode, end, firstBlock, blocks: wantedBlocks(shards, firstShard, firstBlock, Math.ceil(end / blockBytes)) }
   }
 
   private async view(c: Collection, object: ObjectId, offset: number, length: number): Promise<View> {
@@ -203,10 +203,15 @@ function entriesOf(entries: readonly (readonly [Key, unknown])[], prefixLength: 
   return entries.map(([key, value]) => ({ key: keyToBytes(key.slice(prefixLength)), value: value as Uint8Array }))
 }
 
-function wantedBlocks(view: View, first: number, end: number): WantedBlock[] {
+function wantedBlocks(
+  shards: readonly (Shard | undefined)[],
+  firstShard: number,
+  first: number,
+  end: number,
+): WantedBlock[] {
   const wanted: WantedBlock[] = []
   for (let block = first; block < end; block++) {
-    const shard = view.shards[Math.floor(block / shardBlocks) - view.firstShard]
+    const shard = shards[Math.floor(block / shardBlocks) - firstShard]
     const at = block % shardBlocks
     wanted.push({ unit: shard?.units[at] ?? holeUnit, checksum: shard?.checksums[at] ?? 0 })
   }

@@ -2,11 +2,13 @@
  * Onodes (an object's attributes) and the shards of their block maps.
  *
  * Invariants
- * 1. Onodes and shards are values: once the transaction that made one has been ordered it never changes. A transaction
- *    replaces what it touches by copies (`stamp` says which transaction owns a copy), so that a checkpoint and a read
- *    can hold on to the state of their moment without locks.
- * 2. Bytes of the last block beyond the size are zeros; so are holes.
- * 3. `present` has the bit of every shard that maps at least one block, and of no other.
+ * 1. Onodes are values: once the transaction that made one has been ordered it never changes. A transaction replaces what
+ *    it touches by copies (`stamp` says which transaction owns a copy), so that a read sees by the onode's identity
+ *    whether its object has changed.
+ * 2. Shards are values for checkpoints: one that an active layer owns (`layer` says which) is changed in place, any
+ *    other is copied first. A read takes units and checksums out of them in one turn.
+ * 3. Bytes of the last block beyond the size are zeros; so are holes.
+ * 4. `present` has the bit of every shard that maps at least one block, and of no other.
  */
 import { ByteReader, ByteWriter, bytes, ClusterError, type Codec, map, string, versioned } from '@shoal/base'
 import { type ObjectId, objectIdCodec } from '@shoal/wire'
@@ -36,7 +38,8 @@ export interface Shard {
   readonly checksums: Uint32Array
   /** Units may be shared with other shards (clones). */
   shared: boolean
-  readonly stamp: number
+  /** Number of the layer that owns it; 0 for one that was read from `level`. */
+  readonly layer: number
 }
 
 const none = new Uint8Array(0)
@@ -57,23 +60,23 @@ export function newOnode(id: ObjectId, number: Key, stamp: number): Onode {
   }
 }
 
-export function newShard(stamp: number): Shard {
+export function newShard(layer: number): Shard {
   return {
     kind: 'shard',
     units: new Uint32Array(shardBlocks),
     checksums: new Uint32Array(shardBlocks),
     shared: false,
-    stamp,
+    layer,
   }
 }
 
-export function copyShard(shard: Shard, stamp: number): Shard {
+export function copyShard(shard: Shard, layer: number): Shard {
   return {
     kind: 'shard',
     units: shard.units.slice(),
     checksums: shard.checksums.slice(),
     shared: shard.shared,
-    stamp,
+    layer,
   }
 }
 

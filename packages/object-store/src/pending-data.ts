@@ -6,21 +6,22 @@
  *    write leaves a torn block, which replay then writes again.
  * 2. At most one write per unit is under way, so that an older image never lands on a newer one.
  * 3. A direct write goes to a unit that nothing durable refers to.
+ * 4. A slot of the arena is used again only after no write from it is under way and nobody looks it up.
  */
-import { assert, type FileHandle } from '@shoal/base'
+import { assert, type FileHandle, type FileWrite } from '@shoal/base'
+import { BlockArena, type Slot } from './block-arena.ts'
 import { blockBytes } from './layout.ts'
 
+/** An image out of the journal, or a block of a direct write, which is not for the background writer. */
 interface PendingBlock {
   readonly unit: number
   readonly sequence: number
-  readonly data: Uint8Array
-  /** Written by a direct write; not for the background writer. */
-  readonly direct: boolean
-}
-
-interface DataWrite {
-  readonly chunks: readonly Uint8Array[]
-  readonly offset: number
+  /** Of an image: its place in the arena. */
+  readonly slot: Slot
+  /** Of a direct write: the caller's bytes. */
+  readonly data: Uint8Array | undefined
+  /** The background writer has it: the slot is not free before that is done. */
+  writing: boolean
 }
 
 export interface PendingOptions {
@@ -34,7 +35,7 @@ export interface PendingOptions {
 
 const batchBlocksMax = 512
 const runBlocksMax = 16
-const writesInFlightMax = 2
+const directWritesInFlightMax = 2
 /**
  * No write call is longer. The page cache makes folios as large as the write that first fills them, and ext4 walks all
  * blocks of a folio on each later write into it: after 4 MiB writes a random 8 KiB write costs 50 us of kernel time,
@@ -44,6 +45,7 @@ export const writeCallBytesMax: number = 64 * 1024
 
 export class PendingData {
   private readonly options: PendingOptions
+  private readonly arena = new BlockArena()
   private readonly blocks = new Map<number, PendingBlock>()
   private queue: PendingBlock[] = []
   private queueHead = 0
@@ -59,19 +61,34 @@ export class PendingData {
     this.options = options
   }
 
-  get(unit: number): Uint8Array | undefined {
-    return this.blocks.get(unit)?.data
+  get arenaBytes(): number {
+    return this.arena.sizeBytes
   }
 
+  has(unit: number): boolean {
+    return this.blocks.has(unit)
+  }
+
+  /** The newest bytes of the unit, valid until the next turn of the event loop: copy what is to last. */
+  peek(unit: number): Uint8Array | undefined {
+    const block = this.blocks.get(unit)
+    return block === undefined ? undefined : (block.data ?? this.arena.view(block.slot))
+  }
+
+  /** Takes a copy of the block. */
   addImage(unit: number, data: Uint8Array, sequence: number): void {
-    const block: PendingBlock = { unit, data, sequence, direct: false }
+    const block: PendingBlock = { unit, sequence, slot: this.arena.add(data), data: undefined, writing: false }
     this.hold(block)
     this.queue.push(block)
   }
 
   /** The unit was freed: its image need not be written any more. */
   drop(unit: number): void {
-    if (this.blocks.delete(unit)) this.bytes -= blockBytes
+    const block = this.blocks.get(unit)
+    if (block === undefined) return
+    this.blocks.delete(unit)
+    this.bytes -= blockBytes
+    this.letGo(block)
   }
 
   /** Writes whole blocks to fresh units at once. The caller syncs the data file before the record is written. */
@@ -81,12 +98,13 @@ export class PendingData {
       for (let at = 0; at < piece.data.length; at += blockBytes) {
         const unit = piece.unit + at / blockBytes
         assert(!this.blocks.has(unit), `nothing is pending for the fresh unit ${unit} (invariant 3)`)
-        const block = { unit, data: piece.data.subarray(at, at + blockBytes), sequence: 0, direct: true }
+        const data = piece.data.subarray(at, at + blockBytes)
+        const block: PendingBlock = { unit, data, sequence: 0, slot: -1, writing: false }
         this.hold(block)
         held.push(block)
       }
     }
-    await this.writeAll(splitWrites(pieces))
+    await this.writePieces(splitWrites(pieces))
     for (const block of held) {
       if (this.blocks.get(block.unit) === block) this.drop(block.unit)
     }
@@ -113,8 +131,15 @@ export class PendingData {
   }
 
   private hold(block: PendingBlock): void {
-    if (!this.blocks.has(block.unit)) this.bytes += blockBytes
+    const before = this.blocks.get(block.unit)
+    if (before === undefined) this.bytes += blockBytes
+    else this.letGo(before)
     this.blocks.set(block.unit, block)
+  }
+
+  /** Nobody looks the block up any more. */
+  private letGo(block: PendingBlock): void {
+    if (block.data === undefined && !block.writing) this.arena.remove(block.slot)
   }
 
   private async run(): Promise<void> {
@@ -122,9 +147,6 @@ export class PendingData {
       const batch = this.takeBatch()
       if (batch.length === 0) break
       await this.writeBatch(batch)
-      for (const block of batch) {
-        if (this.blocks.get(block.unit) === block) this.drop(block.unit)
-      }
       this.bytesApplied += batch.length * blockBytes
       this.settleFlushes()
       this.options.onProgress()
@@ -155,31 +177,39 @@ export class PendingData {
   }
 
   private async writeBatch(batch: readonly PendingBlock[]): Promise<void> {
-    const writes: DataWrite[] = []
+    const writes: FileWrite[] = []
     for (let at = 0; at < batch.length; ) {
       const first = batch[at++] as PendingBlock
-      const chunks = [first.data]
+      first.writing = true
+      const chunks = [this.arena.view(first.slot)]
       for (let next = batch[at]; next !== undefined && chunks.length < runBlocksMax; next = batch[at]) {
         if (next.unit !== first.unit + chunks.length) break
-        chunks.push(next.data)
+        next.writing = true
+        chunks.push(this.arena.view(next.slot))
         at++
       }
       writes.push({ chunks: joinAdjacent(chunks), offset: first.unit * blockBytes })
     }
-    await this.writeAll(writes)
+    await this.options.file.writeMany(writes)
+    this.writes += writes.length
+    for (const block of batch) {
+      block.writing = false
+      if (this.blocks.get(block.unit) === block) this.drop(block.unit)
+      else this.letGo(block)
+    }
   }
 
-  private async writeAll(writes: readonly DataWrite[]): Promise<void> {
+  private async writePieces(writes: readonly FileWrite[]): Promise<void> {
     let at = 0
     const worker = async (): Promise<void> => {
       while (at < writes.length) {
-        const { chunks, offset } = writes[at++] as DataWrite
+        const { chunks, offset } = writes[at++] as FileWrite
         await this.options.file.write(chunks, offset)
         this.writes++
       }
     }
     const workers: Promise<void>[] = []
-    for (let i = 0; i < writesInFlightMax; i++) workers.push(worker())
+    for (let i = 0; i < directWritesInFlightMax; i++) workers.push(worker())
     await Promise.all(workers)
   }
 
@@ -198,8 +228,8 @@ export class PendingData {
   }
 }
 
-function splitWrites(pieces: readonly { readonly unit: number; readonly data: Uint8Array }[]): DataWrite[] {
-  const writes: DataWrite[] = []
+function splitWrites(pieces: readonly { readonly unit: number; readonly data: Uint8Array }[]): FileWrite[] {
+  const writes: FileWrite[] = []
   for (const { unit, data } of pieces) {
     for (let at = 0; at < data.length; at += writeCallBytesMax) {
       writes.push({ chunks: [data.subarray(at, at + writeCallBytesMax)], offset: unit * blockBytes + at })

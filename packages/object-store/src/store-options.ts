@@ -32,7 +32,7 @@ export interface StoreLimits {
 const mebibyte = 1024 * 1024
 
 export function resolveOptions(options: MountOptions): StoreLimits {
-  const pendingBytesMax = options.pendingBytesMax ?? 32 * mebibyte
+  const pendingBytesMax = options.pendingBytesMax ?? 16 * mebibyte
   const dirtyBytesMax = options.dirtyBytesMax ?? 48 * mebibyte
   return {
     pendingBytesMax,
@@ -40,7 +40,7 @@ export function resolveOptions(options: MountOptions): StoreLimits {
     dirtyBytesMax,
     checkpointDirtyBytes: dirtyBytesMax / 3,
     metaCacheBytes: options.metaCacheBytes ?? 24 * mebibyte,
-    dataCacheBytes: options.dataCacheBytes ?? 24 * mebibyte,
+    dataCacheBytes: options.dataCacheBytes ?? 8 * mebibyte,
     largeWriteBytes: options.largeWriteBytes ?? 64 * 1024,
     onJournalDamage: options.onJournalDamage ?? 'refuse',
     hostReserveBytes: 64 * mebibyte,

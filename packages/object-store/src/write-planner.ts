@@ -38,6 +38,20 @@ export interface PlannerOptions {
 
 type PlacingOp = Extract<TransactionOp, { readonly kind: 'write' | 'zero' | 'truncate' }>
 
+/** A whole block as it will be. */
+interface BlockImage {
+  /** Where it goes. */
+  unit: number
+  readonly data: Uint8Array
+  /** Merged into a block that failed its checksum. */
+  readonly poisoned: boolean
+}
+
+interface BlockRunInMaking extends BlockRun {
+  count: number
+  readonly checksums: number[]
+}
+
 interface OldBlock {
   readonly unit: number
   readonly checksum: number
@@ -46,8 +60,8 @@ interface OldBlock {
 export class WritePlanner {
   private readonly options: PlannerOptions
   private readonly execution: Execution
-  /** Images of the journal's payload, in its order; `unit` is where each block goes. */
-  readonly images: { readonly unit: number; readonly data: Uint8Array }[] = []
+  /** Images of the journal's payload, in its order. */
+  readonly images: BlockImage[] = []
   readonly direct: { readonly unit: number; readonly data: Uint8Array }[] = []
 
   constructor(options: PlannerOptions, execution: Execution) {
@@ -166,46 +180,52 @@ export class WritePlanner {
     offset: number,
     data: Uint8Array,
   ): void {
-    const { allocator } = this.options
-    const blocks: { data: Uint8Array; poisoned: boolean; unit: number }[] = []
+    const { allocator, checksums } = this.options
+    const from = this.images.length
     let fresh = 0
     for (let block = first; block < end; block++) {
       const old = onode === null ? undefined : this.old(c, onode, block)
-      const image = this.image(onode, block, old, offset, data)
       const inPlace = old !== undefined && !allocator.isShared(old.unit)
       if (!inPlace) fresh++
-      blocks.push({ ...image, unit: inPlace ? old.unit : holeUnit })
+      this.images.push(this.image(inPlace ? old.unit : holeUnit, onode, block, old, offset, data))
     }
-    const units = fresh === 0 ? [] : unitsOf(this.allocate(fresh))
-    let next = 0
-    let run: { firstBlock: number; unit: number; poisoned: boolean; checksums: number[] } | undefined
-    for (const [at, block] of blocks.entries()) {
-      const unit = block.unit === holeUnit ? (units[next++] as number) : block.unit
-      this.images.push({ unit, data: block.data })
-      const checksum = this.options.checksums.low32(block.data)
-      if (run !== undefined && unit === run.unit + run.checksums.length && block.poisoned === run.poisoned) {
-        run.checksums.push(checksum)
-        continue
+    if (fresh > 0) this.placeFresh(from, fresh)
+    let run: BlockRunInMaking | undefined
+    for (let at = from; at < this.images.length; at++) {
+      const { unit, data: bytes, poisoned } = this.images[at] as BlockImage
+      if (run === undefined || unit !== run.unit + run.count || poisoned !== run.poisoned) {
+        run = { firstBlock: first + at - from, count: 0, unit, inline: true, poisoned, checksums: [] }
+        runs.push(run)
       }
-      if (run !== undefined) runs.push({ ...run, count: run.checksums.length, inline: true })
-      run = { firstBlock: first + at, unit, poisoned: block.poisoned, checksums: [checksum] }
+      run.count++
+      run.checksums.push(checksums.low32(bytes))
     }
-    if (run !== undefined) runs.push({ ...run, count: run.checksums.length, inline: true })
+  }
+
+  /** Gives fresh units to the images, from one on, that have none. */
+  private placeFresh(from: number, count: number): void {
+    const units = unitsOf(this.allocate(count))
+    let next = 0
+    for (let at = from; at < this.images.length; at++) {
+      const image = this.images[at] as BlockImage
+      if (image.unit === holeUnit) image.unit = units[next++] as number
+    }
   }
 
   /** The whole block as it will be, by reference when `data` covers it. */
   private image(
+    unit: number,
     onode: Onode | null,
     block: number,
     old: OldBlock | undefined,
     offset: number,
     data: Uint8Array,
-  ): { data: Uint8Array; poisoned: boolean } {
+  ): BlockImage {
     const start = block * blockBytes
     const low = Math.max(start, offset)
     const high = Math.min(start + blockBytes, offset + data.length)
     const part = data.subarray(low - offset, high - offset)
-    if (part.length === blockBytes) return { data: part, poisoned: false }
+    if (part.length === blockBytes) return { unit, data: part, poisoned: false }
     const image = new Uint8Array(blockBytes)
     let poisoned = false
     const covered = low === start && high >= (onode?.sizeBytes ?? 0)
@@ -215,12 +235,12 @@ export class WritePlanner {
       poisoned = before.bad
     }
     image.set(part, low - start)
-    return { data: image, poisoned }
+    return { unit, data: image, poisoned }
   }
 
   private oldBytes(old: OldBlock): { readonly data: Uint8Array; readonly bad: boolean } {
     for (let i = this.images.length - 1; i >= 0; i--) {
-      const image = this.images[i] as { readonly unit: number; readonly data: Uint8Array }
+      const image = this.images[i] as BlockImage
       if (image.unit === old.unit)
         return { data: image.data, bad: this.options.checksums.low32(image.data) !== old.checksum }
     }

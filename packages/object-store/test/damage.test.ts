@@ -151,6 +151,18 @@ test('a full store refuses writes whole and takes deletes', async () => {
   expect((await fsckObjectStore(machine.env(), '/store', { deep: true })).findings).toEqual([])
 })
 
+test('what the file system below cannot give is not free', async () => {
+  const machine = new FakeMachine(31)
+  const env = machine.env()
+  await FileObjectStore.create(env, '/osd', { sizeBytes: 64 * 1024 * 1024, journalBytes: 1024 * 1024 })
+  machine.freeBytes = 64 * 1024 * 1024 + 10_000_000
+  const store = await FileObjectStore.mount(env, '/osd')
+  const usage = store.usage()
+  expect(usage.freeBytes).toBe(10_000_000)
+  expect(usage.usedBytes).toBe(usage.totalBytes - 10_000_000)
+  await store.close()
+})
+
 test('a failed datasync ends the daemon', async () => {
   const store = await mount()
   machine.failDatasync = true

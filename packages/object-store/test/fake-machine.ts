@@ -140,7 +140,7 @@ export class FakeMachine {
   }
 
   private handle(file: FakeFile, alive: () => boolean): FileHandle {
-    return {
+    const handle: FileHandle = {
       read: async (buffer, offset) => {
         await Promise.resolve()
         if (!alive()) return never
@@ -170,6 +170,13 @@ export class FakeMachine {
         file.durable = file.content.slice()
         file.unsynced = []
       },
+      writeDurable: async (chunks, offset) => {
+        await handle.write(chunks, offset)
+        await handle.datasync()
+      },
+      writeMany: async (writes) => {
+        await Promise.all(writes.map(({ chunks, offset }) => handle.write(chunks, offset)))
+      },
       truncate: async (sizeBytes) => {
         if (!alive()) return never
         file.content =
@@ -179,6 +186,7 @@ export class FakeMachine {
       sizeBytes: async () => file.content.length,
       close: async () => undefined,
     }
+    return handle
   }
 
   private disk(alive: () => boolean): Disk {

@@ -5,7 +5,7 @@
 import { type Epoch, errorTable, type OsdId } from '@shoal/base'
 import type { OsdMap } from '@shoal/cluster-map'
 import { type ClientOp, type ClientOpReply, zeroVersion } from '@shoal/wire'
-import { checkClientOp, dataBytesOf, needsSpace, type Refusal } from './op-check.ts'
+import { checkClientOp, type Refusal } from './op-check.ts'
 import type { PerfCounters } from './perf-counters.ts'
 import { mappingIfPresent } from './pg-mapping.ts'
 import type { PgTable } from './pg-table.ts'
@@ -14,7 +14,6 @@ export interface ClientDispatcherOptions {
   readonly whoami: OsdId
   readonly table: PgTable
   readonly counters: PerfCounters
-  readonly isFullFor: (dataBytes: number) => boolean
   readonly reply: (session: number, reply: ClientOpReply) => void
 }
 
@@ -55,7 +54,7 @@ export class ClientDispatcher {
 
   private dispatch(session: number, op: ClientOp, map: OsdMap): void {
     const { table, whoami, counters } = this.options
-    const refusal = checkClientOp(op, map) ?? this.refuseWithoutSpace(op)
+    const refusal = checkClientOp(op, map)
     if (refusal !== undefined) {
       counters.add('opsRefused')
       this.refuse(session, op, map.epoch, refusal)
@@ -71,12 +70,6 @@ export class ClientDispatcher {
       return
     }
     host.feed({ kind: 'client-op', session, op })
-  }
-
-  private refuseWithoutSpace(op: ClientOp): Refusal | undefined {
-    const dataBytes = dataBytesOf(op.ops)
-    if (!this.options.isFullFor(dataBytes) || !needsSpace(op.ops)) return undefined
-    return { code: 'ENOSPC', detail: 'the OSD is full: remove objects or add OSDs' }
   }
 
   private refuse(session: number, op: ClientOp, epoch: Epoch, { code, detail }: Refusal): void {

@@ -40,6 +40,7 @@ export class ClientSessions {
   private readonly throttled = new Set<ClientSession>()
   private bytes = 0
   private ops = 0
+  private spaceBytesInFlight = 0
 
   constructor(env: Env, options: ClientSessionsOptions) {
     this.env = env
@@ -52,6 +53,11 @@ export class ClientSessions {
 
   get inFlight(): { readonly ops: number; readonly bytes: number } {
     return { ops: this.ops, bytes: this.bytes }
+  }
+
+  /** What the operations in flight may take of each disk. */
+  get spaceBytes(): number {
+    return this.spaceBytesInFlight
   }
 
   add(session: LossySession): void {
@@ -115,6 +121,7 @@ export class ClientSessions {
     this.options.tracker.begin(tracked)
     this.ops++
     this.bytes += costBytes
+    this.spaceBytesInFlight += tracked.spaceBytes
     if (this.isOverCap() && !client.throttled) {
       client.throttled = true
       this.throttled.add(client)
@@ -140,6 +147,7 @@ export class ClientSessions {
     client.ops.delete(tracked.op.request.tid)
     this.ops--
     this.bytes -= tracked.costBytes
+    this.spaceBytesInFlight -= tracked.spaceBytes
     if (this.throttled.size === 0 || this.isOverCap()) return
     for (const waiting of this.throttled) {
       waiting.throttled = false

@@ -21,6 +21,9 @@ export interface HeartbeatOptions {
   readonly graceMs: number
   readonly counters: PerfCounters
   readonly leases: LeaseTable
+  /** What a peer may have under way to this OSD: told with every answer. */
+  readonly roomBytes: () => number
+  readonly onRoom: (peer: OsdId, roomBytes: number) => void
   readonly onReport: (report: HeartbeatReport) => void
 }
 
@@ -169,20 +172,22 @@ export class HeartbeatService {
   }
 
   private onPing(session: LossySession, ping: Ping): void {
-    const { whoami, incarnation, leases } = this.options
+    const { whoami, incarnation, leases, roomBytes } = this.options
     const info = this.map?.osds.get(ping.from)
     if (info?.up === true && info.incarnation === ping.incarnation) {
       leases.onPing(ping.from, ping.epoch, this.epoch, this.env.clock.monotonicMs())
     }
-    send(session, { type: 'ping-reply', from: whoami, incarnation, epoch: this.epoch, stampMs: ping.stampMs })
+    const reply = { from: whoami, incarnation, epoch: this.epoch, stampMs: ping.stampMs, roomBytes: roomBytes() }
+    send(session, { type: 'ping-reply', ...reply })
   }
 
   private onReply(reply: PingReply): void {
-    const { counters, leases, onReport } = this.options
+    const { counters, leases, onReport, onRoom } = this.options
     const nowMs = this.env.clock.monotonicMs()
     counters.heartbeatRoundTripUs.record(Math.max(0, nowMs - reply.stampMs) * 1000)
     if (this.map?.osds.get(reply.from)?.incarnation !== reply.incarnation) return
     leases.onReply(reply.from, reply.stampMs, reply.epoch)
+    onRoom(reply.from, reply.roomBytes)
     const retraction = this.tracker.onReply(reply.from, reply.incarnation, nowMs)
     if (retraction !== undefined) onReport(retraction)
   }

@@ -126,27 +126,3 @@ function checkOmap(key: Uint8Array | undefined, value: Uint8Array | undefined): 
   }
   return undefined
 }
-
-/** Removals give space back: they go on when nothing else does. */
-export function needsSpace(ops: readonly ObjectOp[]): boolean {
-  return ops.some((step) => {
-    switch (step.kind) {
-      case 'remove':
-      case 'truncate':
-      case 'zero':
-      case 'remove-xattr':
-      case 'omap-remove':
-      case 'omap-clear':
-        return false
-      default:
-        return isWriteOp(step)
-    }
-  })
-}
-
-/** Bytes that the operation brings along. */
-export function dataBytesOf(ops: readonly ObjectOp[]): number {
-  let total = 0
-  for (const step of ops) if ('data' in step) total += step.data.length
-  return total
-}

@@ -3,6 +3,7 @@
  *
  * Invariant 1: memory is bounded: in flight by the throttle of client messages, history by its size, stages by a cap.
  */
+import { spaceBytesOf } from '@shoal/placement-group'
 import { type ClientOp, formatObjectId, isWriteOp } from '@shoal/wire'
 
 const stagesMax = 32
@@ -12,6 +13,8 @@ export class TrackedOp {
   readonly session: number
   readonly isWrite: boolean
   readonly costBytes: number
+  /** What it may take of each disk. */
+  readonly spaceBytes: number
   readonly startMs: number
   private readonly stages: (string | number)[] = []
 
@@ -20,6 +23,7 @@ export class TrackedOp {
     this.session = session
     this.isWrite = op.ops.some(isWriteOp)
     this.costBytes = costBytes
+    this.spaceBytes = spaceBytesOf(op.ops)
     this.startMs = startMs
   }
 

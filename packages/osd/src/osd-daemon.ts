@@ -23,7 +23,7 @@ import {
 import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
-import { PlacementGroup } from '@shoal/placement-group'
+import { PlacementGroup, Reserver } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
@@ -43,7 +43,6 @@ import { pgSettings } from './pg-log-budget.ts'
 import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
-import { Reserver } from './reserver.ts'
 import { type OsdSettings, osdSettingsWith } from './settings.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
@@ -107,7 +106,11 @@ export class OsdDaemon {
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
     this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
-    this.space = new SpaceWatch(env, this.store, settings.osd_failsafe_full_ratio)
+    this.space = new SpaceWatch(env, this.store, {
+      whoami,
+      failsafeRatio: settings.osd_failsafe_full_ratio,
+      clientBytes: () => this.sessions.spaceBytes,
+    })
     this.boot = new BootMachine(whoami, incarnation, settings.osd_max_markdown_count)
     this.requests = new MonitorRequests(env, parts.monitor, whoami)
     this.stats = new StatsReporter(env, {
@@ -129,7 +132,6 @@ export class OsdDaemon {
       whoami,
       table: this.table,
       counters,
-      isFullFor: (dataBytes) => this.space.isFullFor(dataBytes),
       reply: (session, reply) => this.sessions.reply(session, reply),
     })
     this.maps = new MapStore(this.store, settings.osd_map_keep, env.log.child('maps'))
@@ -141,6 +143,8 @@ export class OsdDaemon {
       graceMs: settings.osd_heartbeat_grace * 1000,
       counters,
       leases: this.leases,
+      roomBytes: () => this.space.roomBytes,
+      onRoom: (peer, roomBytes) => this.space.onRoom(peer, roomBytes),
       onReport: (report) =>
         parts.monitor.reportFailure({
           ...report,
@@ -254,12 +258,13 @@ export class OsdDaemon {
   }
 
   private makeTable(): PgTable {
-    const { env, whoami, leases } = this
-    const settings = pgSettings(this.settings.osd_recovery_max_active, () => this.table.size)
+    const { env, whoami, leases, space } = this
+    const settings = pgSettings(this.settings, () => this.table.size)
     return new PgTable({
       whoami,
       services: this.pgServices(),
-      createMachine: (pgId, stored) => new PlacementGroup({ pgId, whoami, settings, leases, stored, clock: env.clock }),
+      createMachine: (pgId, stored) =>
+        new PlacementGroup({ pgId, whoami, settings, leases, space, stored, clock: env.clock }),
       onIntervalsEnded: (pgs) => {
         this.sessions.dropOpsOf(pgs)
         const { placement } = this.table
@@ -285,7 +290,6 @@ export class OsdDaemon {
       requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
       space,
-      isBackfillFull: () => this.space.isBackfillFull(this.table.placement?.map),
       removed: (pgId) => {
         this.table.remove(pgId)
         stats.forget(pgId)
@@ -312,6 +316,7 @@ export class OsdDaemon {
       this.table.ids,
       this.settings.osd_heartbeat_min_peers,
     )
+    this.space.onMap(map, peers.length)
     this.heartbeats.setPeers(map, peers)
     this.dispatcher.onMap()
     this.links.deliverWaiting()
@@ -470,6 +475,7 @@ export class OsdDaemon {
       addresses: this.addresses,
       pgs: this.table.size,
       usage,
+      space: this.space.summary(),
       opsInFlight: this.tracker.size,
       slowOps: this.tracker.slowOps,
       waitingForMap: this.dispatcher.waitingForMap,

@@ -7,7 +7,7 @@
  */
 import { errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
 import type { PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
-import { type ObjectOp, type ObjectOpResult, transactionPayloadBytes } from '@shoal/wire'
+import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
 import { loadObject, readPiece, scanObjects } from './store-reader.ts'
@@ -150,14 +150,15 @@ export class PgHost {
 
   /**
    * A transaction that the machine has ordered cannot fail: its log entry is part of the PG's history by now. The space
-   * that it needs was there when its operation was let in.
+   * that it needs was there when it was ordered (space-watch.ts).
    */
   private transact({ transaction, token }: Effect<'transact'>): void {
     const { store, env, counters, space } = this.services
     const submittedMs = env.clock.monotonicMs()
-    space.onSubmit(transactionPayloadBytes(transaction))
+    const onDurable = space.onSubmit(transaction)
     store.submit(transaction).then(
       () => {
+        onDurable()
         counters.commitLatencyUs.record((env.clock.monotonicMs() - submittedMs) * 1000)
         this.feed({ kind: 'committed', token })
       },
@@ -233,16 +234,14 @@ export class PgHost {
     )
   }
 
-  private reserve({ slot, priority }: Effect<'reserve'>): void {
-    const { services } = this
-    if (slot === 'remote-backfill' && services.isBackfillFull()) {
-      services.counters.add('backfillRefusedTooFull')
-      this.feed({ kind: 'reservation-revoked', slot })
-      return
-    }
+  private reserve({ slot, priority, round }: Effect<'reserve'>): void {
+    const { localReserver, remoteReserver } = this.services
     this.reserved.add(slot)
-    const reserver = slot.startsWith('local') ? services.localReserver : services.remoteReserver
-    reserver.request(`${this.pgId} ${slot}`, priority, () => this.feed({ kind: 'reservation-granted', slot }))
+    const reserver = slot.startsWith('local') ? localReserver : remoteReserver
+    reserver.request(`${this.pgId} ${slot}`, priority, {
+      onGranted: () => this.feed({ kind: 'reservation-granted', slot, round }),
+      onPreempted: () => this.feed({ kind: 'reservation-revoked', slot, round }),
+    })
   }
 
   private releaseSlot(slot: string): void {

@@ -3,25 +3,28 @@
  * of heap and an OSD with many PGs must stay as small as one with few.
  */
 import { defaultPgSettings, type PgSettings } from '@shoal/placement-group'
+import type { OsdSettings } from './settings.ts'
 
-/** Entries of all PGs while every copy is complete, and while some must catch up. */
-const entriesBudget = 24_000
-const entriesBudgetDegraded = 64_000
-/** However many PGs there are: fewer would make short absences a matter of backfill, and resends unknown. */
-const entriesPerPgMin = 200
+/** While some copies must catch up, logs may be so much longer. */
+const degradedFactor = 8 / 3
 
 /** Settings whose log lengths follow the number of PGs at the time they are read. */
-export function pgSettings(recoveryActiveMax: number, pgs: () => number): PgSettings {
-  const share = (budget: number, most: number): number =>
-    Math.max(entriesPerPgMin, Math.min(most, Math.floor(budget / Math.max(1, pgs()))))
+export function pgSettings(settings: OsdSettings, pgs: () => number): PgSettings {
+  const budget = settings.osd_target_pg_log_entries_per_osd
+  const share = (entries: number, most: number): number =>
+    Math.max(settings.osd_min_pg_log_entries, Math.min(most, Math.floor(entries / Math.max(1, pgs()))))
   return {
     get logEntriesMin() {
-      return share(entriesBudget, defaultPgSettings.logEntriesMin)
+      return share(budget, defaultPgSettings.logEntriesMin)
     },
     get logEntriesMax() {
-      return share(entriesBudgetDegraded, defaultPgSettings.logEntriesMax)
+      return share(budget * degradedFactor, defaultPgSettings.logEntriesMax)
     },
-    recoveryActiveMax,
+    // A record of a request without an entry is a third of an entry: they have the same budget.
+    get trimmedRequestsMax() {
+      return share(budget, settings.osd_pg_log_dups_tracked)
+    },
+    recoveryActiveMax: settings.osd_recovery_max_active,
     pieceBytesMax: defaultPgSettings.pieceBytesMax,
     scanObjects: defaultPgSettings.scanObjects,
   }

@@ -2,9 +2,9 @@
 import type { Env, Epoch, OsdId, PgId } from '@shoal/base'
 import type { PgStats } from '@shoal/cluster-map'
 import type { ObjectStore } from '@shoal/object-store'
+import type { Reserver } from '@shoal/placement-group'
 import type { ClientOpReply, Message } from '@shoal/wire'
 import type { PerfCounters } from './perf-counters.ts'
-import type { Reserver } from './reserver.ts'
 import type { SpaceWatch } from './space-watch.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
@@ -26,6 +26,5 @@ export interface PgServices {
   /** `cluster`: people should find it in `shoal log`, too. */
   log(pgId: PgId, level: LogLevel, message: string, cluster: boolean): void
   readonly space: SpaceWatch
-  isBackfillFull(): boolean
   removed(pgId: PgId): void
 }

@@ -21,7 +21,13 @@ export interface OsdSettings {
   readonly osd_max_backfills: number
   /** Objects that one PG recovers side by side. */
   readonly osd_recovery_max_active: number
-  /** Used share of the store above which writes get ENOSPC; removals still work. */
+  /** Log entries of all PGs together while every copy is complete; a PG's share is at most 1,500. */
+  readonly osd_target_pg_log_entries_per_osd: number
+  /** Log entries of one PG, however many PGs there are: fewer would make short absences a matter of backfill. */
+  readonly osd_min_pg_log_entries: number
+  /** Requests of one PG that are remembered, without a log entry, because they may be sent again. */
+  readonly osd_pg_log_dups_tracked: number
+  /** Used share of the store above which nothing but removals is taken, whatever the map's ratios say. */
   readonly osd_failsafe_full_ratio: number
   /** An operation that took longer, in seconds, is kept in `daemon ops` and counted as slow. */
   readonly osd_op_complaint_time: number
@@ -46,6 +52,9 @@ export const defaultOsdSettings: OsdSettings = {
   osd_client_message_cap: 1024,
   osd_max_backfills: 3,
   osd_recovery_max_active: 4,
+  osd_target_pg_log_entries_per_osd: 24_000,
+  osd_min_pg_log_entries: 200,
+  osd_pg_log_dups_tracked: 2_000,
   osd_failsafe_full_ratio: 0.97,
   osd_op_complaint_time: 2,
   osd_op_history_size: 20,

@@ -40,6 +40,7 @@ class FakeSession {
     const op: ClientOp = {
       type: 'client-op',
       request: { client: this.id, tid },
+      oldestTid: tid,
       pgId: pgId as PgId,
       epoch: 1 as Epoch,
       object,

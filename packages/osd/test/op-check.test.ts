@@ -2,9 +2,10 @@
 import type { Epoch, PgId, PoolId } from '@shoal/base'
 import { applyIncremental, createOsdMap, type Pool, placeObject } from '@shoal/cluster-map'
 import { emptyCrushMap } from '@shoal/crush'
+import { needsSpace } from '@shoal/placement-group'
 import { type ClientOp, headSnap, type ObjectOp, opLimits } from '@shoal/wire'
 import { describe, expect, it } from 'vitest'
-import { checkClientOp, needsSpace } from '../src/op-check.ts'
+import { checkClientOp } from '../src/op-check.ts'
 
 const pool = 1 as PoolId
 const created = createOsdMap('f', emptyCrushMap(), 0)
@@ -22,6 +23,7 @@ function op(ops: readonly ObjectOp[], change: Partial<ClientOp> = {}): ClientOp 
   return {
     type: 'client-op',
     request: { client: 5, tid: 1 },
+    oldestTid: 1,
     pgId,
     epoch: map.epoch,
     object,

@@ -9,6 +9,9 @@
  * Invariants
  * 1. Writes to objects up to `started` go to the target; others reach only its log.
  * 2. While a window is being compared, writes behind `started` wait: nothing changes between looking and deciding.
+ * 3. A window that is given up half way (a slot was revoked, a flag was set) unblocks its writes and moves `started` back to
+ *    the cursor in one step; the next window begins only when what was on its way has arrived. Otherwise a write would go
+ *    to a stale copy, or an object would arrive after its removal had been compared.
  */
 import { errorTable, type OsdId } from '@shoal/base'
 import { compareObjectIds, equalVersions, type ObjectId, objectKey, type Version } from '@shoal/wire'
@@ -17,6 +20,7 @@ import { versionOf } from './object-attribute.ts'
 import { isTemporary } from './object-transfer.ts'
 import type { PeerMessage } from './peer-message.ts'
 import { type BackfillCursor, backfillComplete, isFilled, type PgInfo } from './pg-info.ts'
+import { backfillPriority, Reservations } from './reservations.ts'
 
 type Scanned = Extract<PeerMessage, { kind: 'scanned' }>
 
@@ -26,12 +30,26 @@ interface Listing {
   readonly end: ObjectId | undefined
 }
 
+interface Scan {
+  readonly number: number
+  own: Listing | undefined
+  theirs: Listing | undefined
+}
+
+interface Window {
+  readonly end: BackfillCursor
+  readonly remove: readonly ObjectId[]
+  readonly removeKeys: ReadonlySet<string>
+  /** To be sent yet. */
+  left: { object: ObjectId; version: Version }[]
+  stage: 'filling' | 'storing' | 'abandoned'
+}
+
 interface Target {
   readonly osd: OsdId
   info: PgInfo
   /** Writes up to here are sent. */
   started: BackfillCursor
-  reserved: boolean
 }
 
 export interface BackfillEvents {
@@ -46,18 +64,12 @@ const retryMs = 2_000
 export class Backfill {
   private readonly core: PgCore
   private readonly events: BackfillEvents
+  private readonly reservations: Reservations
   private targets: Target[] = []
-  private granted = false
-  private asked = false
-  private scanning: { own: Listing | undefined; theirs: Listing | undefined } | undefined
-  private window:
-    | {
-        end: BackfillCursor
-        remove: readonly ObjectId[]
-        removeKeys: ReadonlySet<string>
-        left: { object: ObjectId; version: Version }[]
-      }
-    | undefined
+  private scans = 0
+  private scanning: Scan | undefined
+  private window: Window | undefined
+  /** What differs in the window: sent or to be sent. */
   private readonly recovering = new Map<string, Version>()
   backfilledObjects = 0
   backfilledBytes = 0
@@ -66,13 +78,26 @@ export class Backfill {
   constructor(core: PgCore, events: BackfillEvents) {
     this.core = core
     this.events = events
+    this.reservations = new Reservations(core, 'backfill', {
+      onGranted: () => {
+        this.tooFull = false
+        this.next()
+      },
+      onRevoked: () => {
+        this.suspend()
+        this.start()
+      },
+      onTooFull: () => this.onTooFull(),
+    })
+  }
+
+  get slots(): Pick<Reservations, 'onLocalGranted' | 'onLocalRevoked' | 'onReserved' | 'onRevoked'> {
+    return this.reservations
   }
 
   reset(): void {
-    if (this.asked) this.core.emit({ kind: 'release', slot: 'local-backfill' })
+    this.reservations.reset()
     this.targets = []
-    this.granted = false
-    this.asked = false
     this.tooFull = false
     this.endWindow()
   }
@@ -84,7 +109,7 @@ export class Backfill {
   }
 
   setTargets(infos: ReadonlyMap<OsdId, PgInfo>): void {
-    this.targets = [...infos].map(([osd, info]) => ({ osd, info, started: info.lastBackfill, reserved: false }))
+    this.targets = [...infos].map(([osd, info]) => ({ osd, info, started: info.lastBackfill }))
   }
 
   get osds(): readonly OsdId[] {
@@ -96,15 +121,11 @@ export class Backfill {
   }
 
   get isRunning(): boolean {
-    return this.granted && this.current?.reserved === true
+    return this.reservations.isGranted && this.isNeeded
   }
 
   get isTooFull(): boolean {
     return this.tooFull
-  }
-
-  infoOf(osd: OsdId): PgInfo | undefined {
-    return this.targets.find((target) => target.osd === osd)?.info
   }
 
   isWrittenTo(osd: OsdId, object: ObjectId): boolean {
@@ -114,9 +135,11 @@ export class Backfill {
 
   blocksWrites(object: ObjectId): boolean {
     if (this.targets.length === 0) return false
+    const { window } = this
     const key = objectKey(object)
+    if (this.recovering.has(key)) return true
     // What the target has too much is gone only when it has stored the new cursor: a new object of that name waits.
-    if (this.recovering.has(key) || this.window?.removeKeys.has(key) === true) return true
+    if (window !== undefined && window.stage !== 'abandoned' && window.removeKeys.has(key)) return true
     return this.scanning !== undefined && !isFilled((this.current as Target).started, object)
   }
 
@@ -124,84 +147,90 @@ export class Backfill {
     return this.targets.find((target) => target.info.lastBackfill.kind !== 'complete')
   }
 
+  // Slots
+
   /** Log recovery is done. */
   start(): void {
-    if (this.asked || !this.isNeeded || this.core.map.flags.has('nobackfill')) return
-    this.asked = true
-    this.core.emit({ kind: 'reserve', slot: 'local-backfill', priority: 140 })
-  }
-
-  onGranted(): void {
-    if (!this.asked) return
-    this.granted = true
-    this.reserveTarget()
-  }
-
-  private reserveTarget(): void {
     const target = this.current
-    if (target === undefined) return this.finish()
-    if (target.reserved) return this.scan()
-    this.core.send(target.osd, { kind: 'reserve', backfill: true, priority: 140 })
+    if (target === undefined || this.reservations.isAsked || this.isHeldBack) return
+    this.reservations.request([target.osd], backfillPriority(this.core))
   }
 
-  onReserved(from: OsdId): void {
-    const target = this.current
-    if (target === undefined || target.osd !== from || !this.granted) return
-    target.reserved = true
-    this.tooFull = false
-    if (this.scanning === undefined && this.window === undefined) this.scan()
+  private get isHeldBack(): boolean {
+    const { map, mapping, pool } = this.core
+    if (map.flags.has('nobackfill')) return true
+    return map.flags.has('norebalance') && mapping.acting.length >= (pool?.size ?? 0)
   }
 
-  onRejected(from: OsdId): void {
-    if (this.current?.osd !== from) return
+  /** Flags may be others, or it is time to try again what failed. */
+  retry(): void {
+    if (this.isHeldBack) this.stop()
+    else if (this.reservations.isGranted) this.next()
+    else this.start()
+  }
+
+  /** Ends what goes on as soon as it can, and gives the slots back. */
+  stop(): void {
+    this.suspend()
+    this.reservations.release()
+  }
+
+  private onTooFull(): void {
     this.tooFull = true
+    this.suspend()
     this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
   }
 
-  retry(): void {
-    if (!this.granted) return this.start()
-    if (this.current?.reserved !== true) this.reserveTarget()
-    else if (this.window !== undefined) this.fill()
-    else if (this.scanning === undefined) this.scan()
+  /** Invariant 3. A cursor that is being stored is waited for. */
+  private suspend(): void {
+    const { window } = this
+    const target = this.current
+    if (target === undefined || (this.scanning === undefined && window === undefined)) return
+    this.scanning = undefined
+    if (window?.stage === 'filling') {
+      window.stage = 'abandoned'
+      for (const { object } of window.left) this.recovering.delete(objectKey(object))
+      window.left = []
+      target.started = target.info.lastBackfill
+      if (this.recovering.size === 0) this.endWindow()
+    }
+    this.events.onUnblocked()
   }
 
-  private finish(): void {
-    this.core.emit({ kind: 'release', slot: 'local-backfill' })
-    this.asked = false
-    this.granted = false
-    this.events.onBackfilled()
+  /** What comes next, if nothing is under way. */
+  private next(): void {
+    if (this.window !== undefined) return this.fill()
+    if (this.scanning === undefined) this.scan()
   }
 
   // Comparing
 
   private scan(): void {
     const target = this.current as Target
-    if (this.core.map.flags.has('nobackfill')) {
-      this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
-      return
-    }
+    const { core } = this
     const after = target.info.lastBackfill.kind === 'object' ? target.info.lastBackfill.object : undefined
-    const limit = this.core.settings.scanObjects
-    this.scanning = { own: undefined, theirs: undefined }
-    const token = this.core.expectInInterval((input) => {
-      if (input.kind !== 'scanned' || this.scanning === undefined) return
+    const limit = core.settings.scanObjects
+    const scan: Scan = { number: ++this.scans, own: undefined, theirs: undefined }
+    this.scanning = scan
+    const token = core.expectInInterval((input) => {
+      if (input.kind !== 'scanned' || this.scanning !== scan) return
       const objects = input.objects.map(({ object, attribute }) => ({ object, version: versionOf(attribute) }))
       const end = input.more ? objects.at(-1)?.object : undefined
-      this.scanning.own = { objects: objects.filter(({ object }) => !isTemporary(object)), end }
-      this.compare()
+      scan.own = { objects: objects.filter(({ object }) => !isTemporary(object)), end }
+      this.compare(scan)
     })
-    this.core.emit({ kind: 'scan', after, limit, token })
-    this.core.send(target.osd, { kind: 'scan', after, limit })
+    core.emit({ kind: 'scan', after, limit, token })
+    core.send(target.osd, { kind: 'scan', scan: scan.number, after, limit })
   }
 
   onScanned(from: OsdId, message: Scanned): void {
-    if (this.scanning === undefined || this.current?.osd !== from) return
-    this.scanning.theirs = { objects: message.objects, end: message.more ? message.objects.at(-1)?.object : undefined }
-    this.compare()
+    const { scanning } = this
+    if (scanning?.number !== message.scan || this.current?.osd !== from) return
+    scanning.theirs = { objects: message.objects, end: message.more ? message.objects.at(-1)?.object : undefined }
+    this.compare(scanning)
   }
 
-  private compare(): void {
-    const { own, theirs } = this.scanning as { own: Listing | undefined; theirs: Listing | undefined }
+  private compare({ own, theirs }: Scan): void {
     if (own === undefined || theirs === undefined) return
     const end = windowEnd(own, theirs)
     const within = (listing: Listing): Listing['objects'] =>
@@ -217,7 +246,7 @@ export class Backfill {
       .map(({ object }) => object)
       .filter((object) => have.has(objectKey(object)))
     this.scanning = undefined
-    this.window = { end, remove, removeKeys: new Set(remove.map(objectKey)), left }
+    this.window = { end, remove, removeKeys: new Set(remove.map(objectKey)), left, stage: 'filling' }
     // From here on the target follows every write in the window; those of differing objects wait for their turn.
     for (const { object, version } of left) this.recovering.set(objectKey(object), version)
     ;(this.current as Target).started = end
@@ -230,7 +259,7 @@ export class Backfill {
   private fill(): void {
     const target = this.current
     const { window, core } = this
-    if (target === undefined || window === undefined) return
+    if (target === undefined || window?.stage !== 'filling') return
     const inFlight = this.recovering.size - window.left.length
     for (let free = core.settings.recoveryActiveMax - inFlight; free > 0; free--) {
       const next = window.left.shift()
@@ -238,6 +267,7 @@ export class Backfill {
       core.send(target.osd, { kind: 'recover', object: next.object, version: next.version })
     }
     if (this.recovering.size > 0) return
+    window.stage = 'storing'
     const info = { ...core.currentInfo(), missingCount: 0, lastBackfill: window.end }
     core.send(target.osd, { kind: 'backfilled', info, remove: window.remove })
   }
@@ -247,40 +277,49 @@ export class Backfill {
     const key = objectKey(object)
     const version = this.recovering.get(key)
     if (version === undefined || this.current?.osd !== from) return false
-    if (errno === errorTable.ECHECKSUM.errno) {
-      // Our own copy is bad: mend it from elsewhere, then this object comes again.
-      this.window?.left.push({ object, version })
-      this.events.onBadCopy(object, version)
-      this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
-      return true
+    if (errno === 0) {
+      this.backfilledObjects++
+      this.backfilledBytes += bytes
+      this.core.count('recoveredObjects')
+      this.core.count('recoveredBytes', bytes)
+    } else {
+      this.onFailed(object, version, errno)
     }
-    if (errno !== 0) {
-      this.window?.left.push({ object, version })
-      this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
-      return true
+    if (errno === 0 || this.window?.stage === 'abandoned') {
+      this.recovering.delete(key)
+      if (this.window?.stage === 'abandoned' && this.recovering.size === 0) this.endWindow()
+      this.events.onUnblocked(object)
+      if (this.reservations.isGranted) this.next()
     }
-    this.recovering.delete(key)
-    this.backfilledObjects++
-    this.backfilledBytes += bytes
-    this.core.count('recoveredObjects')
-    this.core.count('recoveredBytes', bytes)
-    this.events.onUnblocked(object)
-    this.fill()
     return true
+  }
+
+  /** The object comes again: after a while, or when there is room, or when our own copy is mended. */
+  private onFailed(object: ObjectId, version: Version, errno: number): void {
+    if (this.window?.stage === 'filling') this.window.left.push({ object, version })
+    if (errno === errorTable.ECHECKSUM.errno) this.events.onBadCopy(object, version)
+    if (errno !== errorTable.ENOSPC.errno) {
+      this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
+      return
+    }
+    this.onTooFull()
+    this.reservations.release()
   }
 
   onStored(from: OsdId, info: PgInfo): void {
     const target = this.current
-    if (target === undefined || target.osd !== from) return
+    if (target === undefined || target.osd !== from || this.window?.stage !== 'storing') return
     target.info = info
+    target.started = info.lastBackfill
     this.endWindow()
     this.events.onUnblocked()
-    if (info.lastBackfill.kind === 'complete') {
-      this.core.send(from, { kind: 'release', backfill: true })
-      this.reserveTarget()
-    } else {
-      this.scan()
+    if (info.lastBackfill.kind !== 'complete') {
+      if (this.reservations.isGranted) this.next()
+      return
     }
+    this.reservations.release()
+    if (this.isNeeded) this.start()
+    else this.events.onBackfilled()
   }
 }
 

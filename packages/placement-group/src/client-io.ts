@@ -12,27 +12,28 @@
 import { assert, type ErrorCode, errorTable, type OsdId } from '@shoal/base'
 import {
   type ClientOp,
-  type ClientOpReply,
   isWriteOp,
   type ObjectId,
   type ObjectOpResult,
   objectKey,
-  type RequestId,
   type TransactionOp,
   type Version,
   zeroVersion,
 } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
-import { encodeObjectAttribute, objectAttributeName, versionOf } from './object-attribute.ts'
+import { objectAttributeName, versionOf } from './object-attribute.ts'
+import { ObjectCache } from './object-cache.ts'
 import { isTemporary } from './object-transfer.ts'
-import { type CachedObject, type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
+import { noResults, OpAnswers } from './op-answers.ts'
+import { type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
+import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
-import { removeLogEntries } from './pg-store.ts'
-import { RequestMap } from './request-map.ts'
+import { planFailure, planWrite } from './plan-write.ts'
+import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
 
 /** What client I/O must know of recovery. */
-export interface RecoveryView {
+export interface RecoveryView extends WriteTargets {
   /** The object cannot be read here now. */
   blocksReads(object: ObjectId): boolean
   /** Writing would leave a copy behind: recover it first. */
@@ -41,10 +42,6 @@ export interface RecoveryView {
   prioritize(object: ObjectId): void
   /** This copy turned out to be bad. */
   onBadCopy(object: ObjectId, version: Version): void
-  readonly backfillTargets: readonly OsdId[]
-  /** Whether the target's copy of the object is kept up to date by writes. */
-  isWrittenTo(target: OsdId, object: ObjectId): boolean
-  readonly isDegraded: boolean
 }
 
 interface Waiting {
@@ -64,21 +61,8 @@ interface ObjectQueue {
   loaded: ObjectState | undefined
 }
 
-interface InFlightWrite {
-  readonly tid: number
-  readonly queue: ObjectQueue
-  readonly request: RequestId
-  readonly version: Version
-  /** Of a request that failed; 0 for one that changed something. */
-  readonly errno: number
-  readonly detail: string
-  readonly missing: Set<OsdId>
-  readonly replies: { readonly session: number; readonly op: ClientOp; readonly results: readonly ObjectOpResult[] }[]
-}
-
 /** What is wrong with the request itself, whatever the object is. */
 const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
-const cachedObjectsMax = 512
 const leaseRetryMs = 50
 /** The driver holds sessions back long before: this bounds what gets past it. */
 const waitingMax = 4_096
@@ -87,12 +71,11 @@ export class ClientIo {
   private readonly core: PgCore
   private readonly recovery: RecoveryView
   private readonly queues = new Map<string, ObjectQueue>()
-  private readonly inFlight = new Map<number, InFlightWrite>()
-  private readonly inFlightByRequest = new RequestMap<InFlightWrite>()
-  private readonly cache = new Map<string, CachedObject>()
+  private readonly writes: WriteReplicator<ObjectQueue>
+  private readonly answers: OpAnswers
+  private readonly cache = new ObjectCache()
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
   private active = false
-  private nextTid = 1
   private leaseTimerSet = false
   readOps = 0
   writeOps = 0
@@ -102,10 +85,12 @@ export class ClientIo {
   constructor(core: PgCore, recovery: RecoveryView) {
     this.core = core
     this.recovery = recovery
+    this.answers = new OpAnswers(core)
+    this.writes = new WriteReplicator(core, recovery, (write) => this.onWritten(write))
   }
 
   get writesInFlight(): number {
-    return this.inFlight.size
+    return this.writes.size
   }
 
   /** The interval is over: everything under way is handed back; its outcome is in the log, and clients ask again. */
@@ -116,13 +101,11 @@ export class ClientIo {
     for (const queue of this.queues.values()) {
       for (const { session, op } of queue.waiting) this.fail(session, op, 'ESTALE', detail)
     }
-    for (const write of this.inFlight.values()) {
-      for (const { session, op } of write.replies) this.fail(session, op, 'ESTALE', detail)
+    for (const write of this.writes.reset()) {
+      for (const { session, op } of write.answers) this.fail(session, op, 'ESTALE', detail)
     }
     this.waitingForActive = []
     this.queues.clear()
-    this.inFlight.clear()
-    this.inFlightByRequest.clear()
     this.cache.clear()
   }
 
@@ -134,6 +117,10 @@ export class ClientIo {
   /** The session is gone: what was not begun is dropped. */
   onSessionClosed(session: number): void {
     this.waitingForActive = this.waitingForActive.filter((one) => one.session !== session)
+    for (const { waiting } of this.queues.values()) {
+      // Not the first: something may be on its way for it.
+      for (let at = waiting.length - 1; at > 0; at--) if (waiting[at]?.session === session) waiting.splice(at, 1)
+    }
   }
 
   onOp(session: number, op: ClientOp): void {
@@ -172,9 +159,8 @@ export class ClientIo {
 
   /** Some copy of the object was replaced as a whole. */
   forget(object: ObjectId): void {
-    const key = objectKey(object)
-    this.cache.delete(key)
-    const queue = this.queues.get(key)
+    this.cache.delete(object)
+    const queue = this.queues.get(objectKey(object))
     if (queue !== undefined) queue.loaded = undefined
   }
 
@@ -188,15 +174,20 @@ export class ClientIo {
   // Known requests
 
   private answerKnown(session: number, op: ClientOp): boolean {
-    const inFlight = this.inFlightByRequest.get(op.request)
+    const inFlight = this.writes.find(op.request)
     if (inFlight !== undefined) {
-      inFlight.replies.push({ session, op, results: noResults(op) })
+      inFlight.answers.push({ session, op, results: noResults(op) })
       return true
     }
-    const entry = this.core.log.findRequest(op.request)
-    if (entry !== undefined) {
-      if (entry.kind === 'error') this.failWith(session, op, entry.errno, 'as when it was first tried')
-      else this.reply(session, op, noResults(op), entry.version)
+    const { log } = this.core
+    const done = log.findRequest(op.request)
+    if (done !== undefined) {
+      if (done.errno !== 0) this.answers.failWith(session, op, done.errno, 'as when it was first tried')
+      else this.answers.reply(session, op, noResults(op), done.version)
+      return true
+    }
+    if (log.isRequestOver(op.request)) {
+      this.fail(session, op, 'ESTALE', 'its client does not wait for it any more')
       return true
     }
     // It may be waiting already: its session broke and the client sent it again on another.
@@ -260,8 +251,8 @@ export class ClientIo {
       this.readOps++
       this.readBytes += bytesOf(input.results)
       const results = input.results.map(withoutTemporaries)
-      if (input.errno === 0) this.reply(session, op, results, zeroVersion)
-      else this.failWith(session, op, input.errno, input.detail)
+      if (input.errno === 0) this.answers.reply(session, op, results, zeroVersion)
+      else this.answers.failWith(session, op, input.errno, input.detail)
       this.run(queue)
     })
     this.core.emit({ kind: 'execute-read', object: op.object, ops: op.ops, token })
@@ -293,6 +284,11 @@ export class ClientIo {
   private startWrite(queue: ObjectQueue, head: Waiting): boolean {
     if (queue.reading > 0 || queue.loading) return false
     const { object } = queue
+    if (needsSpace(head.op.ops) && !this.hasSpaceFor(head.op)) {
+      queue.waiting.shift()
+      this.fail(head.session, head.op, 'ENOSPC', 'an OSD of the placement group is full: remove objects or add OSDs')
+      return true
+    }
     if (this.recovery.blocksReads(object) || this.recovery.blocksWrites(object)) {
       this.recovery.prioritize(object)
       return false
@@ -307,14 +303,16 @@ export class ClientIo {
     queue.waiting.shift()
     if (execution.kind === 'failed') this.onFailed(queue, head, execution)
     else if (changes) this.order(queue, head, state, execution)
-    else this.reply(head.session, head.op, execution.results, zeroVersion)
+    else this.answers.reply(head.session, head.op, execution.results, zeroVersion)
     return true
   }
 
-  /**
-   * A failure that depends on the object is ordered like a write, so that a resend fails again instead of succeeding after
-   * its client has been told that it failed. (Ceph logs such errors, too.)
-   */
+  private hasSpaceFor(op: ClientOp): boolean {
+    const { space, mapping } = this.core
+    const bytes = spaceBytesOf(op.ops)
+    return space.admits(mapping.acting, bytes) && space.admits(this.recovery.backfillTargets, bytes)
+  }
+
   private onFailed(
     queue: ObjectQueue,
     { session, op }: Waiting,
@@ -322,26 +320,14 @@ export class ClientIo {
   ): void {
     const { code, detail } = failure
     if (failuresOfRequests.has(code)) return this.fail(session, op, code, detail)
-    const { core } = this
-    const entry: LogEntry = {
-      kind: 'error',
-      version: { epoch: core.map.epoch, version: core.log.head.version + 1 },
-      priorVersion: zeroVersion,
-      object: op.object,
-      request: op.request,
-      modifiedMs: core.clock.wallMs(),
-      errno: errorTable[code].errno,
-      pgObjects: core.objects,
-      pgBytes: core.bytes,
-    }
+    const entry = planFailure(this.core, op, code)
     this.replicate(queue, entry, [], { session, op, results: [] }, detail)
   }
 
   /** The object's state, from memory if that is enough; otherwise it is loaded and `run` is called again. */
   private stateFor(queue: ObjectQueue, op: ClientOp): ObjectState | undefined {
     if (queue.loaded !== undefined) return queue.loaded
-    const key = objectKey(queue.object)
-    const cached = this.cache.get(key)
+    const cached = this.cache.get(queue.object)
     const wanted = loadRequestFor(queue.object, op.ops)
     if (cached !== undefined && wanted === undefined) return { ...cached, omap: [], extents: [] }
     queue.loading = true
@@ -355,7 +341,7 @@ export class ClientIo {
         this.reportBadCopy(queue)
       } else if (input.kind === 'load-failed') {
         const head = queue.waiting.shift()
-        if (head !== undefined) this.failWith(head.session, head.op, input.errno, input.detail)
+        if (head !== undefined) this.answers.failWith(head.session, head.op, input.errno, input.detail)
         this.run(queue)
       }
     })
@@ -369,145 +355,43 @@ export class ClientIo {
     before: ObjectState,
     execution: Extract<Execution, { kind: 'done' }>,
   ): void {
-    const { core } = this
-    const version: Version = { epoch: core.map.epoch, version: core.log.head.version + 1 }
-    const { after } = execution
-    const steps = [...execution.steps]
-    const modifiedMs = core.clock.wallMs()
-    let xattrs = after.xattrs
-    if (after.exists) {
-      const attribute = encodeObjectAttribute({
-        version,
-        userVersion: version.version,
-        modifiedMs,
-        request: op.request,
-      })
-      xattrs = new Map(xattrs).set(objectAttributeName, attribute)
-      const attributes = new Map([[objectAttributeName, attribute]])
-      steps.push({ kind: 'set-xattrs', collection: core.pgId, object: op.object, xattrs: attributes })
-    }
-    this.remember(op.object, { ...after, xattrs })
-    const entry: LogEntry = {
-      kind: after.exists ? 'modify' : 'delete',
-      version,
-      priorVersion: before.exists ? versionOf(before.xattrs.get(objectAttributeName)) : zeroVersion,
-      object: op.object,
-      request: op.request,
-      modifiedMs,
-      errno: 0,
-      pgObjects: core.objects + (after.exists ? 1 : 0) - (before.exists ? 1 : 0),
-      pgBytes: core.bytes + after.sizeBytes - before.sizeBytes,
-    }
+    const { entry, steps, after } = planWrite(this.core, op, before, execution)
+    this.cache.set(op.object, after)
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
     this.replicate(queue, entry, steps, { session, op, results: execution.results })
-  }
-
-  private remember(object: ObjectId, state: CachedObject): void {
-    const key = objectKey(object)
-    this.cache.delete(key)
-    this.cache.set(key, state)
-    if (this.cache.size <= cachedObjectsMax) return
-    const oldest = this.cache.keys().next().value
-    if (oldest !== undefined) this.cache.delete(oldest)
   }
 
   private replicate(
     queue: ObjectQueue,
     entry: LogEntry,
     steps: readonly TransactionOp[],
-    answer: InFlightWrite['replies'][number],
+    answer: { readonly session: number; readonly op: ClientOp; readonly results: readonly ObjectOpResult[] },
     detail = '',
   ): void {
-    const { core } = this
-    const tid = this.nextTid++
-    const { request } = entry
-    const missing = new Set<OsdId>([...core.mapping.acting, ...this.recovery.backfillTargets])
-    const { version, errno } = entry
-    const write: InFlightWrite = { tid, queue, request, version, errno, detail, missing, replies: [answer] }
-    this.inFlight.set(tid, write)
-    this.inFlightByRequest.set(request, write)
     queue.inFlight++
-    const logStep = core.appendLog([entry])
-    const trimTo = this.trimPoint()
-    for (const osd of missing) {
-      if (osd === core.whoami) continue
-      const applies = core.mapping.acting.includes(osd) || this.recovery.isWrittenTo(osd, entry.object)
-      core.send(osd, { kind: 'replicate', tid, entries: [entry], trimTo, transaction: { ops: applies ? steps : [] } })
-    }
-    const trimmed = core.log.trim(trimTo)
-    const own =
-      trimmed.length === 0
-        ? [...steps, logStep]
-        : [...steps, logStep, core.recordOp(), removeLogEntries(core.pgId, trimmed)]
-    core.emit({ kind: 'mark', session: answer.session, tid: answer.op.request.tid, stage: 'replicated' })
-    core.transact(own, () => this.onCommitted(tid, core.whoami))
+    this.writes.replicate(queue, entry, steps, answer, detail)
   }
 
-  /** Cut in batches: a tenth of the log at a time, not an entry with every write. */
-  private trimPoint(): Version {
-    const { log, settings } = this.core
-    const keep = this.recovery.isDegraded
-      ? Math.max(settings.logEntriesMin, settings.logEntriesMax)
-      : settings.logEntriesMin
-    return log.length > keep * 1.1 ? (log.trimPoint(keep) ?? log.tail) : log.tail
-  }
-
+  /** A member has a write on stable storage. */
   onCommitted(tid: number, osd: OsdId): void {
-    const write = this.inFlight.get(tid)
-    if (write === undefined) return
-    write.missing.delete(osd)
-    if (write.missing.size > 0) return
-    this.inFlight.delete(tid)
-    this.inFlightByRequest.delete(write.request)
-    write.queue.inFlight--
-    assert(write.queue.inFlight >= 0, 'writes in flight are counted')
-    for (const { session, op, results } of write.replies) {
-      if (write.errno === 0) this.reply(session, op, results, write.version)
-      else this.failWith(session, op, write.errno, write.detail)
-    }
-    this.run(write.queue)
+    this.writes.onCommitted(tid, osd)
   }
 
-  // Answers
-
-  private reply(session: number, op: ClientOp, results: readonly ObjectOpResult[], version: Version): void {
-    this.core.emit({ kind: 'reply', session, reply: this.answer(op, 0, '', results, version) })
+  private onWritten(write: InFlightWrite<ObjectQueue>): void {
+    const { queue } = write
+    queue.inFlight--
+    assert(queue.inFlight >= 0, 'writes in flight are counted')
+    for (const { session, op, results } of write.answers) {
+      if (write.errno === 0) this.answers.reply(session, op, results, write.version)
+      else this.answers.failWith(session, op, write.errno, write.detail)
+    }
+    this.run(queue)
   }
 
   private fail(session: number, op: ClientOp, code: ErrorCode, detail: string): void {
-    this.failWith(session, op, errorTable[code].errno, detail)
+    this.answers.fail(session, op, code, detail)
   }
-
-  private failWith(session: number, op: ClientOp, errno: number, detail: string): void {
-    this.core.emit({ kind: 'reply', session, reply: this.answer(op, errno, detail, [], zeroVersion) })
-  }
-
-  private answer(
-    op: ClientOp,
-    errno: number,
-    detail: string,
-    results: readonly ObjectOpResult[],
-    version: Version,
-  ): ClientOpReply {
-    const { request, pgId, attempt } = op
-    return {
-      type: 'client-op-reply',
-      request,
-      pgId,
-      epoch: this.core.map.epoch,
-      errno,
-      detail,
-      results,
-      version,
-      attempt,
-    }
-  }
-}
-
-/** A request that was done before is answered with its version; what its reads said then is not kept. */
-function noResults(op: ClientOp): readonly ObjectOpResult[] {
-  return op.ops.map(() => ({ kind: 'none' }))
 }
 
 function withoutTemporaries(result: ObjectOpResult): ObjectOpResult {

@@ -4,19 +4,21 @@
  */
 import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId } from '@shoal/base'
 import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
-import type { Transaction, TransactionOp } from '@shoal/wire'
+import type { PgEnvelope, Transaction, TransactionOp, Version } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
 import type { MissingSet } from './missing-set.ts'
 import { envelope, type PeerMessage } from './peer-message.ts'
 import type { PastInterval, PgInfo } from './pg-info.ts'
 import type { LogEntry, PgLog } from './pg-log.ts'
-import { type IntervalRecord, setLogEntries, setRecord } from './pg-store.ts'
+import { type IntervalRecord, removeLogEntries, setLogEntries, setRecord, setTrimmedRequests } from './pg-store.ts'
 
 export interface PgSettings {
   /** Entries kept for recognising resends, and for recovery by log. */
   readonly logEntriesMin: number
   /** Entries kept while some copy is incomplete, so that it can catch up by log instead of backfill. */
   readonly logEntriesMax: number
+  /** Requests whose entries are gone that are kept because they may be sent again. */
+  readonly trimmedRequestsMax: number
   /** Objects that are recovered side by side. */
   readonly recoveryActiveMax: number
   /** Bytes of one piece of an object on its way to another OSD. */
@@ -27,6 +29,7 @@ export interface PgSettings {
 export const defaultPgSettings: PgSettings = {
   logEntriesMin: 1_500,
   logEntriesMax: 6_000,
+  trimmedRequestsMax: 2_000,
   recoveryActiveMax: 4,
   pieceBytesMax: 2 * 1024 * 1024,
   scanObjects: 64,
@@ -46,6 +49,23 @@ export interface PgLeases {
   grantedUntilMs(peer: OsdId, since: Epoch): number
 }
 
+/**
+ * Who has room for what. Asked before anything is ordered: a transaction that a store could refuse must not come to be.
+ * docs/mechanisms/space.md
+ */
+export interface PgSpace {
+  /** Whether these members, this OSD perhaps among them, have room for all that clients have under way here, and for this. */
+  admits(members: readonly OsdId[], bytes: number): boolean
+  /** Whether a piece of an object that is recovered finds room here. */
+  hasRoomFor(bytes: number): boolean
+  /** Nothing is backfilled to this OSD. */
+  readonly isBackfillFull: boolean
+  /** What each primary may have under way here: told with every answer. */
+  readonly roomBytes: number
+  /** What a member has told. */
+  onRoom(peer: OsdId, roomBytes: number): void
+}
+
 /** The answer to an effect with a token. */
 export type Continuation = (input: PgInput) => void
 
@@ -54,6 +74,7 @@ export class PgCore {
   readonly whoami: OsdId
   readonly settings: PgSettings
   readonly leases: PgLeases
+  readonly space: PgSpace
   readonly clock: Clock
   info: PgInfo
   log: PgLog
@@ -64,15 +85,19 @@ export class PgCore {
   mapping!: PgMapping
   objects: number
   bytes: number
+  /** Every copy is whole and where it belongs, as far as the primary of this interval knows. */
+  clean = false
   private effects: PgEffect[] = []
   private readonly continuations = new Map<number, Continuation>()
   private nextToken = 1
+  private round = 0
 
   constructor(options: {
     readonly pgId: PgId
     readonly whoami: OsdId
     readonly settings: PgSettings
     readonly leases: PgLeases
+    readonly space: PgSpace
     readonly clock: Clock
     readonly info: PgInfo
     readonly log: PgLog
@@ -84,6 +109,7 @@ export class PgCore {
     this.whoami = options.whoami
     this.settings = options.settings
     this.leases = options.leases
+    this.space = options.space
     this.clock = options.clock
     this.info = options.info
     this.log = options.log
@@ -137,12 +163,26 @@ export class PgCore {
   }
 
   send(to: OsdId, message: PeerMessage): void {
+    this.sendSealed(to, this.seal(message))
+  }
+
+  /** A message that goes to several members is encoded once. */
+  seal(message: PeerMessage): PgEnvelope {
+    return envelope(this.pgId, this.map.epoch, message)
+  }
+
+  sendSealed(to: OsdId, message: PgEnvelope): void {
     assert(to !== this.whoami, 'nobody sends to itself')
-    this.emit({ kind: 'send', to, message: envelope(this.pgId, this.map.epoch, message) })
+    this.emit({ kind: 'send', to, message })
   }
 
   count(counter: string, by = 1): void {
     this.emit({ kind: 'count', counter, by })
+  }
+
+  /** Of asking for slots. */
+  nextRound(): number {
+    return ++this.round
   }
 
   /** Runs `then` with the answer to the effect that carries the returned token. */
@@ -197,6 +237,17 @@ export class PgCore {
       this.bytes = last.pgBytes
     }
     return setLogEntries(this.pgId, entries)
+  }
+
+  /** Cuts the log; returns the steps that store it, none when nothing is cut. */
+  trimLog(to: Version): readonly TransactionOp[] {
+    const { log, pgId } = this
+    const before = log.trimmedRequests.length
+    const trimmed = log.trim(to, this.settings.trimmedRequestsMax)
+    if (trimmed.length === 0) return []
+    const steps = [this.recordOp(), removeLogEntries(pgId, trimmed)]
+    if (before > 0 || log.trimmedRequests.length > 0) steps.push(setTrimmedRequests(pgId, log.trimmedRequests))
+    return steps
   }
 
   setHistory(change: Partial<PgInfo['history']>): void {

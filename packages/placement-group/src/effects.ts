@@ -77,8 +77,11 @@ export type PgEffect =
   | { readonly kind: 'request-up-thru'; readonly epoch: Epoch }
   /** An empty list asks that the entry be removed. */
   | { readonly kind: 'request-pg-temp'; readonly osds: readonly OsdId[] }
-  /** Asks the OSD's reserver for a slot; input `reservation-granted` follows, at once or later. Higher priority first. */
-  | { readonly kind: 'reserve'; readonly slot: ReservationSlot; readonly priority: number }
+  /**
+   * Asks the OSD's reserver for a slot; input `reservation-granted` with this round follows, at once or later, and possibly
+   * `reservation-revoked` after it. Higher priority first.
+   */
+  | { readonly kind: 'reserve'; readonly slot: ReservationSlot; readonly priority: number; readonly round: number }
   | { readonly kind: 'release'; readonly slot: ReservationSlot }
   | { readonly kind: 'publish-stats'; readonly stats: PgStats }
   | {
@@ -131,9 +134,9 @@ export type PgInput =
       readonly more: boolean
     }
   | { readonly kind: 'timer'; readonly timer: PgTimer }
-  | { readonly kind: 'reservation-granted'; readonly slot: ReservationSlot }
-  /** The OSD is too full to receive backfill. */
-  | { readonly kind: 'reservation-revoked'; readonly slot: ReservationSlot }
+  | { readonly kind: 'reservation-granted'; readonly slot: ReservationSlot; readonly round: number }
+  /** Somebody of a higher priority has the slot now: it is gone already. */
+  | { readonly kind: 'reservation-revoked'; readonly slot: ReservationSlot; readonly round: number }
 
 export interface ObjectPiece {
   readonly sizeBytes: number

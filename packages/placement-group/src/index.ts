@@ -1,4 +1,4 @@
-export { defaultPgSettings, type PgLeases, type PgSettings } from './core.ts'
+export { defaultPgSettings, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
 export * from './effects.ts'
 export {
   decodeObjectAttribute,
@@ -7,6 +7,8 @@ export {
   objectAttributeName,
 } from './object-attribute.ts'
 export { isTemporary } from './object-transfer.ts'
+export { needsSpace, spaceBytesOf, writeOverheadBytes } from './op-space.ts'
 export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
 export { distrustCopy, loadPgState, pgRecordRange, type StoredPg } from './pg-store.ts'
 export { PlacementGroup, type PlacementGroupOptions } from './placement-group.ts'
+export { type ReservationCallbacks, Reserver, type ReserverSummary } from './reserver.ts'

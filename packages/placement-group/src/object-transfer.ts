@@ -52,13 +52,13 @@ export class ObjectTransfer {
 
   /** What was being gathered when the last interval, or the last run, ended. */
   dropTemporaries(): readonly TransactionOp[] {
+    return [...this.temporaries.values()].flatMap((object) => this.dropTemporary(object))
+  }
+
+  private dropTemporary(object: ObjectId): readonly TransactionOp[] {
     const collection = this.core.pgId
-    const steps: TransactionOp[] = []
-    for (const object of this.temporaries.values()) {
-      steps.push({ kind: 'remove', collection, object: temporaryName(object) }, removeTemporary(collection, object))
-    }
-    this.temporaries.clear()
-    return steps
+    this.temporaries.delete(objectKey(object))
+    return [{ kind: 'remove', collection, object: temporaryName(object) }, removeTemporary(collection, object)]
   }
 
   fetch(object: ObjectId, version: Version, from: OsdId, onFetched: OnFetched): void {
@@ -105,6 +105,11 @@ export class ObjectTransfer {
       this.fetches.delete(key)
       return fetch.onFetched(message.errno, 0)
     }
+    if (!this.core.space.hasRoomFor(bytesOf(piece))) {
+      this.fetches.delete(key)
+      if (fetch.pieces > 0) this.core.transact(this.dropTemporary(fetch.object))
+      return fetch.onFetched(errorTable.ENOSPC.errno, 0)
+    }
     const done = piece.dataDone && piece.omapDone
     const steps = this.pieceSteps(fetch, piece, done)
     fetch.pieces++
@@ -146,6 +151,10 @@ export class ObjectTransfer {
     if (done) steps.push(removeMissing(collection, [fetch.object]))
     return steps
   }
+}
+
+function bytesOf(piece: ObjectPiece): number {
+  return piece.extents.reduce((sum, { data }) => sum + data.length, 0)
 }
 
 function temporaryName(object: ObjectId): ObjectId {

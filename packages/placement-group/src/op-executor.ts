@@ -2,8 +2,8 @@
  * Executes a compound operation that writes: given the object as it is, what it answers and what changes. Pure: the same
  * inputs give the same transaction on every run.
  *
- * All steps see the object as the steps before them left it, guards and reads included; the first step that fails ends
- * the operation, and nothing of it is applied.
+ * All steps see the object as the steps before them left it; bytes and omap can be read and compared only before they are
+ * written. The first step that fails ends the operation, and nothing of it is applied.
  */
 import { compareBytes, type ErrorCode, emptyBytes, type PgId, utf8Encode } from '@shoal/base'
 import {
@@ -196,11 +196,13 @@ class Run {
         }
         return
       case 'compare-omap': {
+        if (this.changedOmap) throw new Failure('EOPNOTSUPP', 'a key cannot be compared after omap was written')
         const stored = this.before.omap.find((entry) => compareBytes(entry.key, op.key) === 0)?.value ?? emptyBytes
         if (!compareHolds(stored, op.mode, op.value)) throw new Failure('ECANCELED', 'the value of the key differs')
         return
       }
       case 'compare-extent': {
+        if (this.changedData) throw new Failure('EOPNOTSUPP', 'bytes cannot be compared after bytes were written')
         const padded = new Uint8Array(op.data.length)
         padded.set(this.before.extents[this.nextExtent++] ?? emptyBytes)
         if (compareBytes(padded, op.data) !== 0) throw new Failure('ECANCELED', `bytes at ${op.offset} differ`)

@@ -39,6 +39,7 @@ import type { ObjectPiece } from './effects.ts'
 import { type MissingObject, missingObjectsCodec } from './missing-set.ts'
 import { type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { type LogEntry, type LogSegment, logEntryCodec } from './pg-log.ts'
+import { type DoneRequest, doneRequestsCodec } from './request-table.ts'
 
 export type PeerMessage =
   /** primary -> anyone who may have a copy: what do you have? */
@@ -67,9 +68,11 @@ export type PeerMessage =
       readonly segment: LogSegment
       /** The copy cannot be brought up to date by log: it starts over from nothing. */
       readonly reset: boolean
+      /** With `reset`: the requests that are done and have no entry in the segment. */
+      readonly requests: readonly DoneRequest[]
       readonly pastIntervals: readonly PastInterval[]
     }
-  | { readonly kind: 'activated' }
+  | { readonly kind: 'activated'; readonly roomBytes: number }
   /** primary -> acting: started, or clean, in this epoch. */
   | { readonly kind: 'history'; readonly info: PgInfo; readonly clean: boolean }
   | {
@@ -80,7 +83,8 @@ export type PeerMessage =
       readonly trimTo: Version
       readonly transaction: Transaction
     }
-  | { readonly kind: 'replicated'; readonly tid: number }
+  /** `roomBytes`: what the receiver may have under way to the sender from now on. */
+  | { readonly kind: 'replicated'; readonly tid: number; readonly roomBytes: number }
   /** primary -> a copy that misses it: fetch this object from the sender. */
   | { readonly kind: 'recover'; readonly object: ObjectId; readonly version: Version }
   | {
@@ -107,10 +111,11 @@ export type PeerMessage =
       readonly piece: ObjectPiece | undefined
     }
   /** primary -> backfill target: what do you have after this object? */
-  | { readonly kind: 'scan'; readonly after: ObjectId | undefined; readonly limit: number }
+  | { readonly kind: 'scan'; readonly scan: number; readonly after: ObjectId | undefined; readonly limit: number }
   | {
       readonly kind: 'scanned'
-      readonly after: ObjectId | undefined
+      /** Of the question: a listing that was given up may still be answered. */
+      readonly scan: number
       readonly objects: readonly { readonly object: ObjectId; readonly version: Version }[]
       readonly more: boolean
     }
@@ -118,9 +123,10 @@ export type PeerMessage =
   | { readonly kind: 'backfilled'; readonly info: PgInfo; readonly remove: readonly ObjectId[] }
   | { readonly kind: 'backfill-stored'; readonly info: PgInfo }
   /** primary -> target: a place among those that are recovered or backfilled. */
-  | { readonly kind: 'reserve'; readonly backfill: boolean; readonly priority: number }
-  | { readonly kind: 'reserved' }
-  | { readonly kind: 'release'; readonly backfill: boolean }
+  | { readonly kind: 'reserve'; readonly backfill: boolean; readonly priority: number; readonly round: number }
+  | { readonly kind: 'reserved'; readonly backfill: boolean; readonly round: number }
+  /** From the primary: it is not needed any more. From the target: it is taken back, or refused for want of room. */
+  | { readonly kind: 'release'; readonly backfill: boolean; readonly round: number; readonly tooFull: boolean }
   /** primary -> stray: every copy is where it belongs, drop yours. */
   | { readonly kind: 'remove' }
 
@@ -157,21 +163,22 @@ const codecs: { readonly [K in Exclude<Kind, 'replicate' | 'piece'>]: Codec<Body
     info: pgInfoCodec,
     segment: segmentCodec,
     reset: boolean(),
+    requests: doneRequestsCodec,
     pastIntervals: pastIntervalsCodec,
   }),
-  activated: none,
+  activated: struct<Body<'activated'>>({ roomBytes: f64() }),
   history: struct<Body<'history'>>({ info: pgInfoCodec, clean: boolean() }),
-  replicated: struct<Body<'replicated'>>({ tid: u64() }),
+  replicated: struct<Body<'replicated'>>({ tid: u64(), roomBytes: f64() }),
   recover: struct<Body<'recover'>>({ object: objectIdCodec, version: versionCodec }),
   recovered: struct<Body<'recovered'>>({ object: objectIdCodec, version: versionCodec, errno: u16(), bytes: u64() }),
   pull: struct<Body<'pull'>>({ object: objectIdCodec, version: versionCodec, offset: u64(), omapAfter: maybeBytes }),
-  scan: struct<Body<'scan'>>({ after: maybe(objectIdCodec), limit: u32() }),
-  scanned: struct<Body<'scanned'>>({ after: maybe(objectIdCodec), objects: array(scannedObject), more: boolean() }),
+  scan: struct<Body<'scan'>>({ scan: u32(), after: maybe(objectIdCodec), limit: u32() }),
+  scanned: struct<Body<'scanned'>>({ scan: u32(), objects: array(scannedObject), more: boolean() }),
   backfilled: struct<Body<'backfilled'>>({ info: pgInfoCodec, remove: objectIdsCodec }),
   'backfill-stored': struct<Body<'backfill-stored'>>({ info: pgInfoCodec }),
-  reserve: struct<Body<'reserve'>>({ backfill: boolean(), priority: u32() }),
-  reserved: none,
-  release: struct<Body<'release'>>({ backfill: boolean() }),
+  reserve: struct<Body<'reserve'>>({ backfill: boolean(), priority: u32(), round: u32() }),
+  reserved: struct<Body<'reserved'>>({ backfill: boolean(), round: u32() }),
+  release: struct<Body<'release'>>({ backfill: boolean(), round: u32(), tooFull: boolean() }),
   remove: none,
 }
 

@@ -384,7 +384,9 @@ export class Peering {
       this.awaiting.add(plan.osd)
       const info = { ...core.currentInfo(), lastBackfill: plan.info.lastBackfill }
       const segment = plan.segment as LogSegment
-      core.send(plan.osd, { kind: 'activate', info, segment, reset: plan.reset, pastIntervals: core.pastIntervals })
+      const requests = plan.reset ? core.log.trimmedRequests : []
+      const { pastIntervals } = core
+      core.send(plan.osd, { kind: 'activate', info, segment, reset: plan.reset, requests, pastIntervals })
     }
     core.transact([core.recordOp()], () => {
       this.ownCommitted = true

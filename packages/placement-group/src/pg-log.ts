@@ -19,7 +19,7 @@ import {
   type Version,
   versionCodec,
 } from '@shoal/wire'
-import { RequestMap } from './request-map.ts'
+import { type DoneRequest, RequestTable, requestsBelow } from './request-table.ts'
 
 export interface LogEntry {
   /** `error`: the request failed and changed nothing; a resend must fail in the same way. */
@@ -29,6 +29,8 @@ export interface LogEntry {
   readonly priorVersion: Version
   readonly object: ObjectId
   readonly request: RequestId
+  /** The oldest request that the client still waits for in this PG, as it says. */
+  readonly oldestTid: number
   readonly modifiedMs: number
   /** Of an `error`; otherwise 0. */
   readonly errno: number
@@ -37,22 +39,31 @@ export interface LogEntry {
   readonly pgBytes: number
 }
 
-export const logEntryCodec: Codec<LogEntry> = versioned<LogEntry>(
-  1,
-  1,
-  'PG log entry',
-  struct<LogEntry>({
-    kind: oneOf(['modify', 'delete', 'error']),
-    version: versionCodec,
-    priorVersion: versionCodec,
-    object: objectIdCodec,
-    request: requestIdCodec,
-    modifiedMs: f64(),
-    errno: u16(),
-    pgObjects: u64(),
-    pgBytes: u64(),
+type FirstLogEntry = Omit<LogEntry, 'oldestTid'>
+
+const firstEntryCodec: Codec<FirstLogEntry> = struct<FirstLogEntry>({
+  kind: oneOf(['modify', 'delete', 'error']),
+  version: versionCodec,
+  priorVersion: versionCodec,
+  object: objectIdCodec,
+  request: requestIdCodec,
+  modifiedMs: f64(),
+  errno: u16(),
+  pgObjects: u64(),
+  pgBytes: u64(),
+})
+
+/** Entries of the first version do not tell what their client waited for: it may have been anything. */
+export const logEntryCodec: Codec<LogEntry> = versioned<LogEntry>(2, 1, 'PG log entry', {
+  write(writer, entry) {
+    firstEntryCodec.write(writer, entry)
+    writer.u64(entry.oldestTid)
+  },
+  read: (reader, version) => ({
+    ...firstEntryCodec.read(reader),
+    oldestTid: version >= 2 ? reader.u64() : 0,
   }),
-)
+})
 
 /** All entries of a log in (tail, head]. */
 export interface LogSegment {
@@ -65,11 +76,13 @@ export class PgLog {
   tail: Version
   head: Version
   private entries: LogEntry[]
-  private readonly byRequest = new RequestMap<LogEntry>()
+  private readonly requests: RequestTable
   private readonly latest = new Map<string, LogEntry>()
 
-  constructor(tail: Version, entries: readonly LogEntry[]) {
+  /** `trimmedRequests`: what is kept of entries at or below the tail. */
+  constructor(tail: Version, entries: readonly LogEntry[], trimmedRequests: readonly DoneRequest[] = []) {
     this.tail = tail
+    this.requests = new RequestTable(requestsBelow(tail, trimmedRequests))
     this.head = entries.at(-1)?.version ?? tail
     this.entries = []
     for (const entry of entries) this.append(entry)
@@ -90,13 +103,23 @@ export class PgLog {
     }
     this.entries.push(entry)
     this.head = entry.version
-    if (entry.request.client !== 0) this.byRequest.set(entry.request, entry)
+    this.requests.add(entry)
     if (entry.kind !== 'error') this.latest.set(objectKey(entry.object), entry)
   }
 
-  /** The entry that did this request, if the log still reaches back to it. */
-  findRequest(request: RequestId): LogEntry | undefined {
-    return this.byRequest.get(request)
+  /** What became of a request, as long as it may be sent again. */
+  findRequest(request: RequestId): DoneRequest | undefined {
+    return this.requests.find(request)
+  }
+
+  /** Whether its client has said that it does not wait for the request any more. */
+  isRequestOver(request: RequestId): boolean {
+    return this.requests.isOver(request)
+  }
+
+  /** Done, without an entry, and possibly to be sent again. */
+  get trimmedRequests(): readonly DoneRequest[] {
+    return this.requests.trimmed
   }
 
   /** The newest entry that changed an object. */
@@ -116,8 +139,8 @@ export class PgLog {
     return { tail: this.tail, head: this.head, entries: this.entries }
   }
 
-  /** Forgets entries up to and with `to`; returns them. */
-  trim(to: Version): readonly LogEntry[] {
+  /** Forgets entries up to and with `to`; returns them. Of their requests it keeps so many of those that may come again. */
+  trim(to: Version, requestsMax: number): readonly LogEntry[] {
     let count = 0
     while (count < this.entries.length && compareVersions((this.entries[count] as LogEntry).version, to) <= 0) count++
     if (count === 0) return []
@@ -125,10 +148,10 @@ export class PgLog {
     this.entries = this.entries.slice(count)
     this.tail = (trimmed.at(-1) as LogEntry).version
     for (const entry of trimmed) {
-      if (this.byRequest.get(entry.request) === entry) this.byRequest.delete(entry.request)
       const object = objectKey(entry.object)
       if (this.latest.get(object) === entry) this.latest.delete(object)
     }
+    this.requests.trim(trimmed, requestsMax)
     return trimmed
   }
 

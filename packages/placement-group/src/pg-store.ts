@@ -4,6 +4,7 @@
  *     'i'                           info and past intervals, as of the last change that was not a plain write
  *     'l' u32be epoch u64be number  log entry
  *     'm' object id                 missing object
+ *     'r'                           requests that are done, have no entry any more and may be sent again
  *     't' object id                 object that is being gathered under a temporary name
  *
  * A plain write adds its log entry and nothing else: head, object count and bytes are read back from the newest entry.
@@ -26,6 +27,7 @@ import { type ObjectId, type OmapEntry, objectIdCodec, type TransactionOp, type 
 import { type MissingObject, MissingSet, missingObjectCodec } from './missing-set.ts'
 import { backfillStart, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
+import { type DoneRequest, doneRequestsCodec } from './request-table.ts'
 
 /** The interval that a PG was last in, so that a restart goes on from the maps after it. */
 export interface IntervalRecord {
@@ -81,6 +83,7 @@ const recordCodec: Codec<PgRecord> = versioned<PgRecord>(
 )
 
 const recordKey = utf8Encode('i')
+const requestsKey = utf8Encode('r')
 const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
 const temporaryTag = 't'.charCodeAt(0)
@@ -122,14 +125,16 @@ export function loadPgState(entries: readonly OmapEntry[]): StoredPg | undefined
   const log: LogEntry[] = []
   const missing = new MissingSet()
   const temporaries: ObjectId[] = []
+  let requests: readonly DoneRequest[] = []
   for (const { key, value } of entries) {
     if (compareBytes(key, recordKey) === 0) record = decode(recordCodec, value)
+    else if (compareBytes(key, requestsKey) === 0) requests = decode(doneRequestsCodec, value)
     else if (key[0] === logTag) log.push(decode(logEntryCodec, value))
     else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
     else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
   if (record === undefined) return undefined
-  return { record, log: new PgLog(record.info.logTail, log), missing, temporaries }
+  return { record, log: new PgLog(record.info.logTail, log, requests), missing, temporaries }
 }
 
 /**
@@ -161,6 +166,16 @@ export function setLogEntries(collection: PgId, entries: readonly LogEntry[]): T
 
 export function removeLogEntries(collection: PgId, entries: readonly LogEntry[]): TransactionOp {
   return { kind: 'meta-remove', collection, keys: entries.map((entry) => logKey(entry.version)) }
+}
+
+/** Written when the log is cut, never with a plain write. */
+export function setTrimmedRequests(collection: PgId, requests: readonly DoneRequest[]): TransactionOp {
+  if (requests.length === 0) return { kind: 'meta-remove', collection, keys: [requestsKey] }
+  return {
+    kind: 'meta-set',
+    collection,
+    entries: [{ key: requestsKey, value: encode(doneRequestsCodec, requests) }],
+  }
 }
 
 export function clearLog(collection: PgId): TransactionOp {

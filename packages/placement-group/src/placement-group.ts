@@ -1,6 +1,6 @@
 /**
  * One placement group on one OSD: takes inputs, returns effects (effects.ts). This file owns the interval: which map it
- * acts on, when a new interval begins, and which of its parts an input belongs to.
+ * acts on, when a new interval begins, and what follows when it has begun.
  *
  *     peering     a new interval's primary agrees with the others on the history
  *     clientIo    operations of clients on the primary
@@ -10,18 +10,20 @@
  *     transfer    moves one object
  */
 import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool } from '@shoal/base'
-import { isNewInterval, noPrimary, type OsdMap, type PgMapping, type PgState, type PgStats } from '@shoal/cluster-map'
-import { formatVersion, type Message, zeroVersion } from '@shoal/wire'
+import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
+import { type Message, zeroVersion } from '@shoal/wire'
 import { Backfill } from './backfill.ts'
 import { ClientIo } from './client-io.ts'
-import { defaultPgSettings, PgCore, type PgLeases, type PgSettings } from './core.ts'
+import { defaultPgSettings, PgCore, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
 import type { PgEffect, PgInput } from './effects.ts'
+import { InputRouter } from './input-router.ts'
 import { MissingSet } from './missing-set.ts'
 import { ObjectTransfer } from './object-transfer.ts'
 import { openEnvelope, type PeerMessage } from './peer-message.ts'
 import { Peering } from './peering.ts'
 import { newPgInfo, type PastInterval } from './pg-info.ts'
 import { PgLog } from './pg-log.ts'
+import { PgReport } from './pg-report.ts'
 import type { StoredPg } from './pg-store.ts'
 import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
@@ -30,15 +32,16 @@ export interface PlacementGroupOptions {
   readonly pgId: PgId
   readonly whoami: OsdId
   readonly leases: PgLeases
+  readonly space: PgSpace
   readonly clock: Clock
-  readonly settings?: Partial<PgSettings>
+  /** Read when they are needed: they may change. */
+  readonly settings?: PgSettings
   /** What `loadPgState` found; undefined for a PG that this OSD has nothing of. */
   readonly stored: StoredPg | undefined
 }
 
 const noEpoch = 0 as Epoch
 const requestRetryMs = 1_000
-const statsMs = 500
 const storeMapsEvery = 32
 
 export class PlacementGroup {
@@ -51,24 +54,22 @@ export class PlacementGroup {
   private readonly transfer: ObjectTransfer
   private hasCollection: boolean
   private intervalPending = true
-  private clean = false
   private removing = false
-  private statsSequence = 0
-  private published: readonly unknown[] = []
-  private publishedOps = 0
-  private statsTimerSet = false
+  private readonly report: PgReport
+  private readonly router: InputRouter
   /** The map that the stored record takes into account. */
   private storedMapEpoch: Epoch
 
   constructor(options: PlacementGroupOptions) {
-    const { pgId, whoami, leases, clock, stored } = options
+    const { pgId, whoami, leases, space, clock, stored } = options
     this.hasCollection = stored !== undefined
     this.storedMapEpoch = stored?.record.interval.mapEpoch ?? noEpoch
     this.core = new PgCore({
       pgId,
       whoami,
-      settings: { ...defaultPgSettings, ...options.settings },
+      settings: options.settings ?? defaultPgSettings,
       leases,
+      space,
       clock,
       info: stored?.record.info ?? newPgInfo(noEpoch),
       log: stored?.log ?? new PgLog(zeroVersion, []),
@@ -87,6 +88,7 @@ export class PlacementGroup {
     this.transfer = new ObjectTransfer(this.core, stored?.temporaries ?? [])
     this.replica = new Replica(this.core, this.transfer)
     this.recovery = new Recovery(this.core, this.transfer, {
+      onNeeded: () => this.backfill.stop(),
       onObjectRecovered: (object) => {
         this.clientIo.forget(object)
         this.clientIo.retry(object)
@@ -105,6 +107,13 @@ export class PlacementGroup {
         this.onStarted(infos)
       },
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
+    })
+    const { core, peering, recovery, backfill, clientIo, replica, transfer } = this
+    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer }
+    this.report = new PgReport(parts)
+    this.router = new InputRouter(parts, {
+      onInfo: (from, message) => this.onInfo(from, message),
+      onRemove: () => this.onRemove(),
     })
   }
 
@@ -131,8 +140,13 @@ export class PlacementGroup {
     // After a restart nothing can be judged before the first map.
     if (!this.hasMap && input.kind !== 'map') return []
     this.dispatch(input)
-    this.publishStats()
+    if (this.reports) this.report.publishChanges()
     return this.core.takeEffects()
+  }
+
+  /** Only primaries tell how the placement group is doing. */
+  private get reports(): boolean {
+    return this.core.isPrimary && !this.removing
   }
 
   private get hasMap(): boolean {
@@ -162,9 +176,8 @@ export class PlacementGroup {
       case 'timer':
         return this.onTimer(input.timer)
       case 'reservation-granted':
-        return this.onReservation(input.slot)
       case 'reservation-revoked':
-        if (input.slot === 'remote-backfill') this.replica.onRevoked()
+        return this.router.onReservation(input)
     }
   }
 
@@ -177,18 +190,11 @@ export class PlacementGroup {
       case 'peering-retry':
         return this.peering.onRetryTimer()
       case 'stats':
-        this.statsTimerSet = false
-        return this.publish()
+        return this.report.onTimer(this.reports)
       case 'recovery-retry':
         if (this.peering.phase !== 'started') return
         return this.continueRecovery()
     }
-  }
-
-  private onReservation(slot: Extract<PgInput, { kind: 'reservation-granted' }>['slot']): void {
-    if (slot === 'local-recovery') this.recovery.onGranted()
-    else if (slot === 'local-backfill') this.backfill.onGranted()
-    else this.replica.onGranted()
   }
 
   // Intervals
@@ -255,7 +261,7 @@ export class PlacementGroup {
   }
 
   private resetParts(): void {
-    this.clean = false
+    this.core.clean = false
     this.strays.clear()
     this.clientIo.reset()
     this.recovery.reset()
@@ -330,66 +336,7 @@ export class PlacementGroup {
       const text = `a message of osd.${from} cannot be read: ${error.message}`
       return this.core.emit({ kind: 'log', level: 'warn', message: text, cluster: false })
     }
-    this.onPeerMessage(from, peer)
-  }
-
-  private onPeerMessage(from: OsdId, message: PeerMessage): void {
-    const { peering, replica, transfer } = this
-    switch (message.kind) {
-      case 'query-info':
-        return replica.sendInfo(from)
-      case 'info':
-        return this.onInfo(from, message)
-      case 'query-log':
-        return replica.onQueryLog(from, message)
-      case 'log':
-        return peering.onLog(from, message)
-      case 'activate':
-        return replica.onActivate(from, message)
-      case 'activated':
-        return peering.onActivated(from)
-      case 'history':
-        return replica.onHistory(message)
-      case 'replicate':
-        return replica.onReplicate(from, message)
-      case 'replicated':
-        return this.clientIo.onCommitted(message.tid, from)
-      case 'pull':
-        return transfer.onPull(from, message)
-      case 'piece':
-        return transfer.onPiece(from, message)
-      default:
-        return this.onRecoveryMessage(from, message)
-    }
-  }
-
-  private onRecoveryMessage(from: OsdId, message: PeerMessage): void {
-    const { replica, recovery, backfill } = this
-    switch (message.kind) {
-      case 'recover':
-        return replica.onRecover(from, message)
-      case 'recovered':
-        if (!backfill.onRecovered(from, message.object, message.errno, message.bytes)) {
-          recovery.onRecovered(from, message.object, message.errno, message.bytes)
-        }
-        return
-      case 'scan':
-        return replica.onScan(from, message)
-      case 'scanned':
-        return backfill.onScanned(from, message)
-      case 'backfilled':
-        return replica.onBackfilled(from, message)
-      case 'backfill-stored':
-        return backfill.onStored(from, message.info)
-      case 'reserve':
-        return replica.onReserve(from, message)
-      case 'reserved':
-        return backfill.onReserved(from)
-      case 'release':
-        return this.core.isPrimary ? backfill.onRejected(from) : replica.onRelease()
-      case 'remove':
-        return this.onRemove()
-    }
+    this.router.onMessage(from, peer)
   }
 
   private onRemove(): void {
@@ -404,7 +351,7 @@ export class PlacementGroup {
     if (this.peering.phase !== 'started') return this.peering.onInfo(from, message)
     const { acting, up } = this.core.mapping
     if (acting.includes(from) || up.includes(from)) return
-    if (this.clean) this.core.send(from, { kind: 'remove' })
+    if (this.core.clean) this.core.send(from, { kind: 'remove' })
     else this.strays.add(from)
   }
 
@@ -438,13 +385,13 @@ export class PlacementGroup {
       core.emit({ kind: 'request-pg-temp', osds: [] })
       return core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: requestRetryMs })
     }
-    if (acting.length < (core.pool?.size ?? 0) || this.clean) return
+    if (acting.length < (core.pool?.size ?? 0) || this.core.clean) return
     this.becomeClean()
   }
 
   private becomeClean(): void {
     const { core } = this
-    this.clean = true
+    core.clean = true
     core.setHistory({ lastEpochClean: core.interval.since })
     core.pastIntervals = []
     core.transact([core.recordOp()])
@@ -455,130 +402,8 @@ export class PlacementGroup {
     this.strays.clear()
   }
 
-  // Reports
-
-  private states(): readonly PgState[] {
-    const { core, peering, recovery, backfill } = this
-    const { acting, up } = core.mapping
-    const states: PgState[] = []
-    const { phase } = peering
-    const small = acting.length < (core.pool?.minSize ?? 1)
-    if (phase === 'started') states.push(small ? 'peered' : 'active')
-    else if (phase === 'down' || phase === 'incomplete') states.push(phase)
-    else states.push('peering')
-    if (phase === 'wait-lease') states.push('wait')
-    if (phase === 'started' && !this.clientIo.leaseIsHeld) states.push('laggy')
-    if (acting.length < (core.pool?.size ?? 0)) states.push('undersized')
-    if (acting.length < (core.pool?.size ?? 0) || recovery.isNeeded) states.push('degraded')
-    if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')
-    if (recovery.isRunning) states.push('recovering')
-    else if (recovery.isWaiting && phase === 'started') states.push('recovery_wait')
-    if (backfill.isTooFull) states.push('backfill_toofull')
-    else if (backfill.isRunning) states.push('backfilling')
-    else if (backfill.isNeeded) states.push('backfill_wait')
-    if (this.clean) states.push('clean')
-    return states
-  }
-
-  private stats(): PgStats {
-    const { core, recovery, backfill, clientIo } = this
-    const { up, acting, actingPrimary } = core.mapping
-    const size = core.pool?.size ?? acting.length
-    const undersized = Math.max(0, size - acting.length - backfill.osds.length) * core.objects
-    return {
-      pgId: core.pgId,
-      states: this.states(),
-      reportedEpoch: core.map.epoch,
-      reportedSequence: this.statsSequence,
-      version: formatVersion(core.log.head),
-      up,
-      acting,
-      actingPrimary,
-      objects: core.objects,
-      bytes: core.bytes,
-      logEntries: core.log.length,
-      degradedCopies: undersized + recovery.missingCopies,
-      misplacedCopies: backfill.isNeeded ? core.objects : 0,
-      unfoundObjects: recovery.unfoundCount,
-      lastEpochClean: core.info.history.lastEpochClean,
-      readOps: clientIo.readOps,
-      writeOps: clientIo.writeOps,
-      readBytes: clientIo.readBytes,
-      writeBytes: clientIo.writeBytes,
-      recoveredObjects: recovery.recoveredObjects + backfill.backfilledObjects,
-      recoveredBytes: recovery.recoveredBytes + backfill.backfilledBytes,
-    }
-  }
-
-  /** Changes of state are told at once, counters of operations now and then. */
-  private publishStats(): void {
-    if (!this.core.isPrimary || this.removing) return
-    const { core, clientIo, recovery, backfill } = this
-    const state = [
-      core.map.epoch,
-      this.peering.phase,
-      this.clean,
-      recovery.missingCopies,
-      recovery.isRunning,
-      recovery.unfoundCount,
-      backfill.isNeeded,
-      backfill.isRunning,
-      backfill.isTooFull,
-      clientIo.leaseIsHeld,
-    ]
-    if (state.some((value, at) => value !== this.published[at])) {
-      this.published = state
-      return this.publish()
-    }
-    // A lease comes and goes with time: nothing else would tell when it is there.
-    const saidLaggy = this.peering.phase === 'started' && !clientIo.leaseIsHeld
-    if ((this.publishedOps === this.operations && !saidLaggy) || this.statsTimerSet) return
-    this.statsTimerSet = true
-    core.emit({ kind: 'set-timer', timer: 'stats', delayMs: statsMs })
-  }
-
-  private get operations(): number {
-    const { clientIo, recovery, backfill } = this
-    return clientIo.readOps + clientIo.writeOps + recovery.recoveredObjects + backfill.backfilledObjects
-  }
-
-  private publish(): void {
-    if (!this.core.isPrimary || this.removing) return
-    this.publishedOps = this.operations
-    this.statsSequence++
-    this.core.emit({ kind: 'publish-stats', stats: this.stats() })
-  }
-
   /** For `pg query`. */
   query(): object {
-    const { core, peering, recovery, backfill } = this
-    if (!this.hasMap) return { pgId: core.pgId, interval: core.interval, info: core.currentInfo() }
-    const objects = [...core.missing.values()].slice(0, 20)
-    return {
-      pgId: core.pgId,
-      epoch: core.map.epoch,
-      role: core.isPrimary ? 'primary' : core.mapping.acting.includes(core.whoami) ? 'replica' : 'stray',
-      interval: core.interval,
-      pastIntervals: core.pastIntervals,
-      info: core.currentInfo(),
-      peering: { phase: peering.phase, blockedBy: [...peering.blockedBy] },
-      log: { tail: formatVersion(core.log.tail), head: formatVersion(core.log.head), entries: core.log.length },
-      missing: { count: core.missing.size, first: objects.map((one) => one.object.name) },
-      peerMissing: Object.fromEntries([...recovery.peerMissing].map(([osd, missing]) => [osd, missing.size])),
-      recovery: {
-        running: recovery.isRunning,
-        recoveredObjects: recovery.recoveredObjects,
-        recoveredBytes: recovery.recoveredBytes,
-        unfound: recovery.unfoundCount,
-      },
-      backfill: {
-        targets: backfill.osds,
-        running: backfill.isRunning,
-        backfilledObjects: backfill.backfilledObjects,
-        backfilledBytes: backfill.backfilledBytes,
-      },
-      clientIo: { writesInFlight: this.clientIo.writesInFlight, leaseIsHeld: this.clientIo.leaseIsHeld },
-      ...(core.isPrimary ? { stats: this.stats() } : {}),
-    }
+    return this.report.query(this.hasMap)
   }
 }

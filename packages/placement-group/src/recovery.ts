@@ -2,7 +2,8 @@
  * Recovery by log, on the primary: every object that some member of acting misses is brought to all of them, once.
  *
  * An object is first fetched by the primary if it misses it itself, then each member that misses it is told to fetch it
- * from the primary. Only objects in the missing sets move. Objects that somebody waits for go first.
+ * from the primary. Only objects in the missing sets move. Objects that somebody waits for go first, and need no slot:
+ * clients do not wait for reservations.
  */
 import { assert, errorTable, type OsdId } from '@shoal/base'
 import { type ObjectId, objectKey, type Version } from '@shoal/wire'
@@ -11,6 +12,7 @@ import { type MissingObject, MissingSet } from './missing-set.ts'
 import type { ObjectTransfer } from './object-transfer.ts'
 import { isFilled, type PgInfo } from './pg-info.ts'
 import { setMissing } from './pg-store.ts'
+import { Reservations, recoveryPriority } from './reservations.ts'
 
 interface ActiveRecovery {
   readonly object: ObjectId
@@ -22,6 +24,8 @@ interface ActiveRecovery {
 }
 
 export interface RecoveryEvents {
+  /** Backfill has to stop: it comes after recovery, and holds the slots that recovery asks for. */
+  onNeeded(): void
   /** The object is whole on every member, or may be read again. */
   onObjectRecovered(object: ObjectId): void
   /** Nothing is missing any more. */
@@ -40,8 +44,13 @@ export class Recovery {
   private readonly urgent = new Map<string, ObjectId>()
   /** Objects of which no reachable copy is good, until something changes. */
   private readonly unfound = new Map<string, ObjectId>()
-  private running = false
-  private granted = false
+  /** Objects that a member could not fetch, until it is time to try again. */
+  private readonly deferred = new Map<string, ObjectId>()
+  private readonly reservations: Reservations
+  /** `onRecovered` is owed. */
+  private pending = false
+  /** Some member has no room for what it misses. */
+  isTooFull = false
   private peerInfos: ReadonlyMap<OsdId, PgInfo> = new Map()
   private members: readonly OsdId[] = []
   recoveredObjects = 0
@@ -51,15 +60,25 @@ export class Recovery {
     this.core = core
     this.transfer = transfer
     this.events = events
+    this.reservations = new Reservations(core, 'recovery', {
+      onGranted: () => this.work(),
+      onRevoked: () => this.begin(),
+      onTooFull: () => core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs }),
+    })
+  }
+
+  get slots(): Pick<Reservations, 'onLocalGranted' | 'onLocalRevoked' | 'onReserved' | 'onRevoked'> {
+    return this.reservations
   }
 
   reset(): void {
-    if (this.running) this.core.emit({ kind: 'release', slot: 'local-recovery' })
-    this.running = false
-    this.granted = false
+    this.reservations.reset()
+    this.pending = false
+    this.isTooFull = false
     this.active.clear()
     this.urgent.clear()
     this.unfound.clear()
+    this.deferred.clear()
     this.peerMissing.clear()
     this.members = []
   }
@@ -76,11 +95,11 @@ export class Recovery {
   }
 
   get isRunning(): boolean {
-    return this.granted && this.isNeeded
+    return this.reservations.isGranted && this.isNeeded
   }
 
   get isWaiting(): boolean {
-    return !this.granted && this.isNeeded
+    return !this.reservations.isGranted && this.isNeeded
   }
 
   /** Copies that are missing on acting, this one included. */
@@ -104,8 +123,9 @@ export class Recovery {
   }
 
   prioritize(object: ObjectId): void {
-    if (!this.isMissingAnywhere(object) || this.isRecovering(object)) return
-    this.urgent.set(objectKey(object), object)
+    const key = objectKey(object)
+    if (!this.isMissingAnywhere(object) || this.active.has(key) || this.deferred.has(key)) return
+    this.urgent.set(key, object)
     this.work()
   }
 
@@ -120,22 +140,33 @@ export class Recovery {
   }
 
   private begin(): void {
-    if (this.running || !this.isNeeded) return
-    this.running = true
-    this.core.emit({ kind: 'reserve', slot: 'local-recovery', priority: 180 })
+    if (!this.isNeeded) return
+    this.pending = true
+    this.events.onNeeded()
+    if (!this.isHeldBack && !this.reservations.isAsked) {
+      this.reservations.request(this.targets(), recoveryPriority(this.core))
+    }
   }
 
-  onGranted(): void {
-    if (!this.running) return
-    this.granted = true
-    this.work()
+  private get isHeldBack(): boolean {
+    return this.core.map.flags.has('norecover')
+  }
+
+  /** The members that have something to fetch. */
+  private targets(): readonly OsdId[] {
+    return this.members.filter((osd) => osd !== this.core.whoami && (this.peerMissing.get(osd)?.size ?? 0) > 0)
   }
 
   /** The map changed (flags), a source came up, or it is time to try again. */
   retry(): void {
+    const waited = [...this.unfound.values(), ...this.deferred.values()]
     this.unfound.clear()
+    this.deferred.clear()
+    if (this.isHeldBack) this.reservations.release()
     this.begin()
     this.work()
+    // Whoever waits for them puts them first again.
+    for (const object of waited) this.events.onObjectRecovered(object)
   }
 
   work(): void {
@@ -145,18 +176,26 @@ export class Recovery {
       this.urgent.delete(key)
       this.recover(object)
     }
-    if (this.granted && !core.map.flags.has('norecover')) {
-      for (const object of this.candidates()) {
-        if (this.active.size >= core.settings.recoveryActiveMax) break
-        this.recover(object)
-      }
+    if (this.reservations.isGranted) this.workReserved()
+    if (!this.pending || this.isNeeded || this.active.size > 0) return
+    this.pending = false
+    this.isTooFull = false
+    this.reservations.release()
+    this.events.onRecovered()
+  }
+
+  private workReserved(): void {
+    // A member whose copy turned out to be bad is one more target: the slots are asked for anew, in their order.
+    if (this.targets().some((osd) => !this.reservations.includes(osd))) {
+      this.reservations.release()
+      return this.begin()
     }
-    if (this.running && !this.isNeeded && this.active.size === 0) {
-      this.running = false
-      this.granted = false
-      core.emit({ kind: 'release', slot: 'local-recovery' })
-      this.events.onRecovered()
+    for (const object of this.candidates()) {
+      if (this.active.size >= this.core.settings.recoveryActiveMax) return
+      this.recover(object)
     }
+    // What is left cannot be had now: others may have the slots meanwhile.
+    if (this.active.size === 0) this.reservations.release()
   }
 
   private *candidates(): Generator<ObjectId> {
@@ -164,7 +203,7 @@ export class Recovery {
     for (const set of sets) {
       for (const { object } of set?.values() ?? []) {
         const key = objectKey(object)
-        if (!this.active.has(key) && !this.unfound.has(key)) yield object
+        if (!this.active.has(key) && !this.unfound.has(key) && !this.deferred.has(key)) yield object
       }
     }
   }
@@ -205,6 +244,11 @@ export class Recovery {
       return
     }
     this.transfer.fetch(active.object, active.version, source, (errno, bytes) => {
+      if (errno === errorTable.ENOSPC.errno) {
+        this.defer(active.object, true)
+        this.active.delete(objectKey(active.object))
+        return this.work()
+      }
       if (errno !== 0) {
         // That copy is no good either: the next one. What is known to be bad on a member is mended with ours.
         active.tried.add(source)
@@ -217,6 +261,14 @@ export class Recovery {
       this.counted(bytes)
       this.pushToPeers(active)
     })
+  }
+
+  /** Not now, not at once again. */
+  private defer(object: ObjectId, tooFull: boolean): void {
+    if (tooFull && !this.isTooFull) this.core.count('recoveryTooFull')
+    this.isTooFull ||= tooFull
+    this.deferred.set(objectKey(object), object)
+    this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
   }
 
   private missingAt(osd: OsdId): MissingSet {
@@ -260,12 +312,13 @@ export class Recovery {
       this.onBadCopy(object, active.version)
       return
     } else {
-      this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
+      this.defer(object, errno === errorTable.ENOSPC.errno)
     }
     this.maybeFinish(active)
   }
 
   private counted(bytes: number): void {
+    this.isTooFull = false
     this.recoveredObjects++
     this.recoveredBytes += bytes
     this.core.count('recoveredObjects')

@@ -14,8 +14,17 @@ import type { ObjectTransfer } from './object-transfer.ts'
 import type { PeerMessage } from './peer-message.ts'
 import { backfillStart, newPgInfo } from './pg-info.ts'
 import { type LogSegment, PgLog } from './pg-log.ts'
-import { clearLog, clearMissing, removeLogEntries, removeMissing, setLogEntries, setMissing } from './pg-store.ts'
+import {
+  clearLog,
+  clearMissing,
+  removeLogEntries,
+  removeMissing,
+  setLogEntries,
+  setMissing,
+  setTrimmedRequests,
+} from './pg-store.ts'
 
+type RemoteSlot = 'remote-recovery' | 'remote-backfill'
 type Of<K extends PeerMessage['kind']> = Extract<PeerMessage, { kind: K }>
 
 const removePerTransaction = 256
@@ -23,7 +32,8 @@ const removePerTransaction = 256
 export class Replica {
   private readonly core: PgCore
   private readonly transfer: ObjectTransfer
-  private reservedFor: OsdId | undefined
+  /** Slots of this OSD that the primary of the interval has asked for. */
+  private readonly reserved = new Map<RemoteSlot, { readonly primary: OsdId; readonly round: number }>()
   /** Has begun in this interval: follows writes. */
   active = false
 
@@ -34,7 +44,8 @@ export class Replica {
 
   reset(): void {
     this.active = false
-    this.releaseReservation()
+    for (const slot of this.reserved.keys()) this.core.emit({ kind: 'release', slot })
+    this.reserved.clear()
   }
 
   /** What this copy is, and what it has promised to others than the asker. */
@@ -57,7 +68,7 @@ export class Replica {
 
   onActivate(from: OsdId, message: Of<'activate'>): void {
     const { core } = this
-    const steps = message.reset ? this.startOver(message.segment) : mergeIntoCore(core, message.segment)
+    const steps = message.reset ? this.startOver(message) : mergeIntoCore(core, message.segment)
     core.info = {
       ...core.info,
       lastEpochStarted: core.interval.since,
@@ -68,15 +79,22 @@ export class Replica {
     core.bytes = message.info.bytes
     core.pastIntervals = message.pastIntervals
     this.active = true
-    core.transact([...steps, core.recordOp()], () => core.send(from, { kind: 'activated' }))
+    core.transact([...steps, core.recordOp()], () =>
+      core.send(from, { kind: 'activated', roomBytes: core.space.roomBytes }),
+    )
   }
 
-  private startOver(segment: LogSegment): readonly TransactionOp[] {
+  private startOver({ segment, requests }: Of<'activate'>): readonly TransactionOp[] {
     const { core } = this
-    core.log = new PgLog(segment.tail, segment.entries)
+    core.log = new PgLog(segment.tail, segment.entries, requests)
     core.missing = new MissingSet()
     core.info = { ...core.info, lastBackfill: backfillStart }
-    return [clearLog(core.pgId), clearMissing(core.pgId), setLogEntries(core.pgId, segment.entries)]
+    return [
+      clearLog(core.pgId),
+      clearMissing(core.pgId),
+      setLogEntries(core.pgId, segment.entries),
+      setTrimmedRequests(core.pgId, core.log.trimmedRequests),
+    ]
   }
 
   onHistory({ info, clean }: Of<'history'>): void {
@@ -91,10 +109,8 @@ export class Replica {
     const { core } = this
     const { tid, entries, trimTo, transaction } = message
     const logStep = core.appendLog(entries)
-    const trimmed = core.log.trim(trimTo)
-    const steps = [...transaction.ops, logStep]
-    if (trimmed.length > 0) steps.push(core.recordOp(), removeLogEntries(core.pgId, trimmed))
-    core.transact(steps, () => core.send(from, { kind: 'replicated', tid }))
+    const steps = [...transaction.ops, logStep, ...core.trimLog(trimTo)]
+    core.transact(steps, () => core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes }))
   }
 
   // Recovery
@@ -105,12 +121,19 @@ export class Replica {
     )
   }
 
-  onScan(from: OsdId, { after, limit }: Of<'scan'>): void {
+  onScan(from: OsdId, { scan, after, limit }: Of<'scan'>): void {
     const { core } = this
+    const slot = this.reserved.get('remote-backfill')
+    if (slot?.primary === from && core.space.isBackfillFull) {
+      // It filled up meanwhile: what is being filled must leave room for what clients write.
+      this.reserved.delete('remote-backfill')
+      core.emit({ kind: 'release', slot: 'remote-backfill' })
+      return core.send(from, { kind: 'release', backfill: true, round: slot.round, tooFull: true })
+    }
     const token = core.expectInInterval((input) => {
       if (input.kind !== 'scanned') return
       const objects = input.objects.map(({ object, attribute }) => ({ object, version: versionOf(attribute) }))
-      core.send(from, { kind: 'scanned', after, objects, more: input.more })
+      core.send(from, { kind: 'scanned', scan, objects, more: input.more })
     })
     core.emit({ kind: 'scan', after, limit, token })
   }
@@ -126,30 +149,37 @@ export class Replica {
     )
   }
 
-  onReserve(from: OsdId, { backfill, priority }: Of<'reserve'>): void {
-    this.reservedFor = from
-    this.core.emit({ kind: 'reserve', slot: backfill ? 'remote-backfill' : 'remote-recovery', priority })
+  // Reservations
+
+  onReserve(from: OsdId, { backfill, priority, round }: Of<'reserve'>): void {
+    const { core } = this
+    if (backfill && core.space.isBackfillFull) {
+      return core.send(from, { kind: 'release', backfill, round, tooFull: true })
+    }
+    const slot = slotFor(backfill)
+    this.reserved.set(slot, { primary: from, round })
+    core.emit({ kind: 'reserve', slot, priority, round })
   }
 
-  onGranted(): void {
-    if (this.reservedFor !== undefined) this.core.send(this.reservedFor, { kind: 'reserved' })
+  onGranted(slot: RemoteSlot, round: number): void {
+    const held = this.reserved.get(slot)
+    if (held?.round !== round) return
+    this.core.send(held.primary, { kind: 'reserved', backfill: slot === 'remote-backfill', round })
   }
 
-  /** Too full to be filled. */
-  onRevoked(): void {
-    const primary = this.reservedFor
-    this.reservedFor = undefined
-    if (primary !== undefined) this.core.send(primary, { kind: 'release', backfill: true })
+  /** Somebody more urgent has it. */
+  onRevoked(slot: RemoteSlot, round: number): void {
+    const held = this.reserved.get(slot)
+    if (held?.round !== round) return
+    this.reserved.delete(slot)
+    this.core.send(held.primary, { kind: 'release', backfill: slot === 'remote-backfill', round, tooFull: false })
   }
 
-  onRelease(): void {
-    this.releaseReservation()
-  }
-
-  private releaseReservation(): void {
-    if (this.reservedFor === undefined) return
-    this.reservedFor = undefined
-    this.core.emit({ kind: 'release', slot: 'remote-backfill' })
+  onRelease({ backfill, round }: Of<'release'>): void {
+    const slot = slotFor(backfill)
+    if (this.reserved.get(slot)?.round !== round) return
+    this.reserved.delete(slot)
+    this.core.emit({ kind: 'release', slot })
   }
 
   // Removal
@@ -169,7 +199,7 @@ export class Replica {
     }
     core.objects = 0
     core.bytes = 0
-    core.transact([clearLog(core.pgId), clearMissing(core.pgId), core.recordOp()])
+    core.transact([clearLog(core.pgId), clearMissing(core.pgId), setTrimmedRequests(core.pgId, []), core.recordOp()])
     this.removeNext()
   }
 
@@ -197,6 +227,10 @@ export class Replica {
   }
 }
 
+function slotFor(backfill: boolean): RemoteSlot {
+  return backfill ? 'remote-backfill' : 'remote-recovery'
+}
+
 /** Brings log and missing set of this copy up to the segment; returns the steps that store it. */
 export function mergeIntoCore(core: PgCore, segment: LogSegment): readonly TransactionOp[] {
   const before = new Map([...core.missing.values()].map((one) => [objectKey(one.object), one.object]))
@@ -217,8 +251,11 @@ export function mergeIntoCore(core: PgCore, segment: LogSegment): readonly Trans
   return steps
 }
 
-/** Own entries below the segment, then the segment; the tail is whichever reaches back further. */
+/**
+ * Own entries below the segment, then the segment; the tail is whichever reaches back further. The requests of what this
+ * copy has cut are its own: it was there when they were done.
+ */
 function joinLogs(log: PgLog, segment: LogSegment): PgLog {
   const below = log.all().filter((entry) => compareVersions(entry.version, segment.tail) <= 0)
-  return new PgLog(minVersion(log.tail, segment.tail), [...below, ...segment.entries])
+  return new PgLog(minVersion(log.tail, segment.tail), [...below, ...segment.entries], log.trimmedRequests)
 }

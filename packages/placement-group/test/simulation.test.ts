@@ -10,6 +10,9 @@ const seeds = (count: number): readonly number[] => Array.from({ length: count +
 
 type Kind = Omit<SimulationOptions, 'seed'>
 
+/** Requests outlive their log entries soon. */
+const shortLog = { logEntriesMin: 6, logEntriesMax: 12 }
+
 const kinds: readonly (readonly [name: string, count: number, options: Kind])[] = [
   ['every fault, four OSDs, three copies', 48, {}],
   ['every fault, five OSDs', 12, { osds: 5 }],
@@ -17,6 +20,8 @@ const kinds: readonly (readonly [name: string, count: number, options: Kind])[] 
   ['two copies of which one may serve', 12, { osds: 2, size: 2, minSize: 1, faults: ['crash', 'isolate'] }],
   ['OSDs go out and come back in', 12, { osds: 5, faults: ['out', 'crash'] }],
   ['stores are lost', 8, { faults: ['wipe', 'false-report'] }],
+  ['a log of a few entries, and copies of requests that come late', 24, { settings: shortLog }],
+  ['the same without changes of the interval', 8, { settings: shortLog, faults: ['cut-off-monitors'] }],
   ['blocks go bad', 8, { faults: ['rot', 'rot', 'cut-off-monitors'] }],
 ]
 
@@ -35,10 +40,18 @@ test('the same seed gives the same run', () => {
   expect(new SimulatedCluster({ seed: 8 }).run().traceHash).not.toBe(first?.traceHash)
 })
 
+test('without what is kept of trimmed entries, requests are done twice', () => {
+  const settings = { ...shortLog, trimmedRequestsMax: 0 }
+  const problems = seeds(8).flatMap(
+    (seed) => new SimulatedCluster({ seed, settings, faults: ['cut-off-monitors'] }).run().problems,
+  )
+  expect(problems.filter((problem) => problem.includes('was applied twice'))).not.toEqual([])
+})
+
 /** A checker that never finds anything proves nothing: each of these bugs must show within a few seeds. */
 const planted: readonly (readonly [Plant, number, Kind])[] = [
   ['lying-disk', 12, { faults: ['power-loss', 'crash'] satisfies Fault[] }],
-  ['early-replicated', 12, {}],
+  ['early-replicated', 40, {}],
   ['eternal-lease', 30, { faults: ['apart'] }],
   ['forged-up-thru', 30, { osds: 2, size: 2, minSize: 1, faults: ['crash'] }],
 ]

@@ -23,6 +23,7 @@ export function entry(text: string): LogEntry {
     priorVersion: version(prior),
     object: object(name),
     request: { client: 1, tid: version(at).version },
+    oldestTid: version(at).version,
     modifiedMs: 0,
     errno: kind === 'error' ? 17 : 0,
     pgObjects: 0,

@@ -1,12 +1,22 @@
 /**
- * The machine's file system. The journal's fast path is `write` and `datasync`, so those go straight to libuv's
- * callbacks (`fs.writev`, `fs.fdatasync`) instead of through FileHandle objects.
+ * The machine's file system. Writes and syncs are the fast path of journals, so they go straight to libuv's callbacks
+ * (`fs.writev`, `fs.fdatasync`) instead of through FileHandle objects, and batches of small writes to a thread.
  */
-import { close, constants, fdatasync, fstat, ftruncate, open, read, writev } from 'node:fs'
+import { close, constants, fdatasync, fstat, ftruncate, open, read, readSync, writev } from 'node:fs'
 import { lstat, mkdir, readdir, readFile, rename, rm, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { ClusterError, type Disk, type ErrorCode, errorTable, type FileHandle, type OpenMode } from '@shoal/base'
+import {
+  ClusterError,
+  type Disk,
+  type ErrorCode,
+  errorTable,
+  type FileHandle,
+  type FileWrite,
+  type OpenMode,
+} from '@shoal/base'
 import { lockDirectory } from './directory-lock.ts'
+import { ReadGate } from './read-gate.ts'
+import { writeThread } from './write-thread.ts'
 
 const openFlags: Readonly<Record<OpenMode, number>> = {
   read: constants.O_RDONLY,
@@ -20,12 +30,18 @@ function toClusterError(error: NodeJS.ErrnoException, path: string): ClusterErro
   return new ClusterError(code, `${path}: ${error.message}`, { cause: error, outcome: 'unknown' })
 }
 
+/** A longer read waits for the disk more likely, and gains less. */
+const readOnLoopBytesMax = 64 * 1024
+
 /** Most buffers one writev takes (IOV_MAX on Linux). */
 const chunksPerWriteMax = 1024
 
 class RealFile implements FileHandle {
   private readonly fd: number
   private readonly path: string
+  /** The same file, opened so that each write is on stable storage when it returns. */
+  private durableFd: Promise<number> | undefined
+  private readonly gate = new ReadGate()
 
   constructor(fd: number, path: string) {
     this.fd = fd
@@ -33,6 +49,20 @@ class RealFile implements FileHandle {
   }
 
   read(buffer: Uint8Array, offset: number): Promise<number> {
+    const startMs = performance.now()
+    if (buffer.length > readOnLoopBytesMax || !this.gate.isOpen(startMs)) return this.readInPool(buffer, offset)
+    try {
+      const count = readSync(this.fd, buffer, 0, buffer.length, offset)
+      const endMs = performance.now()
+      this.gate.took(endMs - startMs, endMs)
+      // Short at the end of the file, or cut off: the pool's way tells which.
+      return count === buffer.length ? Promise.resolve(count) : this.readInPool(buffer, offset)
+    } catch (error) {
+      return Promise.reject(toClusterError(error as NodeJS.ErrnoException, this.path))
+    }
+  }
+
+  private readInPool(buffer: Uint8Array, offset: number): Promise<number> {
     return new Promise((resolve, reject) => {
       const step = (filled: number): void => {
         read(this.fd, buffer, filled, buffer.length - filled, offset + filled, (error, count) => {
@@ -46,11 +76,33 @@ class RealFile implements FileHandle {
   }
 
   write(chunks: readonly Uint8Array[], offset: number): Promise<void> {
+    return this.writeTo(this.fd, chunks, offset)
+  }
+
+  async writeDurable(chunks: readonly Uint8Array[], offset: number): Promise<void> {
+    this.durableFd ??= openFile(this.path, constants.O_RDWR | constants.O_DSYNC)
+    return this.writeTo(await this.durableFd, chunks, offset)
+  }
+
+  async writeMany(writes: readonly FileWrite[]): Promise<void> {
+    const shared = writes.every(({ chunks }) => chunks.every(({ buffer }) => buffer instanceof SharedArrayBuffer))
+    if (!shared) {
+      for (const { chunks, offset } of writes) await this.write(chunks, offset)
+      return
+    }
+    try {
+      await writeThread().write(this.fd, writes)
+    } catch (error) {
+      throw toClusterError(error as NodeJS.ErrnoException, this.path)
+    }
+  }
+
+  private writeTo(fd: number, chunks: readonly Uint8Array[], offset: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const step = (rest: readonly Uint8Array[], at: number): void => {
         if (rest.length === 0) return resolve()
         const batch = rest.length > chunksPerWriteMax ? rest.slice(0, chunksPerWriteMax) : rest
-        writev(this.fd, batch as Uint8Array[], at, (error, written) => {
+        writev(fd, batch as Uint8Array[], at, (error, written) => {
           if (error !== null) reject(toClusterError(error, this.path))
           else step(dropBytes(rest, written), at + written)
         })
@@ -78,8 +130,13 @@ class RealFile implements FileHandle {
     })
   }
 
-  close(): Promise<void> {
-    return this.call((done) => close(this.fd, done))
+  async close(): Promise<void> {
+    const { durableFd } = this
+    if (durableFd !== undefined) {
+      const fd = await durableFd
+      await this.call((done) => close(fd, done))
+    }
+    await this.call((done) => close(this.fd, done))
   }
 
   private call(start: (done: (error: NodeJS.ErrnoException | null | undefined) => void) => void): Promise<void> {
@@ -87,6 +144,12 @@ class RealFile implements FileHandle {
       start((error) => (error === null || error === undefined ? resolve() : reject(toClusterError(error, this.path))))
     })
   }
+}
+
+function openFile(path: string, flags: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    open(path, flags, 0o600, (error, fd) => (error === null ? resolve(fd) : reject(toClusterError(error, path))))
+  })
 }
 
 /** What is left after a short write. */
@@ -115,12 +178,8 @@ export class RealDisk implements Disk {
     this.owner = owner
   }
 
-  open(path: string, mode: OpenMode): Promise<FileHandle> {
-    return new Promise((resolve, reject) => {
-      open(path, openFlags[mode], 0o600, (error, fd) =>
-        error === null ? resolve(new RealFile(fd, path)) : reject(toClusterError(error, path)),
-      )
-    })
+  async open(path: string, mode: OpenMode): Promise<FileHandle> {
+    return new RealFile(await openFile(path, openFlags[mode]), path)
   }
 
   makeDirectory(path: string): Promise<void> {

@@ -14,6 +14,7 @@ import {
 } from '@shoal/base'
 
 const highWaterBytes = 1024 * 1024
+const copiedBytesMax = 64 * 1024
 
 function networkError(error: NodeJS.ErrnoException, remote: string): ClusterError {
   const code =
@@ -25,13 +26,24 @@ class TcpStream implements ByteStream {
   readonly remote: string
   private readonly socket: Socket
   private handler: ByteStreamHandler | undefined
-  private corked = false
+  /** What was written in this turn of the event loop. */
+  private queued: Uint8Array[] = []
+  private queuedBytes = 0
   private drainWanted = false
   private isClosed = false
   private error: Error | undefined
-  private readonly uncork = (): void => {
-    this.corked = false
-    this.socket.uncork()
+  private readonly flush = (): void => {
+    const { socket, queued, queuedBytes } = this
+    this.queued = []
+    this.queuedBytes = 0
+    if (queued.length === 0 || socket.destroyed || socket.writableEnded) return
+    if (queued.length > 1 && queuedBytes <= copiedBytesMax) {
+      socket.write(Buffer.concat(queued, queuedBytes))
+      return
+    }
+    socket.cork()
+    for (const chunk of queued) socket.write(chunk)
+    socket.uncork()
   }
 
   constructor(socket: Socket, remote: string) {
@@ -54,7 +66,7 @@ class TcpStream implements ByteStream {
   }
 
   get bufferedBytes(): number {
-    return this.socket.writableLength
+    return this.socket.writableLength + this.queuedBytes
   }
 
   attach(handler: ByteStreamHandler): void {
@@ -70,17 +82,19 @@ class TcpStream implements ByteStream {
     socket.resume()
   }
 
-  /** What is written in one turn of the event loop leaves in one `writev`, once the turn's input has been handled. */
+  /**
+   * What is written in one turn of the event loop leaves in one system call, once the turn's input has been handled.
+   * Up to `copiedBytesMax` it is copied together: the stream's bookkeeping for each chunk costs more than that.
+   */
   write(chunks: readonly Uint8Array[]): boolean {
     const { socket } = this
     if (socket.destroyed || socket.writableEnded) return true
-    if (!this.corked) {
-      this.corked = true
-      socket.cork()
-      setImmediate(this.uncork)
+    if (this.queued.length === 0) setImmediate(this.flush)
+    for (const chunk of chunks) {
+      this.queued.push(chunk)
+      this.queuedBytes += chunk.length
     }
-    for (const chunk of chunks) socket.write(chunk)
-    if (socket.writableLength < highWaterBytes) return true
+    if (this.bufferedBytes < highWaterBytes) return true
     this.drainWanted = true
     return false
   }
@@ -94,6 +108,7 @@ class TcpStream implements ByteStream {
   }
 
   end(): void {
+    this.flush()
     this.socket.end()
   }
 

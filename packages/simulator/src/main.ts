@@ -3,8 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { isClusterError } from '@shoal/base'
+import { describeEvent } from './checkers/explain-violation.ts'
 import { describeScenario, formatResult, type MeasuredResult } from './report.ts'
-import { exitCodes, runScenario, type Verdict } from './run-scenario.ts'
+import { exitCodes, type RunOptions, runScenario, type Verdict } from './run-scenario.ts'
 import { type DrawOptions, drawScenario, scenarioNames } from './scenario/draw-scenario.ts'
 import type { Scenario } from './scenario/scenario.ts'
 import { shrinkScenario } from './scenario/shrink-scenario.ts'
@@ -14,6 +15,7 @@ const usage = `usage: sim --seed N [--scenario NAME] [--virtual-seconds S] [--fi
   --file FILE   runs the scenario in this file instead of drawing one
   --trace       prints every event
   --json        prints the result as one line of JSON
+  --history O   prints what clients did to object O and what they saw
   --print       prints the scenario as JSON and runs nothing
   --shrink      when it fails, leaves out what the failure does not need, and writes what is left to a file
   --serve       runs seeds as they come, one a line, on standard input; results go out as lines of JSON
@@ -26,10 +28,18 @@ function drawOptions(name: string | undefined, seconds: string | undefined): Dra
   }
 }
 
-async function measured(scenario: Scenario, print?: (line: string) => void): Promise<MeasuredResult> {
+function historyPrinter(object: string): NonNullable<RunOptions['onHistory']> {
+  return (_workload, history) => {
+    for (const event of history.events) {
+      if (event.object === object) process.stdout.write(`${describeEvent(event)}\n`)
+    }
+  }
+}
+
+async function measured(scenario: Scenario, options: RunOptions = {}): Promise<MeasuredResult> {
   const startedMs = performance.now()
   const before = process.cpuUsage()
-  const result = await runScenario(scenario, print === undefined ? {} : { print })
+  const result = await runScenario(scenario, options)
   const { user, system } = process.cpuUsage(before)
   return { ...result, realMs: performance.now() - startedMs, cpuMs: (user + system) / 1000 }
 }
@@ -60,6 +70,7 @@ async function main(): Promise<number> {
       file: { type: 'string' },
       trace: { type: 'boolean' },
       json: { type: 'boolean' },
+      history: { type: 'string' },
       print: { type: 'boolean' },
       serve: { type: 'boolean' },
       shrink: { type: 'boolean' },
@@ -79,10 +90,10 @@ async function main(): Promise<number> {
     process.stdout.write(`${JSON.stringify(scenario, undefined, 2)}\n`)
     return 0
   }
-  const result = await measured(
-    scenario,
-    values.trace === true ? (line) => process.stdout.write(`${line}\n`) : undefined,
-  )
+  const result = await measured(scenario, {
+    ...(values.trace === true ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
+    ...(values.history === undefined ? {} : { onHistory: historyPrinter(values.history) }),
+  })
   process.stdout.write(values.json === true ? `${JSON.stringify(result)}\n` : formatResult(result))
   if (values.shrink === true && result.verdict !== 'clean') await shrink(scenario, result.verdict)
   return exitCodes[result.verdict]

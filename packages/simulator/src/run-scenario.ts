@@ -7,6 +7,7 @@ import { Messenger } from '@shoal/messenger'
 import { FileObjectStore } from '@shoal/object-store'
 import { makeSimEnv } from '@shoal/testkit'
 import { capViolations } from './caps.ts'
+import { checkReplicasEqual } from './checkers/replicas-equal.ts'
 import { ClusterReader } from './cluster/final-reader.ts'
 import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
 import { FaultRunner } from './faults/fault-runner.ts'
@@ -42,6 +43,8 @@ export interface RunOptions {
   readonly print?: (line: string) => void
   /** Stop at the first failure that is seen instead of going on to the end. */
   readonly onPhase?: (phase: string) => void
+  /** Given what clients saw, in the end. */
+  readonly onHistory?: (workload: string, history: History) => void
 }
 
 const createWithinMs = 300_000
@@ -111,7 +114,7 @@ class Simulation {
       this.liveness = (error as Error).message
     }
     onPhase('check')
-    this.violations.push(...(await capViolations(cluster)))
+    this.violations.push(...cluster.observers.violations, ...(await capViolations(cluster)))
     if (this.liveness === undefined || scenario.mode === 'beyond') await this.check()
   }
 
@@ -171,7 +174,14 @@ class Simulation {
   }
 
   private async check(): Promise<void> {
-    const reader = new ClusterReader(this.cluster)
+    const { budget } = this.faults
+    const reader = new ClusterReader(this.cluster, (osd) => budget.spoiledStores.has(osd))
+    if (this.liveness === undefined) {
+      for (const pool of this.scenario.pools) {
+        const copies = await reader.replicas(pool.name)
+        this.violations.push(...checkReplicasEqual(copies, { copies: pool.size }))
+      }
+    }
     for (const { workload, history } of this.workloads) {
       this.violations.push(...(await workload.check(history, reader)))
     }
@@ -195,6 +205,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions = {}):
   } finally {
     process.off('unhandledRejection', onRejection)
   }
+  for (const { plan, history } of simulation.workloads) options.onHistory?.(plan.workload, history)
   return resultOf(scenario, simulation)
 }
 

@@ -2,7 +2,15 @@
  * A disk in memory that behaves as badly as the contract of {@link Disk} allows. {@link SimDiskImage} is the medium: it
  * outlives processes; {@link SimDisk} is the view of one life of one process.
  */
-import { assert, ClusterError, type Disk, type FileHandle, type OpenMode, type Random } from '@shoal/base'
+import {
+  assert,
+  ClusterError,
+  type Disk,
+  type FileHandle,
+  type FileWrite,
+  type OpenMode,
+  type Random,
+} from '@shoal/base'
 import { MemoryKeyValueDisk } from './memory-key-value-store.ts'
 import { changeNames, DirectoryNode, type FileChange, FileNode, reachable, type TreeNode } from './sim-file-tree.ts'
 
@@ -170,6 +178,15 @@ class SimFile implements FileHandle {
       throw new ClusterError('ENOSPC', `${this.path}: the disk is full`)
     }
     await this.change('write', changes, at - offset)
+  }
+
+  async writeDurable(chunks: readonly Uint8Array[], offset: number): Promise<void> {
+    await this.write(chunks, offset)
+    await this.datasync()
+  }
+
+  async writeMany(writes: readonly FileWrite[]): Promise<void> {
+    await Promise.all(writes.map(({ chunks, offset }) => this.write(chunks, offset)))
   }
 
   async datasync(): Promise<void> {

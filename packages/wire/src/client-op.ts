@@ -353,6 +353,8 @@ function readResult(reader: ByteReader, payload: PayloadCursor): ObjectOpResult 
 export interface ClientOp {
   readonly type: 'client-op'
   readonly request: RequestId
+  /** The oldest request to this PG that the client still waits for: this one, if it waits for no other. */
+  readonly oldestTid: number
   readonly pgId: PgId
   /** The sender's map; the OSD waits for this epoch before it decides anything. */
   readonly epoch: Epoch
@@ -387,13 +389,14 @@ export interface MessageCodec<M> {
 export const clientOpCodec: MessageCodec<ClientOp> = {
   write(writer, payload, op) {
     requestIdCodec.write(writer, op.request)
-    writer.string(op.pgId).u32(op.epoch)
+    writer.u64(op.oldestTid).string(op.pgId).u32(op.epoch)
     objectIdCodec.write(writer, op.object)
     writer.u32(op.attempt).u16(op.ops.length)
     for (const step of op.ops) writeObjectOp(writer, step, payload)
   },
   read(reader, payload) {
     const request = requestIdCodec.read(reader)
+    const oldestTid = reader.u64()
     const pgId = reader.string() as PgId
     const epoch = reader.u32() as Epoch
     const object = objectIdCodec.read(reader)
@@ -401,7 +404,7 @@ export const clientOpCodec: MessageCodec<ClientOp> = {
     const count = reader.u16()
     const ops: ObjectOp[] = []
     for (let i = 0; i < count; i++) ops.push(readObjectOp(reader, payload))
-    return { type: 'client-op', request, pgId, epoch, object, ops, attempt }
+    return { type: 'client-op', request, oldestTid, pgId, epoch, object, ops, attempt }
   },
 }
 

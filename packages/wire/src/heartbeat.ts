@@ -17,6 +17,8 @@ export interface PingReply {
   readonly incarnation: number
   readonly epoch: Epoch
   readonly stampMs: number
+  /** Bytes that the receiver's clients may have under way to the sender: what it orders beyond that may find no room. */
+  readonly roomBytes: number
 }
 
 export const pingCodec: MessageCodec<Ping> = {
@@ -34,7 +36,7 @@ export const pingCodec: MessageCodec<Ping> = {
 
 export const pingReplyCodec: MessageCodec<PingReply> = {
   write(writer, _payload, reply) {
-    writer.u32(reply.from).u64(reply.incarnation).u32(reply.epoch).f64(reply.stampMs)
+    writer.u32(reply.from).u64(reply.incarnation).u32(reply.epoch).f64(reply.stampMs).f64(reply.roomBytes)
   },
   read: (reader) => ({
     type: 'ping-reply',
@@ -42,5 +44,6 @@ export const pingReplyCodec: MessageCodec<PingReply> = {
     incarnation: reader.u64(),
     epoch: reader.u32() as Epoch,
     stampMs: reader.f64(),
+    roomBytes: reader.f64(),
   }),
 }

@@ -39,6 +39,11 @@ export function compareObjectIds(a: ObjectId, b: ObjectId): number {
   return compareText(a.namespace, b.namespace) || compareText(a.name, b.name) || a.snap - b.snap
 }
 
+export function sameObjectIds(a: ObjectId, b: ObjectId): boolean {
+  if (a === b) return true
+  return a.hash === b.hash && a.name === b.name && a.snap === b.snap && a.namespace === b.namespace && a.pool === b.pool
+}
+
 /** A key for maps: equal exactly for equal ids. */
 export function objectKey(id: ObjectId): string {
   return id.snap === headSnap

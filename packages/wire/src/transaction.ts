@@ -277,9 +277,3 @@ export function decodeTransaction(reader: ByteReader, payload: PayloadCursor): T
   for (let i = 0; i < count; i++) ops.push(readOp(reader, payload))
   return { ops }
 }
-
-export function transactionPayloadBytes(transaction: Transaction): number {
-  let total = 0
-  for (const op of transaction.ops) if (op.kind === 'write') total += op.data.length
-  return total
-}

@@ -141,7 +141,7 @@ export class SimulatedClient {
 
   private send(pending: Pending): void {
     if (this.map === undefined) return
-    const { random } = this.world
+    const { queue, random } = this.world
     const to = placeSimulated(this.map).actingPrimary
     pending.attempt++
     pending.sentTo = to
@@ -149,6 +149,7 @@ export class SimulatedClient {
     const op: ClientOp = {
       type: 'client-op',
       request: { client: this.id, tid: pending.tid },
+      oldestTid: this.pending.keys().next().value ?? pending.tid,
       pgId: simulatedPg,
       epoch: this.map.epoch,
       object: simulatedObject(pending.entry.object),
@@ -156,6 +157,10 @@ export class SimulatedClient {
       attempt: pending.attempt,
     }
     this.world.deliverOp(this.sessionWith(to), to, op)
+    // A copy that a broken connection gives out long after the answer.
+    if (random.below(12) === 0) {
+      queue.after(random.fraction() * 4_000, () => this.world.deliverOp(this.sessionWith(to), to, op))
+    }
     if (random.below(12) === 0) this.world.deliverOp(this.sessionWith(to), to, { ...op, attempt: ++pending.attempt })
   }
 

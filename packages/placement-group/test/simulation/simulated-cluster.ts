@@ -5,6 +5,7 @@
  * reports of failure, OSDs marked out and in, a lost store, bad blocks, slow disks and reordered delivery between pairs.
  */
 import { concatBytes, type Epoch, type OsdId, osdId, Prng } from '@shoal/base'
+import type { PgSettings } from '@shoal/placement-group'
 import { type ClientOp, type ClientOpReply, decodeMessage, encodeMessage, type PgEnvelope } from '@shoal/wire'
 import { envelope, openEnvelope } from '../../src/peer-message.ts'
 import { checkHistory } from './checkers.ts'
@@ -22,6 +23,7 @@ export interface SimulationOptions {
   readonly faultsMs?: number
   /** Which faults may happen. */
   readonly faults?: readonly Fault[]
+  readonly settings?: Partial<PgSettings>
   readonly verbose?: boolean
   /** A bug of the world, which the checkers must find. */
   readonly plant?: Plant
@@ -107,13 +109,17 @@ export class SimulatedCluster implements OsdWorld {
       minSize: options.minSize ?? 2,
       onEpoch: () => this.publish?.(),
     })
-    for (let id = 0; id < osds; id++) this.osds.push(new SimulatedOsd(osdId(id), this, options.plant))
+    for (let id = 0; id < osds; id++) this.osds.push(new SimulatedOsd(osdId(id), this, options.plant, options.settings))
     for (let id = 1; id <= (options.clients ?? 3); id++) {
       this.clients.push(new SimulatedClient(id, this, this.history, objectNames))
     }
   }
 
   // The world of OSDs and clients
+
+  get isQuiet(): boolean {
+    return this.healing
+  }
 
   trace(text: string): void {
     const line = `${this.queue.nowMs.toFixed(2)} ${text}`
@@ -167,7 +173,11 @@ export class SimulatedCluster implements OsdWorld {
     if (this.options.plant !== 'early-replicated') return
     const message = openEnvelope({ ...sealed, payload: [concatBytes(sealed.payload)] })
     if (message.kind !== 'replicate') return
-    const answer = envelope(sealed.pgId, sealed.epoch, { kind: 'replicated', tid: message.tid })
+    const answer = envelope(sealed.pgId, sealed.epoch, {
+      kind: 'replicated',
+      tid: message.tid,
+      roomBytes: 0,
+    })
     this.queue.after(0.1, () => this.osd(from).running && this.osd(from).deliver(to, answer))
   }
 
@@ -495,6 +505,9 @@ export class SimulatedCluster implements OsdWorld {
   }
 
   private checkCopies(problems: string[]): void {
+    for (const osd of this.osds) {
+      for (const slot of osd.heldSlots()) problems.push(`osd.${osd.id} still holds or waits for a slot: ${slot}`)
+    }
     const { acting } = placeSimulated(this.authority.map)
     const [first, ...others] = acting.map((osd) => this.osd(osd))
     // What nobody read may still be bad on one copy: that is for scrub to find.

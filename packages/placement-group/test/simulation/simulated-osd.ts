@@ -11,12 +11,16 @@ import {
 import type { OsdMap, PgStats } from '@shoal/cluster-map'
 import {
   decodeObjectAttribute,
+  defaultPgSettings,
   loadPgState,
   type PgEffect,
   type PgInput,
+  type PgSettings,
+  type PgSpace,
   type PgTimer,
   PlacementGroup,
   pgRecordRange,
+  Reserver,
 } from '@shoal/placement-group'
 import type { ClientOp, ClientOpReply, PgEnvelope } from '@shoal/wire'
 import type { Cancellable, EventQueue } from './event-queue.ts'
@@ -35,12 +39,15 @@ export interface OsdWorld {
   requestPgTemp(from: OsdId, osds: readonly OsdId[]): void
   publishStats(from: OsdId, stats: PgStats): void
   mapAt(epoch: Epoch): OsdMap
+  /** Faults are over. */
+  readonly isQuiet: boolean
   /** The map shows this run as down. */
   onMarkedDown(osd: OsdId): void
   trace(text: string): void
 }
 
-const settings = {
+const defaultSettings: PgSettings = {
+  ...defaultPgSettings,
   logEntriesMin: 80,
   logEntriesMax: 120,
   pieceBytesMax: 64,
@@ -55,8 +62,11 @@ export class SimulatedOsd {
   stats: PgStats | undefined
   leases = new SimulatedLeases(Number.NEGATIVE_INFINITY)
   epoch = toEpoch(0)
+  localReserver = new Reserver(1)
+  remoteReserver = new Reserver(1)
   private readonly world: OsdWorld
   private readonly plant: Plant | undefined
+  private readonly settings: PgSettings
   private machine: PlacementGroup | undefined
   /** Newest map that the machine has seen. */
   private machineEpoch = toEpoch(0)
@@ -67,10 +77,11 @@ export class SimulatedOsd {
   private stepping = false
   private clockSkewMs = 0
 
-  constructor(id: OsdId, world: OsdWorld, plant?: Plant) {
+  constructor(id: OsdId, world: OsdWorld, plant?: Plant, settings?: Partial<PgSettings>) {
     this.id = id
     this.world = world
     this.plant = plant
+    this.settings = { ...defaultSettings, ...settings }
   }
 
   /** Monotonic, of this run. */
@@ -81,6 +92,9 @@ export class SimulatedOsd {
   start(): void {
     const { random } = this.world
     this.running = true
+    this.localReserver = new Reserver(1)
+    this.remoteReserver = new Reserver(1)
+    this.compete(this.incarnation)
     this.clockSkewMs = random.below(1_000_000)
     const served = this.store.hasCollection
     this.leases = new SimulatedLeases(served ? this.nowMs + leaseMs : Number.NEGATIVE_INFINITY)
@@ -96,12 +110,47 @@ export class SimulatedOsd {
     this.machineEpoch = stored?.record.interval.mapEpoch ?? toEpoch(0)
   }
 
+  /** Other placement groups want the slots, too: more and less urgent ones, for a while each. */
+  private compete(incarnation: number): void {
+    const { queue, random } = this.world
+    if (this.incarnation !== incarnation || this.world.isQuiet) return
+    const reserver = random.below(2) === 0 ? this.localReserver : this.remoteReserver
+    const key = `other ${random.below(3)}`
+    reserver.request(key, random.below(260), { onGranted: () => undefined, onPreempted: () => undefined })
+    queue.after(random.fraction() * 300, () => reserver.release(key))
+    queue.after(random.fraction() * 600, () => this.compete(incarnation))
+  }
+
+  /** What nobody may hold any more once the placement group is clean. */
+  heldSlots(): readonly string[] {
+    return [this.localReserver, this.remoteReserver].flatMap((reserver) => {
+      const { granted, waiting } = reserver.summary()
+      return [...granted, ...waiting].filter((key) => !key.startsWith('other'))
+    })
+  }
+
+  /** Full now and then. */
+  private space(): PgSpace {
+    const { world } = this
+    const oneIn = (count: number): boolean => !world.isQuiet && world.random.below(count) === 0
+    return {
+      admits: () => true,
+      hasRoomFor: () => !oneIn(40),
+      get isBackfillFull() {
+        return oneIn(10)
+      },
+      roomBytes: Number.POSITIVE_INFINITY,
+      onRoom: () => undefined,
+    }
+  }
+
   private create(stored: ReturnType<typeof loadPgState>): PlacementGroup {
     return new PlacementGroup({
       pgId: simulatedPg,
       whoami: this.id,
-      settings,
+      settings: this.settings,
       leases: this.leases,
+      space: this.space(),
       clock: { monotonicMs: () => this.nowMs, wallMs: () => this.world.queue.nowMs },
       stored,
     })
@@ -271,14 +320,15 @@ export class SimulatedOsd {
       case 'request-pg-temp':
         return world.requestPgTemp(this.id, effect.osds)
       case 'reserve': {
-        const { slot } = effect
-        const revoked = slot === 'remote-backfill' && world.random.below(10) === 0
-        this.later(world.random.below(30), () => ({
-          kind: revoked ? 'reservation-revoked' : 'reservation-granted',
-          slot,
-        }))
+        const { slot, priority, round } = effect
+        this.reserverOf(slot).request(slot, priority, {
+          onGranted: () => this.feed({ kind: 'reservation-granted', slot, round }),
+          onPreempted: () => this.feed({ kind: 'reservation-revoked', slot, round }),
+        })
         return
       }
+      case 'release':
+        return this.reserverOf(effect.slot).release(effect.slot)
       case 'publish-stats':
         this.stats = effect.stats
         return world.publishStats(this.id, effect.stats)
@@ -286,9 +336,9 @@ export class SimulatedOsd {
         world.trace(`osd.${this.id} removed its copy`)
         this.machine = undefined
         this.machineEpoch = toEpoch(0)
+        for (const slot of this.heldSlots()) this.reserverOf(slot).release(slot)
         for (const timer of this.timers.keys()) this.cancelTimer(timer)
         return this.recreateIfPlacedHere()
-      case 'release':
       case 'count':
       case 'mark':
         return
@@ -297,6 +347,10 @@ export class SimulatedOsd {
       default:
         return this.runRead(effect)
     }
+  }
+
+  private reserverOf(slot: string): Reserver {
+    return slot.startsWith('local') ? this.localReserver : this.remoteReserver
   }
 
   private runRead(effect: Extract<PgEffect, { kind: 'execute-read' | 'read-piece' | 'scan' }>): void {

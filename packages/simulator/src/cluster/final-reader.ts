@@ -11,9 +11,12 @@ const lengthMax = 64 * 1024 * 1024
 
 export class ClusterReader implements FinalReader {
   private readonly cluster: SimCluster
+  private readonly maySpoil: (osd: string) => boolean
 
-  constructor(cluster: SimCluster) {
+  /** `maySpoil`: this OSD's disk rots or lies. What cannot be read there is left out of all copies of its group. */
+  constructor(cluster: SimCluster, maySpoil: (osd: string) => boolean) {
     this.cluster = cluster
+    this.maySpoil = maySpoil
   }
 
   read(pool: string, object: string): Promise<FinalObject | undefined> {
@@ -76,23 +79,40 @@ export class ClusterReader implements FinalReader {
     const copies: ReplicaCopy[] = []
     for (let seed = 0; seed < found.pgNum; seed++) {
       const id = pgId(found.id, seed)
+      const unreadable = new Set<string>()
       for (const osd of placement.mapping(id).acting) {
         const node = this.cluster.osds.find((one) => one.id === osd)
         // The store is the daemon's own; the simulator alone looks behind it.
         const store = (node?.daemon as unknown as { readonly store: OsdStore } | undefined)?.store
-        if (store?.hasCollection(id) === true) copies.push({ pgId: id, osd, objects: await copyOf(store, id) })
+        if (store?.hasCollection(id) !== true) continue
+        copies.push({ pgId: id, osd, objects: await copyOf(store, id, this.maySpoil(`osd.${osd}`) ? unreadable : undefined) })
+      }
+      for (const copy of copies) {
+        if (copy.pgId === id) for (const key of unreadable) (copy.objects as Map<string, StoredCopy>).delete(key)
       }
     }
     return copies
   }
 }
 
-async function copyOf(store: OsdStore, collection: PgId): Promise<ReadonlyMap<string, StoredCopy>> {
+async function copyOf(
+  store: OsdStore,
+  collection: PgId,
+  unreadable: Set<string> | undefined,
+): Promise<ReadonlyMap<string, StoredCopy>> {
   const objects = new Map<string, StoredCopy>()
   let after: ObjectId | undefined
   for (let more = true; more; ) {
     const page = await store.list(collection, after, pageMax)
-    for (const object of page.objects) objects.set(JSON.stringify(object), await readCopy(store, collection, object))
+    for (const object of page.objects) {
+      const key = JSON.stringify(object)
+      try {
+        objects.set(key, await readCopy(store, collection, object))
+      } catch (error) {
+        if (unreadable === undefined || !isClusterError(error, 'ECHECKSUM')) throw error
+        unreadable.add(key)
+      }
+    }
     after = page.objects.at(-1)
     more = page.more && after !== undefined
   }

@@ -20,6 +20,8 @@ export interface NodeWorld {
   readonly monitorNetwork: SimMonitorNetwork
   readonly admin: MemoryAdminTransport
   readonly events: NodeEvents
+  /** A process has made its client of the monitors, which it has not started yet. */
+  watch(node: DaemonNode, monitor: HuntingMonitorClient): void
   /** Of the monitors that a new process is told. */
   monitorAddresses(): readonly Address[]
 }
@@ -82,6 +84,7 @@ export class OsdNode extends DaemonNode<OsdDaemon> {
       entity: this.name,
       startTimeoutMs,
     })
+    world.watch(this as unknown as DaemonNode, monitor)
     const options = {
       id: osdId(place.id),
       dataDirectory: osdDirectory,
@@ -148,6 +151,7 @@ export class ClientNode extends DaemonNode<ClientProcess> {
       entity: this.name,
       startTimeoutMs,
     })
+    world.watch(this as unknown as DaemonNode, monitor)
     await monitor.start()
     const process = new ClientProcess(monitor, await ClusterClient.connect(env, { monitor }))
     this.onStarted(process, env)

@@ -21,6 +21,7 @@ import { Trace } from '../trace.ts'
 import type { DaemonNode, NodeEvents } from './daemon-node.ts'
 import { SimMonitorNetwork } from './monitor-network.ts'
 import { ClientNode, MonitorNode, monitorDirectory, type NodeWorld, OsdNode } from './nodes.ts'
+import { Observers } from './observers.ts'
 import { SimLogs } from './sim-log.ts'
 
 export interface Crash {
@@ -46,6 +47,7 @@ export class SimCluster {
   readonly osds: OsdNode[] = []
   readonly clients: ClientNode[] = []
   readonly operator: ClientNode
+  readonly observers: Observers
   /** Daemons that ended by a broken invariant. */
   readonly crashes: Crash[] = []
   readonly counts = { aborts: 0, failedStarts: 0, ioOperations: 0, deliveries: 0 }
@@ -81,8 +83,10 @@ export class SimCluster {
       monitorNetwork: this.monitorNetwork,
       admin: this.admin,
       events: this.nodeEvents(),
+      watch: (node, monitor) => this.observers.watchMaps(node, monitor),
       monitorAddresses: () => this.monitorAddresses(),
     }
+    this.observers = new Observers(this)
     this.operator = this.add(new ClientNode('operator', this.machine('operator'), this.nodeWorld))
   }
 
@@ -118,14 +122,16 @@ export class SimCluster {
       name: monitor.shortName,
       address: monitor.address,
     }))
+    let createdMs: number | undefined
     for (const monitor of this.monitors) {
       const env = monitor.machine.start()
+      createdMs ??= env.clock.wallMs()
       const making = MonitorDaemon.mkfs(env, monitorDirectory, {
         fsid,
         name: monitor.shortName,
         monitors,
         poolSize: Math.min(3, scenario.osds.length),
-        createdMs: env.clock.wallMs(),
+        createdMs,
         failureDomain: scenario.failureDomain,
       })
       await this.time.settle(making)

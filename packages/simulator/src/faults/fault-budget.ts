@@ -23,7 +23,8 @@ export class FaultBudget {
 
   /** Whether what this store holds may be damaged now. */
   spoil(store: string): boolean {
-    if (this.spoiled.has(store) || this.unlimited) return true
+    if (this.unlimited) this.spoiled.add(store)
+    if (this.spoiled.has(store)) return true
     if (this.spoiled.size >= this.storesMax) return false
     this.spoiled.add(store)
     return true

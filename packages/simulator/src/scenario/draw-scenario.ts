@@ -58,7 +58,7 @@ export function drawScenario(seed: number, options: DrawOptions = {}): Scenario 
     seed,
     name,
     mode,
-    durationMs: (options.virtualSeconds ?? pick(random, [60, 120, 240])) * 1_000,
+    durationMs: (options.virtualSeconds ?? pick(random, [40, 80, 160])) * 1_000,
     monitors: Math.min(pick(random, [3, 3, 3, 3, 5, 5, 4, 7]), mix.monitorsMax ?? 7),
     ...osds,
     pools: pools.map(({ pool }) => pool),

@@ -32,6 +32,35 @@ function files(subject: () => ConformanceSubject): void {
       await file.close()
     }))
 
+  test('a durable write is read like any other', () =>
+    subject().run(async () => {
+      const { env, directory } = subject()
+      const file = await env.disk.open(`${directory}/f`, 'create')
+      await file.write([new Uint8Array(20)], 0)
+      await file.writeDurable([utf8Encode('dur'), utf8Encode('able')], 5)
+      const whole = new Uint8Array(20)
+      await file.read(whole, 0)
+      expect(utf8Decode(whole.subarray(5, 12))).toBe('durable')
+      await file.close()
+    }))
+
+  test.each([true, false])('many writes at once all arrive (shared memory: %s)', (shared) =>
+    subject().run(async () => {
+      const { env, directory } = subject()
+      const file = await env.disk.open(`${directory}/f`, 'create')
+      const memory = new Uint8Array(shared ? new SharedArrayBuffer(64_000) : new ArrayBuffer(64_000))
+      for (let i = 0; i < memory.length; i++) memory[i] = i % 251
+      const piece = (at: number): Uint8Array => memory.subarray(at, at + 100)
+      const starts = Array.from({ length: 300 }, (_, i) => ((i * 7) % 300) * 200)
+      await file.writeMany(starts.map((at) => ({ chunks: [piece(at), piece(at + 100)], offset: at })))
+      await file.writeMany([])
+      const whole = new Uint8Array(60_000)
+      expect(await file.read(whole, 0)).toBe(60_000)
+      expect(Buffer.compare(whole, memory.subarray(0, 60_000))).toBe(0)
+      await file.close()
+    }),
+  )
+
   test('a read gives less only at the end of the file', () =>
     subject().run(async () => {
       const { env, directory } = subject()

@@ -1,0 +1,174 @@
+/** What a placement group shows of itself: its states and counters for the monitors, and everything for `pg query`. */
+import type { PgState, PgStats } from '@shoal/cluster-map'
+import { formatVersion } from '@shoal/wire'
+import type { Backfill } from './backfill.ts'
+import type { ClientIo } from './client-io.ts'
+import type { PgCore } from './core.ts'
+import type { Peering } from './peering.ts'
+import type { Recovery } from './recovery.ts'
+
+export interface PgParts {
+  readonly core: PgCore
+  readonly peering: Peering
+  readonly recovery: Recovery
+  readonly backfill: Backfill
+  readonly clientIo: ClientIo
+}
+
+/** Counters of operations are told so long after they changed; changes of state at once. */
+const statsMs = 500
+
+export class PgReport {
+  private readonly parts: PgParts
+  private sequence = 0
+  private published: readonly unknown[] = []
+  private publishedOps = 0
+  private timerSet = false
+
+  constructor(parts: PgParts) {
+    this.parts = parts
+  }
+
+  publishChanges(): void {
+    const { core, peering, clientIo, recovery, backfill } = this.parts
+    const state = [
+      core.map.epoch,
+      peering.phase,
+      core.clean,
+      recovery.missingCopies,
+      recovery.isRunning,
+      recovery.isTooFull,
+      recovery.unfoundCount,
+      backfill.isNeeded,
+      backfill.isRunning,
+      backfill.isTooFull,
+      clientIo.leaseIsHeld,
+    ]
+    if (state.some((value, at) => value !== this.published[at])) {
+      this.published = state
+      this.publish()
+    }
+    // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
+    const isLaggy = peering.phase === 'started' && !clientIo.leaseIsHeld
+    if ((this.publishedOps === this.operations && !isLaggy) || this.timerSet) return
+    this.timerSet = true
+    core.emit({ kind: 'set-timer', timer: 'stats', delayMs: statsMs })
+  }
+
+  onTimer(reports: boolean): void {
+    this.timerSet = false
+    if (reports) this.publish()
+  }
+
+  private get operations(): number {
+    const { clientIo, recovery, backfill } = this.parts
+    return clientIo.readOps + clientIo.writeOps + recovery.recoveredObjects + backfill.backfilledObjects
+  }
+
+  private publish(): void {
+    this.publishedOps = this.operations
+    this.sequence++
+    this.parts.core.emit({ kind: 'publish-stats', stats: this.stats() })
+  }
+
+  private states(): readonly PgState[] {
+    const { core, peering, clientIo } = this.parts
+    const { acting, up } = core.mapping
+    const states: PgState[] = []
+    const { phase } = peering
+    const size = core.pool?.size ?? 0
+    const small = acting.length < (core.pool?.minSize ?? 1)
+    if (phase === 'started') states.push(small ? 'peered' : 'active')
+    else if (phase === 'down' || phase === 'incomplete') states.push(phase)
+    else states.push('peering')
+    if (phase === 'wait-lease') states.push('wait')
+    if (phase === 'started' && !clientIo.leaseIsHeld) states.push('laggy')
+    if (acting.length < size) states.push('undersized')
+    if (acting.length < size || this.parts.recovery.isNeeded) states.push('degraded')
+    if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')
+    states.push(...this.recoveryStates())
+    if (core.clean) states.push('clean')
+    return states
+  }
+
+  private recoveryStates(): readonly PgState[] {
+    const { peering, recovery, backfill } = this.parts
+    const states: PgState[] = []
+    if (recovery.isTooFull) states.push('recovery_toofull')
+    else if (recovery.isRunning) states.push('recovering')
+    else if (recovery.isWaiting && peering.phase === 'started') states.push('recovery_wait')
+    if (backfill.isTooFull) states.push('backfill_toofull')
+    else if (backfill.isRunning) states.push('backfilling')
+    else if (backfill.isNeeded) states.push('backfill_wait')
+    return states
+  }
+
+  private stats(): PgStats {
+    const { core, recovery, backfill, clientIo } = this.parts
+    const { up, acting, actingPrimary } = core.mapping
+    const size = core.pool?.size ?? acting.length
+    const undersized = Math.max(0, size - acting.length - backfill.osds.length) * core.objects
+    return {
+      pgId: core.pgId,
+      states: this.states(),
+      reportedEpoch: core.map.epoch,
+      reportedSequence: this.sequence,
+      version: formatVersion(core.log.head),
+      up,
+      acting,
+      actingPrimary,
+      objects: core.objects,
+      bytes: core.bytes,
+      logEntries: core.log.length,
+      degradedCopies: undersized + recovery.missingCopies,
+      misplacedCopies: backfill.isNeeded ? core.objects : 0,
+      unfoundObjects: recovery.unfoundCount,
+      lastEpochClean: core.info.history.lastEpochClean,
+      readOps: clientIo.readOps,
+      writeOps: clientIo.writeOps,
+      readBytes: clientIo.readBytes,
+      writeBytes: clientIo.writeBytes,
+      recoveredObjects: recovery.recoveredObjects + backfill.backfilledObjects,
+      recoveredBytes: recovery.recoveredBytes + backfill.backfilledBytes,
+    }
+  }
+
+  /** For `pg query`. */
+  query(hasMap: boolean): object {
+    const { core, peering, recovery, backfill, clientIo } = this.parts
+    if (!hasMap) return { pgId: core.pgId, interval: core.interval, info: core.currentInfo() }
+    const objects = [...core.missing.values()].slice(0, 20)
+    const { tail, head, length, trimmedRequests } = core.log
+    return {
+      pgId: core.pgId,
+      epoch: core.map.epoch,
+      role: core.isPrimary ? 'primary' : core.mapping.acting.includes(core.whoami) ? 'replica' : 'stray',
+      interval: core.interval,
+      pastIntervals: core.pastIntervals,
+      info: core.currentInfo(),
+      peering: { phase: peering.phase, blockedBy: [...peering.blockedBy] },
+      log: {
+        tail: formatVersion(tail),
+        head: formatVersion(head),
+        entries: length,
+        requestsWithoutEntry: trimmedRequests.length,
+      },
+      missing: { count: core.missing.size, first: objects.map((one) => one.object.name) },
+      peerMissing: Object.fromEntries([...recovery.peerMissing].map(([osd, missing]) => [osd, missing.size])),
+      recovery: {
+        running: recovery.isRunning,
+        recoveredObjects: recovery.recoveredObjects,
+        recoveredBytes: recovery.recoveredBytes,
+        unfound: recovery.unfoundCount,
+      },
+      backfill: {
+        targets: backfill.osds,
+        running: backfill.isRunning,
+        backfilledObjects: backfill.backfilledObjects,
+        backfilledBytes: backfill.backfilledBytes,
+      },
+      clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.leaseIsHeld },
+      ...(core.isPrimary ? { stats: this.stats() } : {}),
+    }
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * Brings ordered writes to every member and tells when all have them on stable storage.
+ *
+ * Durable before what: an entry and its transaction, on every member of acting and every backfill target, before the write
+ * is done. The log is cut in the same transaction as the write that makes it too long.
+ */
+import type { OsdId } from '@shoal/base'
+import type { ClientOp, ObjectOpResult, PgEnvelope, RequestId, TransactionOp, Version } from '@shoal/wire'
+import type { PgCore } from './core.ts'
+import type { LogEntry } from './pg-log.ts'
+import { RequestMap } from './request-map.ts'
+
+/** Who gets a write. */
+export interface WriteTargets {
+  readonly backfillTargets: readonly OsdId[]
+  /** Whether the target's copy of the object is kept up to date by writes. */
+  isWrittenTo(target: OsdId, object: LogEntry['object']): boolean
+  readonly isDegraded: boolean
+}
+
+interface Answer {
+  readonly session: number
+  readonly op: ClientOp
+  readonly results: readonly ObjectOpResult[]
+}
+
+export interface InFlightWrite<Q> {
+  readonly queue: Q
+  readonly request: RequestId
+  readonly version: Version
+  /** Of a request that failed; 0 for one that changed something. */
+  readonly errno: number
+  readonly detail: string
+  /** Who has not stored it yet. */
+  readonly missing: Set<OsdId>
+  /** To be answered when it is done: more than one when it was sent again. */
+  readonly answers: Answer[]
+}
+
+/** `Q`: where the write was queued. */
+export class WriteReplicator<Q> {
+  private readonly core: PgCore
+  private readonly targets: WriteTargets
+  private readonly onDone: (write: InFlightWrite<Q>) => void
+  private readonly inFlight = new Map<number, InFlightWrite<Q>>()
+  private readonly byRequest = new RequestMap<InFlightWrite<Q>>()
+  private nextTid = 1
+
+  constructor(core: PgCore, targets: WriteTargets, onDone: (write: InFlightWrite<Q>) => void) {
+    this.core = core
+    this.targets = targets
+    this.onDone = onDone
+  }
+
+  get size(): number {
+    return this.inFlight.size
+  }
+
+  find(request: RequestId): InFlightWrite<Q> | undefined {
+    return this.byRequest.get(request)
+  }
+
+  /** The interval is over: returns what was under way. */
+  reset(): readonly InFlightWrite<Q>[] {
+    const writes = [...this.inFlight.values()]
+    this.inFlight.clear()
+    this.byRequest.clear()
+    return writes
+  }
+
+  replicate(queue: Q, entry: LogEntry, steps: readonly TransactionOp[], answer: Answer, detail: string): void {
+    const { core, targets } = this
+    const tid = this.nextTid++
+    const { request, version, errno } = entry
+    const missing = new Set<OsdId>([...core.mapping.acting, ...targets.backfillTargets])
+    const write: InFlightWrite<Q> = { queue, request, version, errno, detail, missing, answers: [answer] }
+    this.inFlight.set(tid, write)
+    this.byRequest.set(request, write)
+    const logStep = core.appendLog([entry])
+    const trimTo = this.trimPoint()
+    const seal = (ops: readonly TransactionOp[]): PgEnvelope =>
+      core.seal({ kind: 'replicate', tid, entries: [entry], trimTo, transaction: { ops } })
+    let whole: PgEnvelope | undefined
+    for (const osd of missing) {
+      if (osd === core.whoami) continue
+      const applies = core.mapping.acting.includes(osd) || targets.isWrittenTo(osd, entry.object)
+      if (applies) whole ??= seal(steps)
+      core.sendSealed(osd, applies && whole !== undefined ? whole : seal([]))
+    }
+    core.emit({ kind: 'mark', session: answer.session, tid: request.tid, stage: 'replicated' })
+    core.transact([...steps, logStep, ...core.trimLog(trimTo)], () => this.onCommitted(tid, core.whoami))
+  }
+
+  /** Cut in batches: a tenth of the log at a time, not an entry with every write. */
+  private trimPoint(): Version {
+    const { log, settings } = this.core
+    const keep = this.targets.isDegraded
+      ? Math.max(settings.logEntriesMin, settings.logEntriesMax)
+      : settings.logEntriesMin
+    return log.length > keep * 1.1 ? (log.trimPoint(keep) ?? log.tail) : log.tail
+  }
+
+  onCommitted(tid: number, osd: OsdId): void {
+    const write = this.inFlight.get(tid)
+    if (write === undefined) return
+    write.missing.delete(osd)
+    if (write.missing.size > 0) return
+    this.inFlight.delete(tid)
+    this.byRequest.delete(write.request)
+    this.onDone(write)
+  }
+}
