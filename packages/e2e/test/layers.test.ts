@@ -26,6 +26,7 @@ const rows: Readonly<Record<string, number>> = {
   'gateway-nbd': 4,
   cli: 5,
   testkit: 9,
+  simulator: 9,
   e2e: 9,
 }
 const aside = 9

@@ -15,7 +15,14 @@
 import type { FileHandle, KeyValueOp, Timers } from '@shoal/base'
 import { Layer } from './layer.ts'
 import { bytesToKey, type Key, keys, keyToBytes } from './layout.ts'
-import { type Collection, encodeCollection, encodeState, type MetaStore, type StoreState } from './meta-store.ts'
+import {
+  type Collection,
+  encodeCollection,
+  encodeState,
+  isCached,
+  type MetaStore,
+  type StoreState,
+} from './meta-store.ts'
 import type { PendingData } from './pending-data.ts'
 
 export interface CheckpointOptions {
@@ -81,8 +88,7 @@ export class Checkpointer {
     const { meta } = this.options
     for (const key of layer.keys()) {
       const value = layer.own(key)
-      const cached = key.startsWith('O') || key.startsWith(keys.shards)
-      if (cached && value !== undefined && !(value instanceof Uint8Array)) meta.remember(key, value)
+      if (isCached(key) && value !== undefined && !(value instanceof Uint8Array)) meta.remember(key, value)
     }
     collection.frozen = undefined
     collection.generation++

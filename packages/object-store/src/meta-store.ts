@@ -103,6 +103,11 @@ export interface ScanPage {
 
 const pageEntriesMin = 64
 
+/** Onodes and shards are kept as `level` has them; every checkpoint that changes one replaces it. */
+export function isCached(key: Key): boolean {
+  return key.startsWith('O') || key.startsWith(keys.shards)
+}
+
 export class MetaStore {
   readonly level: KeyValueStore
   readonly checksums: Checksums
@@ -175,7 +180,8 @@ export class MetaStore {
       const stored = await this.level.get(bytes)
       if (collection.generation !== generation) continue
       const value = stored === undefined ? null : this.decodeValue(key, unseal(this.checksums, bytes, stored))
-      if (!(value instanceof Uint8Array)) this.remember(key, value)
+      // Only what a checkpoint refreshes: that an omap key is missing would be remembered beyond its making.
+      if (isCached(key) && !(value instanceof Uint8Array)) this.remember(key, value)
       return this.peek(collection, key) ?? value
     }
   }

@@ -46,9 +46,11 @@ export class PgReport {
     ]
     if (state.some((value, at) => value !== this.published[at])) {
       this.published = state
-      return this.publish()
+      this.publish()
     }
-    if (this.publishedOps === this.operations || this.timerSet) return
+    // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
+    const isLaggy = peering.phase === 'started' && !clientIo.leaseIsHeld
+    if ((this.publishedOps === this.operations && !isLaggy) || this.timerSet) return
     this.timerSet = true
     core.emit({ kind: 'set-timer', timer: 'stats', delayMs: statsMs })
   }

@@ -14,6 +14,8 @@ import {
 import { MemoryKeyValueDisk } from './memory-key-value-store.ts'
 import { changeNames, DirectoryNode, type FileChange, FileNode, reachable, type TreeNode } from './sim-file-tree.ts'
 
+export type { FileChange } from './sim-file-tree.ts'
+
 export interface IoOperation {
   readonly kind:
     | 'open'
@@ -50,6 +52,8 @@ function parts(path: string): readonly string[] {
 
 export class SimDiskImage {
   capacityBytes: number = 2 ** 40
+  /** What a lying medium makes of a write that it acknowledges: other writes, or none. */
+  mangle: ((path: string, change: FileChange) => readonly FileChange[]) | undefined
   private readonly root = new DirectoryNode()
   private readonly locked = new Set<TreeNode>()
 
@@ -216,7 +220,8 @@ class SimFile implements FileHandle {
       for (const change of changes) this.node.fail(change)
       throw error
     }
-    for (const change of changes) this.node.finish(change)
+    const { mangle } = this.image
+    for (const change of changes) this.node.finish(change, mangle === undefined ? [change] : mangle(this.path, change))
   }
 
   private check(): void {

@@ -47,10 +47,13 @@ export class FileNode {
     this.inFlight.add(change)
   }
 
-  finish(change: FileChange): void {
+  /** `actual` is what reached the medium, if that is not what was asked for. */
+  finish(change: FileChange, actual: readonly FileChange[] = [change]): void {
     this.inFlight.delete(change)
-    apply(this.content, change)
-    this.unsynced.push(change)
+    for (const one of actual) {
+      apply(this.content, one)
+      this.unsynced.push(one)
+    }
   }
 
   fail(change: FileChange): void {
@@ -80,6 +83,11 @@ export class FileNode {
     this.content = this.durable.clone()
     this.unsynced = []
     this.inFlight.clear()
+  }
+
+  /** Where the bytes lie that take room, one offset per page. */
+  allocatedOffsets(): readonly number[] {
+    return this.content.pageOffsets()
   }
 
   /** Bit rot: below every cache. */

@@ -17,7 +17,7 @@ import { silentLog } from './logs.ts'
 import type { MemoryKeyValueDisk } from './memory-key-value-store.ts'
 import { type IoGate, type IoOperation, isCrashPoint, SimDisk, SimDiskImage } from './sim-disk.ts'
 import type { SimNetwork } from './sim-network.ts'
-import type { SimScope, SimTime } from './sim-time.ts'
+import { type ClockError, type SimScope, type SimTime, trueClock } from './sim-time.ts'
 
 export interface SimMachineOptions {
   readonly host: string
@@ -44,7 +44,7 @@ interface Life {
 
 export class SimMachine {
   readonly host: string
-  readonly disk: SimDiskImage = new SimDiskImage()
+  disk: SimDiskImage = new SimDiskImage()
   /** Reasons given to `env.abort`, of all lives. */
   readonly aborts: string[] = []
   /** Operations so far that changed the medium, of all lives. */
@@ -53,6 +53,13 @@ export class SimMachine {
   cutPowerAtStep: number = Number.POSITIVE_INFINITY
   /** Makes an operation fail with this code. */
   fault: ((operation: IoOperation) => ErrorCode | undefined) | undefined
+  /** Milliseconds that each operation of the disk takes on top. */
+  extraIoDelayMs = 0
+  /** Told of each operation of the disk. */
+  onIo: ((operation: IoOperation) => void) | undefined
+  /** Told of each `abort` of a living process, before it is dead. */
+  onAbort: ((reason: string, cause: unknown) => void) | undefined
+  private clockError: ClockError = trueClock
   private readonly options: SimMachineOptions
   private readonly random: Prng
   private life: Life | undefined
@@ -77,12 +84,48 @@ export class SimMachine {
     return this.life?.over ?? Promise.resolve()
   }
 
+  /** The time of the present life. */
+  get scope(): SimScope | undefined {
+    return this.life?.scope
+  }
+
+  get clock(): ClockError {
+    return this.clockError
+  }
+
+  /** From now on the clocks of this machine go so wrong. */
+  setClock(error: ClockError): void {
+    this.clockError = error
+    this.life?.scope.setClock(error)
+  }
+
+  /** SIGSTOP: timers, input and the disk's answers wait until `resume`. Clocks go on. */
+  pause(): void {
+    if (this.life === undefined) return
+    this.life.scope.pause()
+    this.options.network.stop(this.host)
+  }
+
+  resume(): void {
+    if (this.life?.scope.paused !== true) return
+    this.life.scope.resume()
+    this.options.network.goOn(this.host)
+  }
+
+  /** A new, empty disk. */
+  replaceDisk(): void {
+    assert(this.life === undefined, `${this.host} is not running`)
+    const { capacityBytes } = this.disk
+    this.disk = new SimDiskImage()
+    this.disk.capacityBytes = capacityBytes
+  }
+
   /** Begins a life: the Env of a process that just started. */
   start(): Env {
     assert(this.life === undefined, `${this.host} is not running`)
     const { time, network, log = silentLog } = this.options
     // Clocks of different processes have nothing in common.
-    const scope = time.scope(this.random.below(1_000_000))
+    const scope = time.scope(this.random.below(1_000_000), this.clockError)
     let end = (): void => undefined
     const over = new Promise<void>((resolve) => {
       end = resolve
@@ -102,6 +145,7 @@ export class SimMachine {
       log,
       abort: (reason, cause): never => {
         if (this.life === life) {
+          this.onAbort?.(reason, cause)
           this.aborts.push(reason)
           this.kill()
         }
@@ -137,6 +181,7 @@ export class SimMachine {
 
   private async pass(life: Life, operation: IoOperation): Promise<void> {
     if (this.life !== life) return never
+    this.onIo?.(operation)
     if (isCrashPoint(operation) && ++this.steps === this.cutPowerAtStep) {
       this.powerCut()
       return never
@@ -152,7 +197,7 @@ export class SimMachine {
   private async takeTime(life: Life): Promise<void> {
     const { ioDelayMs } = this.options
     if (ioDelayMs === undefined) return
-    const delayMs = ioDelayMs.min + (ioDelayMs.max - ioDelayMs.min) * this.random.fraction()
+    const delayMs = ioDelayMs.min + (ioDelayMs.max - ioDelayMs.min) * this.random.fraction() + this.extraIoDelayMs
     await new Promise<void>((resolve) => life.scope.timers.after(delayMs, resolve))
   }
 

@@ -44,10 +44,17 @@ export class SimNetwork {
   private readonly random: Random
   private readonly listening = new Map<string, Listening>()
   private readonly streams = new Set<SimStream>()
-  private readonly blocked = new Set<string>()
+  /** How many partitions block a way, by `from>to`. */
+  private readonly blocked = new Map<string, number>()
   private readonly silent = new Set<string>()
+  /** Hosts whose process is stopped: what is for them waits in their kernel. */
+  private readonly stopped = new Set<string>()
+  /** Milliseconds that a way takes on top, by `from>to`. */
+  private readonly slow = new Map<string, number>()
   private held: { readonly from: string; readonly to: string; readonly act: () => void }[] = []
   private nextPort = firstEphemeralPort
+  /** Told of each delivery of bytes. */
+  onBytes: ((from: string, to: string, bytes: Uint8Array) => void) | undefined
 
   constructor(time: SimTime, random: Random) {
     this.time = time
@@ -64,8 +71,8 @@ export class SimNetwork {
 
   /** Bytes from one host to the other wait until `heal`; `oneWay` leaves the other direction alone. */
   partition(from: string, to: string, options: { readonly oneWay?: boolean } = {}): void {
-    this.blocked.add(`${from}>${to}`)
-    if (options.oneWay !== true) this.blocked.add(`${to}>${from}`)
+    this.block(from, to)
+    if (options.oneWay !== true) this.block(to, from)
   }
 
   /** Ends the partitions of two hosts, or all. */
@@ -73,6 +80,48 @@ export class SimNetwork {
     if (a === undefined || b === undefined) this.blocked.clear()
     else for (const way of [`${a}>${b}`, `${b}>${a}`]) this.blocked.delete(way)
     this.releaseHeld()
+  }
+
+  /** Ends one partition of this direction; another one may still block it. */
+  healWay(from: string, to: string): void {
+    const way = `${from}>${to}`
+    const left = (this.blocked.get(way) ?? 0) - 1
+    if (left > 0) {
+      this.blocked.set(way, left)
+      return
+    }
+    this.blocked.delete(way)
+    this.releaseHeld()
+  }
+
+  /** Makes one direction slower by this, or as fast as it was. */
+  setExtraDelay(from: string, to: string, extraMs: number): void {
+    if (extraMs > 0) this.slow.set(`${from}>${to}`, extraMs)
+    else this.slow.delete(`${from}>${to}`)
+  }
+
+  /** The process on this host is stopped, and goes on. */
+  stop(host: string): void {
+    this.stopped.add(host)
+  }
+
+  goOn(host: string): void {
+    if (this.stopped.delete(host)) this.releaseHeld()
+  }
+
+  /** Whether what is sent now arrives. */
+  isReachable(from: string, to: string): boolean {
+    return !this.isBlocked(from, to)
+  }
+
+  /** The host has lost power and not come back. */
+  isSilent(host: string): boolean {
+    return this.silent.has(host)
+  }
+
+  /** Does `act` at the other host after the way's delay; later, if the way is blocked then. */
+  send(from: string, to: string, act: () => void): void {
+    this.travel(from, to, act)
   }
 
   /** Cuts every connection between two hosts, or all: both ends see a reset. */
@@ -86,12 +135,15 @@ export class SimNetwork {
   /** The process that owns the scope is gone; its kernel closes its connections. */
   processEnded(host: string, scope: SimScope): void {
     this.forget(host, scope)
+    this.stopped.delete(host)
     for (const stream of this.streams) if (stream.local === host) stream.abandon()
+    this.releaseHeld()
   }
 
   /** The host is gone without a word: peers learn of it when it is back, or by their own timeouts. */
   hostLost(host: string, scope: SimScope): void {
     this.forget(host, scope)
+    this.stopped.delete(host)
     this.silent.add(host)
   }
 
@@ -108,6 +160,11 @@ export class SimNetwork {
     return this.streams.size
   }
 
+  private block(from: string, to: string): void {
+    const way = `${from}>${to}`
+    this.blocked.set(way, (this.blocked.get(way) ?? 0) + 1)
+  }
+
   private forget(host: string, scope: SimScope): void {
     for (const [at, listening] of this.listening) {
       if (listening.host === host && listening.scope === scope) this.listening.delete(at)
@@ -117,7 +174,8 @@ export class SimNetwork {
   /** Does `act` after the way's delay; later, if the way is blocked then. */
   private travel(from: string, to: string, act: () => void): void {
     const { delayMsMin, delayMsMax } = this.faults
-    const delayMs = from === to ? 0 : delayMsMin + (delayMsMax - delayMsMin) * this.random.fraction()
+    const extraMs = this.slow.size === 0 ? 0 : (this.slow.get(`${from}>${to}`) ?? 0)
+    const delayMs = from === to ? 0 : extraMs + delayMsMin + (delayMsMax - delayMsMin) * this.random.fraction()
     this.time.schedule(delayMs, undefined, () => this.arrive(from, to, act))
   }
 
@@ -127,13 +185,19 @@ export class SimNetwork {
   }
 
   private isBlocked(from: string, to: string): boolean {
-    return this.blocked.has(`${from}>${to}`) || this.silent.has(from) || this.silent.has(to)
+    const { blocked, silent, stopped } = this
+    if (blocked.size > 0 && blocked.has(`${from}>${to}`)) return true
+    if (silent.size > 0 && (silent.has(from) || silent.has(to))) return true
+    return stopped.size > 0 && stopped.has(to)
   }
 
   private releaseHeld(): void {
     const held = this.held
     this.held = []
-    for (const { from, to, act } of held) this.travel(from, to, act)
+    for (const one of held) {
+      if (this.isBlocked(one.from, one.to)) this.held.push(one)
+      else this.travel(one.from, one.to, one.act)
+    }
   }
 
   private connect(host: string, scope: SimScope, remote: Address): ByteStream {
@@ -143,10 +207,13 @@ export class SimNetwork {
       faults: this.faults,
       travel: (from, to, act) => this.travel(from, to, act),
       closed: (stream) => this.streams.delete(stream),
+      delivered: (from, to, bytes) => this.onBytes?.(from, to, bytes),
     }
     const target = parseAddress(remote)
     const peerHost = this.listening.get(remote)?.host ?? target?.host ?? ''
     const near = new SimStream(world, scope, { local: host, peerHost, remote })
+    // A dead process connects to nobody.
+    if (scope.ended) return near
     this.streams.add(near)
     const timeout = this.time.schedule(connectTimeoutMs, scope, () => near.cut('ETIMEDOUT'))
     this.travel(host, peerHost, () => {

@@ -16,6 +16,7 @@ export interface StreamWorld {
   readonly faults: NetworkFaults
   travel(from: string, to: string, act: () => void): void
   closed(stream: SimStream): void
+  delivered(from: string, to: string, bytes: Uint8Array): void
 }
 
 const highWaterBytes = 1024 * 1024
@@ -235,6 +236,7 @@ export class SimStream implements ByteStream {
       if (piece === undefined) return
       if (piece === 'end') return this.onEnd()
       this.peer?.acknowledge(piece.length)
+      this.world.delivered(this.peerHost, this.local, piece)
       this.handler?.onData(piece)
     }
   }
@@ -248,7 +250,7 @@ export class SimStream implements ByteStream {
   private acknowledge(bytes: number): void {
     this.wireBytes -= bytes
     if (this.closed) return
-    this.scheduleSend()
+    if (this.outgoingBytes > 0) this.scheduleSend()
     if (!this.drainWanted || this.bufferedBytes >= highWaterBytes / 2) return
     this.drainWanted = false
     this.later(() => this.handler?.onDrain())

@@ -19,6 +19,11 @@ export class SparseBytes {
     return this.pages.size * pageBytes
   }
 
+  /** Offsets of the pages that are no holes, in order. */
+  pageOffsets(): readonly number[] {
+    return [...this.pages.keys()].sort((a, b) => a - b).map((index) => index * pageBytes)
+  }
+
   /** Fills `buffer` from `offset`; returns how many bytes there were. */
   read(buffer: Uint8Array, offset: number): number {
     const count = Math.max(0, Math.min(buffer.length, this.length - offset))

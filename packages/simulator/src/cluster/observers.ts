@@ -1,0 +1,156 @@
+/**
+ * What is watched while a simulation runs: maps as everybody sees them, consensus from inside, queues and memory against
+ * their caps. Watching takes no virtual time and changes nothing.
+ */
+import type { OsdMap } from '@shoal/cluster-map'
+import type { MonitorClient } from '@shoal/monitor-client'
+import { MapEpochChecker } from '../checkers/map-epochs.ts'
+import { type RaftEntryObservation, RaftSafetyChecker } from '../checkers/raft-safety.ts'
+import { type ResourceCap, ResourceCapChecker } from '../checkers/resource-caps.ts'
+import type { Violation } from '../history.ts'
+import type { Scenario } from '../scenario/scenario.ts'
+import type { DaemonNode } from './daemon-node.ts'
+import type { MonitorNode, OsdNode } from './nodes.ts'
+import type { SimCluster } from './sim-cluster.ts'
+
+const raftEveryMs = 250
+const capsEveryMs = 2_000
+/** A transaction or a message that is let in while there is room may overshoot by its own size. */
+const overshootBytes = 8 * 1024 * 1024
+
+/** The parts of a monitor's consensus that the simulator alone looks at. */
+interface RaftInside {
+  /** Set while something is being written. */
+  readonly running: unknown
+  readonly node: {
+    readonly id: number
+    readonly role: string
+    readonly term: number
+    readonly commit: number
+    readonly lastIndex: number
+    readonly log: {
+      readonly snapshotIndex: number
+      slice(
+        from: number,
+        to: number,
+      ): readonly { readonly index: number; readonly term: number; readonly data: Uint8Array }[]
+    }
+  }
+}
+
+interface OsdPerf {
+  readonly store: Readonly<Record<string, unknown>>
+  readonly clients: Readonly<Record<string, number>>
+}
+
+function capsOf({ store, osdSettings }: Scenario): readonly ResourceCap[] {
+  const { pendingBytesMax = 0, dirtyBytesMax = 0, metaCacheBytes = 0, dataCacheBytes = 0 } = store.mount
+  return [
+    { counter: 'pending_bytes', max: pendingBytesMax + overshootBytes },
+    { counter: 'dirty_metadata_bytes', max: dirtyBytesMax + overshootBytes },
+    { counter: 'metadata_cache_bytes', max: metaCacheBytes + overshootBytes },
+    { counter: 'data_cache_bytes', max: dataCacheBytes + overshootBytes },
+    // Sessions are paused above it; what was already in their buffers still comes.
+    { counter: 'ops', max: (osdSettings.osd_client_message_cap ?? 1024) + 256 },
+  ]
+}
+
+export class Observers {
+  readonly maps: MapEpochChecker = new MapEpochChecker()
+  readonly raft: RaftSafetyChecker = new RaftSafetyChecker()
+  readonly caps: ResourceCapChecker
+  private readonly cluster: SimCluster
+  private readonly shownUpTo = new Map<string, number>()
+
+  constructor(cluster: SimCluster) {
+    this.cluster = cluster
+    this.caps = new ResourceCapChecker(capsOf(cluster.scenario))
+    this.every(raftEveryMs, () => {
+      for (const monitor of cluster.monitors) this.lookAtRaft(monitor)
+    })
+    this.every(capsEveryMs, () => {
+      for (const osd of cluster.osds) this.lookAtCaps(osd)
+    })
+  }
+
+  get violations(): readonly Violation[] {
+    return [...this.maps.violations, ...this.raft.violations, ...this.caps.violations]
+  }
+
+  /** Watches the maps that one life of a process is given. */
+  watchMaps(node: DaemonNode, monitor: MonitorClient): void {
+    const observer = `${node.name}#${node.starts}`
+    monitor.onOsdMap((map) => {
+      this.maps.observe({
+        observer,
+        atMs: this.cluster.time.nowMs,
+        map: 'osdmap',
+        epoch: map.epoch,
+        digest: this.digestOf(map),
+      })
+    })
+  }
+
+  private every(ms: number, look: () => void): void {
+    this.cluster.time.schedule(ms, undefined, () => {
+      look()
+      this.every(ms, look)
+    })
+  }
+
+  private lookAtRaft({ name, daemon, starts }: MonitorNode): void {
+    const driver = (daemon as unknown as { readonly driver: RaftInside } | undefined)?.driver
+    // What is not on the disk yet has promised nothing to anybody.
+    if (driver === undefined || driver.running !== undefined) return
+    const inside = driver.node
+    const { log, lastIndex, term, role, commit } = inside
+    // A new disk makes a new member: ids are drawn with the store.
+    const node = `${name}/${inside.id}`
+    const life = `${node}#${starts}`
+    // Entries that are not committed may still be replaced: they are shown again.
+    const from = Math.max(log.snapshotIndex, this.shownUpTo.get(life) ?? 0) + 1
+    const entries: RaftEntryObservation[] = log
+      .slice(from, lastIndex)
+      .map((entry) => ({ index: entry.index, term: entry.term, digest: digestBytes(entry.data) }))
+    this.shownUpTo.set(life, commit)
+    const atMs = this.cluster.time.nowMs
+    this.raft.observe({ node, atMs, term, role, commitIndex: commit, entries })
+  }
+
+  private lookAtCaps({ name, daemon }: OsdNode): void {
+    const view = (daemon as unknown as { adminView(): { perf(): OsdPerf } } | undefined)?.adminView()
+    if (view === undefined) return
+    const { store, clients } = view.perf()
+    const counters = Object.entries({ ...store, ...clients }).filter(
+      (entry): entry is [string, number] => typeof entry[1] === 'number',
+    )
+    this.caps.observe({ daemon: name, atMs: this.cluster.time.nowMs, counters: Object.fromEntries(counters) })
+  }
+
+  private digestOf(map: OsdMap): string {
+    let hash = 0x811c9dc5
+    const add = (value: number): void => {
+      hash = Math.imul(hash ^ (value | 0), 0x01000193)
+    }
+    // Maps differ in their order of entries, not in what they say: sums do not mind.
+    let sum = 0
+    for (const osd of map.osds.values()) {
+      hash = osd.id
+      for (const value of [osd.up ? 1 : 0, osd.weight, osd.upFrom, osd.upThru, osd.downAt, osd.incarnation]) add(value)
+      sum = (sum + hash) | 0
+    }
+    for (const [pgId, acting] of map.pgTemp) {
+      hash = pgId.length
+      for (let i = 0; i < pgId.length; i++) add(pgId.charCodeAt(i))
+      for (const osd of acting) add(osd)
+      sum = (sum + hash) | 0
+    }
+    return `${map.modifiedMs} ${sum} ${map.osds.size} ${map.pools.size} ${map.pgTemp.size}`
+  }
+}
+
+function digestBytes(bytes: Uint8Array): string {
+  let hash = 0x811c9dc5
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
+  return `${bytes.length}:${hash >>> 0}`
+}

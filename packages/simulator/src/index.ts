@@ -1,0 +1,7 @@
+export * from './checkers/index.ts'
+export type * from './history.ts'
+export { History } from './history.ts'
+export { exitCodes, type RunOptions, type RunResult, runScenario, type Verdict } from './run-scenario.ts'
+export { drawScenario, scenarioNames } from './scenario/draw-scenario.ts'
+export type { FaultEvent, Scenario } from './scenario/scenario.ts'
+export * from './workloads/index.ts'

@@ -1,0 +1,62 @@
+/**
+ * One simulation as plain data: who is there, how everything is set, who does what, and what goes wrong when. A scenario
+ * that fails is shrunk by leaving parts of it out; the rest stays as it was drawn.
+ */
+import type { MonitorSettings } from '@shoal/monitor'
+import type { MountOptions } from '@shoal/object-store'
+import type { OsdSettings } from '@shoal/osd'
+
+export interface Range {
+  readonly min: number
+  readonly max: number
+}
+
+export interface OsdPlace {
+  readonly id: number
+  readonly host: string
+  readonly rack: string
+}
+
+export interface PoolPlan {
+  readonly name: string
+  readonly pgNum: number
+  readonly size: number
+  readonly minSize: number
+}
+
+export interface WorkloadPlan {
+  readonly workload: string
+  readonly pool: string
+  readonly clients: number
+}
+
+export interface FaultEvent {
+  readonly atMs: number
+  readonly kind: string
+  /** Undone after this; without it, when the faults end. */
+  readonly durationMs?: number
+  readonly params: Readonly<Record<string, unknown>>
+}
+
+export type FaultMode = 'within' | 'beyond'
+
+export interface Scenario {
+  readonly version: 1
+  readonly seed: number
+  readonly name: string
+  /** Whether the faults stay within what the cluster promises to survive. */
+  readonly mode: FaultMode
+  /** For how long faults and load go on, once the cluster is up. */
+  readonly durationMs: number
+  readonly monitors: number
+  readonly osds: readonly OsdPlace[]
+  readonly failureDomain: 'osd' | 'host' | 'rack'
+  readonly pools: readonly PoolPlan[]
+  readonly workloads: readonly WorkloadPlan[]
+  readonly network: { readonly delayMs: Range; readonly chunkBytesMax: number }
+  readonly ioDelayMs: Range
+  readonly store: { readonly sizeBytes: number; readonly journalBytes: number; readonly mount: MountOptions }
+  readonly osdSettings: Partial<OsdSettings>
+  readonly monitorSettings: Partial<MonitorSettings>
+  readonly faults: readonly FaultEvent[]
+}

@@ -1,0 +1,32 @@
+import type { Workload } from '../history.ts'
+import { attributes, compounds } from './attributes.ts'
+import { blockDevice } from './block-device.ts'
+import { counters } from './counters.ts'
+import { extents } from './extents.ts'
+import { listing } from './listing.ts'
+import { monitorSet } from './monitor-set.ts'
+import { poolChurn } from './pool-churn.ts'
+import { hotAndCold, registers } from './registers.ts'
+
+export { attributes, compounds } from './attributes.ts'
+export { blockDevice } from './block-device.ts'
+export { counters } from './counters.ts'
+export { extents } from './extents.ts'
+export { listing } from './listing.ts'
+export { type ObjectWorkloadPlan, objectWorkload } from './object-workload.ts'
+export { poolChurn } from './pool-churn.ts'
+export { hotAndCold, registers } from './registers.ts'
+
+/** All kinds, by name; each call makes one with a state of its own, for one simulated cluster. */
+export const workloads: Readonly<Record<string, () => Workload>> = {
+  registers: () => registers(),
+  'hot-cold': () => hotAndCold(),
+  extents: () => extents(),
+  attributes: () => attributes(),
+  compounds: () => compounds(),
+  counters: () => counters(),
+  listing: () => listing(),
+  'block-device': () => blockDevice(),
+  'pool-churn': () => poolChurn(),
+  'monitor-set': () => monitorSet(),
+}
