@@ -65,7 +65,10 @@ export class Connection {
   /** Both with `secure`, once the handshake is done. */
   private sealer: RecordSealer | undefined
   private opener: RecordOpener | undefined
+  /** A seal is due at the end of this turn. */
   private sealing = false
+  /** Whether the stream was below its high-water mark when last asked. */
+  private clear = true
   private timer: Timer
   private heardMs: number
   private sentMs: number
@@ -226,13 +229,17 @@ export class Connection {
 
   /** What is sent in one turn is sealed at its end, as one record if it fits. */
   private sendSealed(sealer: RecordSealer, chunks: readonly Uint8Array[]): boolean {
-    if (!this.sealing) {
+    const first = !this.sealing
+    if (first) {
       this.sealing = true
       // Before the stream hears of it: then what is sealed at the end of this turn also leaves at its end.
       this.env.timers.soon(() => this.flush(sealer))
     }
     sealer.add(chunks)
-    return this.stream.write(sealer.pendingBytes < recordBytesMax ? noChunks : sealer.seal())
+    if (sealer.pendingBytes >= recordBytesMax) this.clear = this.stream.write(sealer.seal())
+    // Asked again only after a no: a yes holds for as long as less than a record waits, a no until the stream drains.
+    else if (first || !this.clear) this.clear = this.stream.write(noChunks)
+    return this.clear
   }
 
   private flush(sealer: RecordSealer): void {
