@@ -52,7 +52,7 @@ function code(file: string): string {
 }
 
 function imports(file: string): readonly string[] {
-  return [...code(file).matchAll(/(?:from|import)\s*\(?\s*'([^'\n]+)'/g)].map((match) => match[1] as string)
+  return [...code(file).matchAll(/(?:from|import)\s*\(?\s*'([@.\w][^'\s(),]*)'/g)].map((match) => match[1] as string)
 }
 
 /** What `node:crypto` computes from its arguments alone; keys and nonces come from `Env`. */
