@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const shoal = join(import.meta.dirname, '..', '..', '..', '..', 'scripts', 'shoal')
+export const shoal = join(import.meta.dirname, '..', '..', '..', '..', 'scripts', 'shoal')
 
 export interface Outcome {
   readonly code: number
