@@ -51,7 +51,7 @@ export function addDaemonCommands(program: Command): void {
 }
 
 /** Asks a daemon on this machine over its admin endpoint. */
-export async function callDaemon(
+async function callDaemon(
   context: CommandContext,
   name: string,
   method: string,

@@ -11,7 +11,7 @@ import { Progress } from '../output/progress.ts'
 import { formatPairs } from '../output/table.ts'
 import { formatBytes, parseBytes, parseInteger } from '../output/units.ts'
 
-export interface BenchResult {
+interface BenchResult {
   readonly mode: string
   readonly blockBytes: number
   readonly concurrent: number

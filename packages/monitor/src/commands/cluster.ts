@@ -10,7 +10,7 @@ import { osdStat } from './osd-reports.ts'
 import { pgSummary } from './pgs.ts'
 import { poolRow } from './pool-rows.ts'
 
-export function monitorStat(view: ClusterView): MonitorStat {
+function monitorStat(view: ClusterView): MonitorStat {
   const { monitorMap } = view.state
   const nameOf = (id: number) => monitorMap.monitors.find((monitor) => monitor.id === id)?.name
   const inQuorum = (monitor: MonitorInfo) => view.quorum.members.includes(monitor.id)

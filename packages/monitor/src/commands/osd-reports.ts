@@ -45,7 +45,7 @@ export function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
 }
 
-export function sortedOsds(map: OsdMap): readonly OsdInfo[] {
+function sortedOsds(map: OsdMap): readonly OsdInfo[] {
   return [...map.osds.values()].sort((a, b) => a.id - b.id)
 }
 
@@ -60,7 +60,7 @@ export function osdStat(map: OsdMap): OsdStat {
   }
 }
 
-export function osdRow(osd: OsdInfo): OsdRow {
+function osdRow(osd: OsdInfo): OsdRow {
   const { addresses, deviceClass, weight, primaryAffinity, features: _features, ...rest } = osd
   return {
     ...rest,

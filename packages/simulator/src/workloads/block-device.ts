@@ -6,7 +6,7 @@
  * before it, answered or not: after that the sectors hold them, whatever happens to the client. A write that neither was
  * answered nor flushed leaves each of its sectors old or new.
  */
-import { emptyBytes, type Random } from '@shoal/base'
+import { emptyBytes, type Timers } from '@shoal/base'
 import { Image, type ImageData, ImageStore, type ObjectIo } from '@shoal/block'
 import { linearizabilityViolation } from '../checkers/explain-violation.ts'
 import { registerModel } from '../checkers/register-model.ts'
@@ -55,7 +55,7 @@ export function blockDevice(options: BlockDeviceOptions = {}): Workload {
 async function openImage(context: WorkloadContext, sizeBytes: number, objectBytes: number): Promise<Image | undefined> {
   const { nowMs, pool, process } = context
   const clock = { monotonicMs: nowMs, wallMs: nowMs }
-  const images = new ImageStore({ clock, random: context.random satisfies Random }, pool)
+  const images = new ImageStore({ clock, random: context.random, timers: timersOf(context) }, pool)
   const name = `device-${process}`
   while (!context.stopped()) {
     try {
@@ -71,6 +71,23 @@ async function openImage(context: WorkloadContext, sizeBytes: number, objectByte
     }
   }
   return undefined
+}
+
+function timersOf({ sleep }: WorkloadContext): Timers {
+  return {
+    after(delayMs, callback) {
+      let cancelled = false
+      void sleep(delayMs).then(() => {
+        if (!cancelled) callback()
+      })
+      return {
+        cancel: () => {
+          cancelled = true
+        },
+      }
+    },
+    soon: (callback) => void sleep(0).then(callback),
+  }
 }
 
 /** What a request does to its sectors; zeros are token 0. */
@@ -232,7 +249,7 @@ async function readBack(pool: string, header: Image['header'], final: FinalReade
       return { results: [{ kind: 'data', data: data.subarray(offset, offset + length) }] }
     },
   }
-  const image = new Image(io, header)
+  const image = new Image(io, { monotonicMs: () => 0 }, header, 0)
   return tokensOf(joined(await image.read(0, image.sizeBytes), image.sizeBytes))
 }
 
