@@ -197,7 +197,9 @@ export class HeartbeatService {
     const nowMs = this.env.clock.monotonicMs()
     counters.heartbeatRoundTripUs.record(Math.max(0, nowMs - reply.stampMs) * 1000)
     if (this.map?.osds.get(reply.from)?.incarnation !== reply.incarnation) return
-    leases.onReply(reply.from, reply.stampMs, reply.epoch)
+    // A map from before this run does not show it as up: whoever answers by such a map has promised it nothing.
+    const upFrom = this.map.osds.get(this.options.whoami)?.upFrom ?? Number.POSITIVE_INFINITY
+    if (reply.epoch >= upFrom) leases.onReply(reply.from, reply.stampMs, reply.epoch)
     onRoom(reply.from, reply.roomBytes)
     const retraction = this.tracker.onReply(reply.from, reply.incarnation, nowMs)
     if (retraction !== undefined) onReport(retraction)

@@ -12,6 +12,7 @@ const lengthMax = 64 * 1024 * 1024
 export class ClusterReader implements FinalReader {
   private readonly cluster: SimCluster
   private readonly maySpoil: (osd: string) => boolean
+  private last: Promise<unknown> = Promise.resolve()
 
   /** `maySpoil`: this OSD's disk rots or lies. What cannot be read there is left out of all copies of its group. */
   constructor(cluster: SimCluster, maySpoil: (osd: string) => boolean) {
@@ -20,15 +21,22 @@ export class ClusterReader implements FinalReader {
   }
 
   read(pool: string, object: string): Promise<FinalObject | undefined> {
-    return this.cluster.time.settle(this.readNow(pool, object))
+    return this.inTurn(() => this.readNow(pool, object))
   }
 
   list(pool: string): Promise<readonly string[] | undefined> {
-    return this.cluster.time.settle(this.listNow(pool))
+    return this.inTurn(() => this.listNow(pool))
   }
 
   replicas(pool: string): Promise<readonly ReplicaCopy[]> {
-    return this.cluster.time.settle(this.replicasNow(pool))
+    return this.inTurn(() => this.replicasNow(pool))
+  }
+
+  /** Readers may ask for several things at once; one at a time drives the time. */
+  private inTurn<T>(read: () => Promise<T>): Promise<T> {
+    const result = this.last.then(() => this.cluster.time.settle(read()))
+    this.last = result.catch(() => undefined)
+    return result
   }
 
   private get process() {

@@ -32,6 +32,8 @@ export interface Crash {
 }
 
 const idBelow = 2 ** 47
+/** So many times in a row, a second apart and under the same map, all must be well. */
+const settledPolls = 4
 const mebibyte = 1024 * 1024
 
 export class SimCluster {
@@ -209,17 +211,26 @@ export class SimCluster {
   async untilHealthy(withinMs: number, allowed: ReadonlySet<string> = new Set()): Promise<void> {
     const endMs = this.time.nowMs + withinMs
     let last = 'the monitors do not answer'
+    let since = { epoch: -1, polls: 0 }
     while (this.time.nowMs < endMs) {
       const health = await this.health()
       const wrong = health?.checks.filter((check) => !allowed.has(check.code))
       if (wrong?.length === 0) {
         const states = (await this.pgSummary())?.states
         const unclean = states?.filter(({ state }) => state !== 'active+clean')
-        if (unclean?.length === 0) return
+        if (unclean?.length === 0) {
+          // Statistics follow a new map a moment later.
+          const epoch = this.operator.daemon?.monitor.osdMap?.epoch ?? 0
+          since = { epoch, polls: since.epoch === epoch ? since.polls + 1 : 1 }
+          if (since.polls >= settledPolls) return
+          await this.time.advance(1_000)
+          continue
+        }
         last = JSON.stringify(states)
       } else if (wrong !== undefined) {
         last = wrong.map((check) => `${check.code}: ${check.summary}; ${check.detail.join('; ')}`).join('\n')
       }
+      since = { epoch: -1, polls: 0 }
       await this.time.advance(1_000)
     }
     throw new Error(`not healthy within ${withinMs / 1000} s of virtual time: ${last}`)

@@ -23,14 +23,12 @@ export interface Hunt {
   readonly tuning?: readonly Edit[]
 }
 
-const shortLogs: readonly Edit[] = [
-  { file: 'osd/dist/pg-log-budget.js', find: 'const entriesPerPgMin = 200;', replace: 'const entriesPerPgMin = 8;' },
-  { file: 'osd/dist/pg-log-budget.js', find: 'const entriesBudget = 24_000;', replace: 'const entriesBudget = 64;' },
-  {
-    file: 'osd/dist/pg-log-budget.js',
-    find: 'const entriesBudgetDegraded = 64_000;',
-    replace: 'const entriesBudgetDegraded = 100;',
-  },
+/** Logs that are cut soon, so that backfill and forgotten requests are met; and backfill in small steps. */
+const shortLogs: Scenario['osdSettings'] = {
+  osd_target_pg_log_entries_per_osd: 64,
+  osd_min_pg_log_entries: 8,
+}
+const smallScans: readonly Edit[] = [
   { file: 'placement-group/dist/core.js', find: '    scanObjects: 64,', replace: '    scanObjects: 5,' },
 ]
 
@@ -58,6 +56,14 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     everySeconds: 2,
     ...quickDown,
   },
+  'short-logs': {
+    ...small,
+    workloads: ['counters', 'counters'],
+    faults: ['reset-connections', 'reset-connections', 'flaky-connections', 'delays', 'crash'],
+    everySeconds: 1,
+    ...quickDown,
+    osdSettings: { ...quickDown.osdSettings, ...shortLogs },
+  },
   partitions: {
     ...small,
     workloads: ['registers'],
@@ -81,7 +87,8 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     osds: 6,
     pgNum: 4,
     ...quickDown,
-    tuning: shortLogs,
+    osdSettings: { ...quickDown.osdSettings, ...shortLogs },
+    tuning: smallScans,
   },
   backfills: {
     ...small,
@@ -91,7 +98,8 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     osds: 5,
     pgNum: 2,
     ...quickDown,
-    tuning: shortLogs,
+    osdSettings: { ...quickDown.osdSettings, ...shortLogs },
+    tuning: smallScans,
   },
   outages: {
     ...small,

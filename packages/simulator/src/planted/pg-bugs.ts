@@ -2,6 +2,7 @@
 import type { PlantedBug } from './planted-bug.ts'
 
 const clientIo = 'placement-group/dist/client-io.js'
+const replicator = 'placement-group/dist/write-replicator.js'
 const peering = 'placement-group/dist/peering.js'
 
 export const pgBugs: readonly PlantedBug[] = [
@@ -9,7 +10,7 @@ export const pgBugs: readonly PlantedBug[] = [
     name: 'ack-before-replicas',
     mechanism: 'a write is answered when the primary alone has it',
     promise: 'an acknowledged write is on every member of acting',
-    file: clientIo,
+    file: replicator,
     find: '        if (write.missing.size > 0)\n            return;',
     replace: '        if (osd !== this.core.whoami)\n            return;',
     scenario: 'failover',
@@ -19,17 +20,18 @@ export const pgBugs: readonly PlantedBug[] = [
     mechanism: 'a replica acknowledges a write before its journal has it',
     promise: 'an acknowledged write is on stable storage on every member of acting',
     file: 'placement-group/dist/replica.js',
-    find: "        core.transact(steps, () => core.send(from, { kind: 'replicated', tid }));",
-    replace: "        core.transact(steps);\n        core.send(from, { kind: 'replicated', tid });",
+    find: "core.transact(steps, () => core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes }));",
+    replace:
+      "core.transact(steps);\n        core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes });",
     scenario: 'power',
   },
   {
     name: 'replica-applies-part',
     mechanism: 'replicas are sent only the first step of a compound operation',
     promise: 'a compound operation applies as a whole on every copy',
-    file: clientIo,
-    find: 'transaction: { ops: applies ? steps : [] }',
-    replace: 'transaction: { ops: applies ? steps.slice(0, 1) : [] }',
+    file: replicator,
+    find: 'whole ??= seal(steps);',
+    replace: 'whole ??= seal(steps.slice(0, 1));',
     scenario: 'failover',
   },
   {
@@ -46,15 +48,24 @@ export const pgBugs: readonly PlantedBug[] = [
     mechanism: 'the log is not asked whether a request was done before',
     promise: 'a request is applied once, however often it is sent',
     file: clientIo,
-    find: 'const entry = this.core.log.findRequest(op.request);',
-    replace: 'const entry = undefined;',
+    find: 'const done = log.findRequest(op.request);',
+    replace: 'const done = undefined;',
     scenario: 'resends',
+  },
+  {
+    name: 'trimmed-requests-forgotten',
+    mechanism: 'a request is forgotten with its log entry, though its client may send it again',
+    promise: 'a request is applied once, however often it is sent',
+    file: 'placement-group/dist/request-table.js',
+    find: '            if (this.find(entry.request) !== entry || !this.keep(entry))',
+    replace: '            this.delete(entry);\n            if (entry.version !== undefined)',
+    scenario: 'short-logs',
   },
   {
     name: 'log-trimmed-too-early',
     mechanism: 'the log keeps no entries behind its head',
     promise: 'a resend is recognised after a failover, and short absences are mended by log',
-    file: clientIo,
+    file: replicator,
     find: 'return log.length > keep * 1.1 ? (log.trimPoint(keep) ?? log.tail) : log.tail;',
     replace: 'return keep > 0 ? (log.trimPoint(0) ?? log.tail) : log.tail;',
     scenario: 'resends',
@@ -63,9 +74,9 @@ export const pgBugs: readonly PlantedBug[] = [
     name: 'version-reused',
     mechanism: 'two successive writes of an object get the same version',
     promise: 'versions of an object grow with every write',
-    file: clientIo,
-    find: '                userVersion: version.version,',
-    replace: '                userVersion: version.version - (version.version % 2),',
+    file: 'placement-group/dist/plan-write.js',
+    find: 'userVersion: version.version,',
+    replace: 'userVersion: version.version - (version.version % 2),',
     scenario: 'failover',
   },
   {

@@ -7,8 +7,8 @@ export const storeBugs: readonly PlantedBug[] = [
     mechanism: 'a group of journal records is acknowledged without datasync',
     promise: 'an acknowledged write is on stable storage',
     file: 'object-store/dist/journal.js',
-    find: '            await file.datasync();\n',
-    replace: '',
+    find: 'await file.writeDurable(chunks,',
+    replace: 'await file.write(chunks,',
     scenario: 'power',
   },
   {

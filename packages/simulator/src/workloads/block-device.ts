@@ -6,7 +6,7 @@
  * before it, answered or not: after that the sectors hold them, whatever happens to the client. A write that neither was
  * answered nor flushed leaves each of its sectors old or new.
  */
-import { emptyBytes, type Random, type Timer, type Timers } from '@shoal/base'
+import { emptyBytes, type Timers } from '@shoal/base'
 import { Image, type ImageData, ImageStore, type ObjectIo } from '@shoal/block'
 import { linearizabilityViolation } from '../checkers/explain-violation.ts'
 import { registerModel } from '../checkers/register-model.ts'
@@ -51,24 +51,11 @@ export function blockDevice(options: BlockDeviceOptions = {}): Workload {
   }
 }
 
-function timersOf({ sleep }: WorkloadContext): Timers {
-  const after = (delayMs: number, callback: () => void): Timer => {
-    let cancelled = false
-    void sleep(delayMs).then(() => cancelled || callback())
-    return {
-      cancel() {
-        cancelled = true
-      },
-    }
-  }
-  return { after, soon: (callback) => void after(0, callback) }
-}
-
 /** Made by whichever life of this client comes first. Undefined when the workload ended before it could. */
 async function openImage(context: WorkloadContext, sizeBytes: number, objectBytes: number): Promise<Image | undefined> {
   const { nowMs, pool, process } = context
   const clock = { monotonicMs: nowMs, wallMs: nowMs }
-  const images = new ImageStore({ clock, timers: timersOf(context), random: context.random satisfies Random }, pool)
+  const images = new ImageStore({ clock, random: context.random, timers: timersOf(context) }, pool)
   const name = `device-${process}`
   while (!context.stopped()) {
     try {
@@ -84,6 +71,23 @@ async function openImage(context: WorkloadContext, sizeBytes: number, objectByte
     }
   }
   return undefined
+}
+
+function timersOf({ sleep }: WorkloadContext): Timers {
+  return {
+    after(delayMs, callback) {
+      let cancelled = false
+      void sleep(delayMs).then(() => {
+        if (!cancelled) callback()
+      })
+      return {
+        cancel: () => {
+          cancelled = true
+        },
+      }
+    },
+    soon: (callback) => void sleep(0).then(callback),
+  }
 }
 
 /** What a request does to its sectors; zeros are token 0. */
@@ -245,7 +249,6 @@ async function readBack(pool: string, header: Image['header'], final: FinalReade
       return { results: [{ kind: 'data', data: data.subarray(offset, offset + length) }] }
     },
   }
-  // What is read back does not change any more: the header never needs another look.
   const image = new Image(io, { monotonicMs: () => 0 }, header, 0)
   return tokensOf(joined(await image.read(0, image.sizeBytes), image.sizeBytes))
 }
