@@ -93,7 +93,11 @@ export class ClusterReader implements FinalReader {
         // The store is the daemon's own; the simulator alone looks behind it.
         const store = (node?.daemon as unknown as { readonly store: OsdStore } | undefined)?.store
         if (store?.hasCollection(id) !== true) continue
-        copies.push({ pgId: id, osd, objects: await copyOf(store, id, this.maySpoil(`osd.${osd}`) ? unreadable : undefined) })
+        copies.push({
+          pgId: id,
+          osd,
+          objects: await copyOf(store, id, this.maySpoil(`osd.${osd}`) ? unreadable : undefined),
+        })
       }
       for (const copy of copies) {
         if (copy.pgId === id) for (const key of unreadable) (copy.objects as Map<string, StoredCopy>).delete(key)

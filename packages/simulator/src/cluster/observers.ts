@@ -30,7 +30,10 @@ interface RaftInside {
     readonly lastIndex: number
     readonly log: {
       readonly snapshotIndex: number
-      slice(from: number, to: number): readonly { readonly index: number; readonly term: number; readonly data: Uint8Array }[]
+      slice(
+        from: number,
+        to: number,
+      ): readonly { readonly index: number; readonly term: number; readonly data: Uint8Array }[]
     }
   }
 }
