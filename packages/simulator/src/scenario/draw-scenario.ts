@@ -21,7 +21,7 @@ interface Mix {
   readonly monitorsMax?: number
 }
 
-export const scenarioMixes: Readonly<Record<string, Mix>> = {
+const scenarioMixes: Readonly<Record<string, Mix>> = {
   default: {},
   calm: { families: [] },
   network: { families: ['network', 'process'] },

@@ -13,7 +13,7 @@ import { registerModel } from '../checkers/register-model.ts'
 import type { FinalReader, HistoryEvent, HistoryOutcome, Violation, Workload, WorkloadContext } from '../history.ts'
 import { inLanes, nextToken, outcomeOf, tokenBytes, weighted } from './record.ts'
 
-export const sectorBytes = 512
+const sectorBytes = 512
 
 export interface BlockDeviceOptions {
   readonly objectBytes?: number
@@ -198,7 +198,7 @@ function stampedSector(token: number): Uint8Array {
 }
 
 /** Token of each sector; 0 for zeros, NaN for what no write put there as a whole. */
-export function tokensOf(bytes: Uint8Array): readonly number[] {
+function tokensOf(bytes: Uint8Array): readonly number[] {
   const tokens: number[] = []
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   for (let at = 0; at < bytes.length; at += sectorBytes) {
