@@ -22,6 +22,7 @@ import {
 } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
+import { missingForLists, withMissing } from './list-missing.ts'
 import { objectAttributeName, versionOf } from './object-attribute.ts'
 import { ObjectCache } from './object-cache.ts'
 import { isTemporary } from './object-transfer.ts'
@@ -235,6 +236,7 @@ export class ClientIo {
     }
     queue.waiting.shift()
     queue.reading++
+    const missing = missingForLists(op.ops, this.core.missing)
     const token = this.core.expectInInterval((input) => {
       if (input.kind !== 'read-done') return
       queue.reading--
@@ -250,7 +252,9 @@ export class ClientIo {
       }
       this.readOps++
       this.readBytes += bytesOf(input.results)
-      const results = input.results.map(withoutTemporaries)
+      const results = input.results.map((result, at) =>
+        withoutTemporaries(missing === undefined ? result : withMissing(op.ops[at], result, missing)),
+      )
       if (input.errno === 0) this.answers.reply(session, op, results, zeroVersion)
       else this.answers.failWith(session, op, input.errno, input.detail)
       this.run(queue)

@@ -93,7 +93,7 @@ export function installGuards(): void {
   wrap(Math, 'random', 'Math.random()')
   for (const name of ['setTimeout', 'setInterval', 'setImmediate']) wrap(globalThis, name, `${name}()`)
   for (const name of ['getRandomValues', 'randomUUID']) wrap(globalThis.crypto, name, `crypto.${name}()`)
-  for (const name of Object.keys(crypto).filter((key) => /^random/.test(key))) wrap(crypto, name, `crypto.${name}()`)
+  for (const name of Object.keys(crypto).filter((key) => key.startsWith('random'))) wrap(crypto, name, `crypto.${name}()`)
   wrapAll(fs, 'fs')
   wrapAll(fs.promises, 'fs.promises')
   for (const name of ['connect', 'createConnection', 'createServer']) wrap(net, name, `net.${name}()`)

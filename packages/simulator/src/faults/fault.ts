@@ -11,7 +11,7 @@ export interface FaultContext {
   readonly cluster: SimCluster
   readonly budget: FaultBudget
   /** An operator's work that takes time; healing waits for it. */
-  background(what: string, work: () => Promise<void>): void
+  readonly background: (what: string, work: () => Promise<void>) => void
 }
 
 export interface Fault {
