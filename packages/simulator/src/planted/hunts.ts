@@ -41,7 +41,12 @@ const quickDown: Pick<Hunt, 'osdSettings' | 'monitorSettings'> = {
 
 export const hunts: Readonly<Record<string, Hunt>> = {
   power: { ...small, workloads: ['registers', 'counters'], faults: ['power-cut-all', 'power-cut'] },
-  'power-large': { ...small, workloads: ['extents'], faults: ['power-cut-all'], store: { mount: { largeWriteBytes: 8192 } } },
+  'power-large': {
+    ...small,
+    workloads: ['extents'],
+    faults: ['power-cut-all'],
+    store: { mount: { largeWriteBytes: 8192 } },
+  },
   restarts: {
     ...small,
     workloads: ['extents', 'registers'],
