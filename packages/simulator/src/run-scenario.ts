@@ -152,7 +152,7 @@ class Simulation {
         pool: client.pool(running.plan.pool),
         random: random.fork(),
         nowMs: () => cluster.time.nowMs,
-        sleep: (ms) => new Promise((resolve) => env.timers.after(ms, resolve)),
+        sleep: (ms) => new Promise((resolve) => env.timers.after(ms * this.scenario.pauseFactor, resolve)),
         stopped: () => this.stopping,
         process,
         history: running.history,

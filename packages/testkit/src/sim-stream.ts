@@ -83,7 +83,8 @@ export class SimStream implements ByteStream {
       this.outgoing.push(chunk)
       this.outgoingBytes += chunk.length
     }
-    this.scheduleSend()
+    // Sending only puts bytes on their way: nothing is called within the owner's call.
+    if (this.isOpen && !this.sendScheduled) this.send()
     if (this.bufferedBytes < highWaterBytes) return true
     this.drainWanted = true
     return false
@@ -250,7 +251,7 @@ export class SimStream implements ByteStream {
   private acknowledge(bytes: number): void {
     this.wireBytes -= bytes
     if (this.closed) return
-    if (this.outgoingBytes > 0) this.scheduleSend()
+    if (this.outgoingBytes > 0 && !this.sendScheduled) this.send()
     if (!this.drainWanted || this.bufferedBytes >= highWaterBytes / 2) return
     this.drainWanted = false
     this.later(() => this.handler?.onDrain())

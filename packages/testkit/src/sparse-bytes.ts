@@ -2,9 +2,11 @@
 
 const pageBytes = 4096
 
+const zeroPage = new Uint8Array(pageBytes)
+
+/** At most a page. */
 function isZero(bytes: Uint8Array): boolean {
-  for (const byte of bytes) if (byte !== 0) return false
-  return true
+  return bytes[0] === 0 && Buffer.compare(bytes, zeroPage.subarray(0, bytes.length)) === 0
 }
 
 export class SparseBytes {

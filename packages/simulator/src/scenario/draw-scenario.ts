@@ -16,9 +16,6 @@ interface Mix {
   /** Left out: any. */
   readonly workloads?: readonly string[]
   readonly mode?: Scenario['mode']
-  /** No more than this many. */
-  readonly osdsMax?: number
-  readonly monitorsMax?: number
 }
 
 const scenarioMixes: Readonly<Record<string, Mix>> = {
@@ -32,8 +29,6 @@ const scenarioMixes: Readonly<Record<string, Mix>> = {
   operators: { families: ['operator', 'monitors'] },
   block: { workloads: ['block-device'] },
   beyond: { mode: 'beyond' },
-  /** The cluster that speed is measured on. */
-  bench: { families: ['network', 'process', 'power'], osdsMax: 6, monitorsMax: 3 },
 }
 
 export const scenarioNames: readonly string[] = Object.keys(scenarioMixes)
@@ -51,18 +46,19 @@ export function drawScenario(seed: number, options: DrawOptions = {}): Scenario 
   }
   const random = new Prng([seed, 0x5ce4a510, name.length])
   const mode = mix.mode ?? 'within'
-  const osds = drawOsds(random, mix.osdsMax ?? 20)
+  const osds = drawOsds(random)
   const pools = drawPools(random, osds, mix)
   const plan: Omit<Scenario, 'faults'> = {
     version: 1,
     seed,
     name,
     mode,
-    durationMs: (options.virtualSeconds ?? pick(random, [40, 80, 160])) * 1_000,
-    monitors: Math.min(pick(random, [3, 3, 3, 3, 5, 5, 4, 7]), mix.monitorsMax ?? 7),
+    durationMs: (options.virtualSeconds ?? pick(random, [60, 120, 240])) * 1_000,
+    monitors: pick(random, [3, 3, 3, 3, 5, 5, 4, 7]),
     ...osds,
     pools: pools.map(({ pool }) => pool),
     workloads: pools.map(({ workload }) => workload),
+    pauseFactor: pick(random, [1, 3, 10, 10]),
     network: {
       delayMs: pick<Range>(random, [
         { min: 0.05, max: 0.5 },
@@ -87,8 +83,8 @@ export function drawScenario(seed: number, options: DrawOptions = {}): Scenario 
   return { ...plan, faults: drawFaults(random, plan, mix) }
 }
 
-function drawOsds(random: Prng, most: number): Pick<Scenario, 'osds' | 'failureDomain'> {
-  const count = Math.min(most, pick(random, [3, 4, 4, 5, 6, 6, 6, 8, 10, 12, 20]))
+function drawOsds(random: Prng): Pick<Scenario, 'osds' | 'failureDomain'> {
+  const count = pick(random, [3, 4, 4, 5, 6, 6, 6, 8, 10, 12, 20])
   const perHost = count >= 6 ? 1 + random.below(2) : 1
   const hosts = Math.ceil(count / perHost)
   const racks = Math.min(hosts, 3 + random.below(2))

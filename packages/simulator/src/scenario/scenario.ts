@@ -53,6 +53,8 @@ export interface Scenario {
   readonly failureDomain: 'osd' | 'host' | 'rack'
   readonly pools: readonly PoolPlan[]
   readonly workloads: readonly WorkloadPlan[]
+  /** Clients pause so many times as long as their workload would. */
+  readonly pauseFactor: number
   readonly network: { readonly delayMs: Range; readonly chunkBytesMax: number }
   readonly ioDelayMs: Range
   readonly store: { readonly sizeBytes: number; readonly journalBytes: number; readonly mount: MountOptions }
