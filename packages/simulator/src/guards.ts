@@ -30,7 +30,7 @@ export function guarded<T>(run: () => T): T {
 /** The first frame of the stack outside of this file. */
 function caller(): string {
   const frames = (new Error('who').stack ?? '').split('\n').slice(1)
-  return frames.find((frame) => !frame.includes('/guards.'))?.trim() ?? 'somebody'
+  return frames.find((frame) => !/\/guards\.[jt]s/.test(frame))?.trim() ?? 'somebody'
 }
 
 function forbid(what: string): void {
@@ -93,7 +93,8 @@ export function installGuards(): void {
   wrap(Math, 'random', 'Math.random()')
   for (const name of ['setTimeout', 'setInterval', 'setImmediate']) wrap(globalThis, name, `${name}()`)
   for (const name of ['getRandomValues', 'randomUUID']) wrap(globalThis.crypto, name, `crypto.${name}()`)
-  for (const name of Object.keys(crypto).filter((key) => key.startsWith('random'))) wrap(crypto, name, `crypto.${name}()`)
+  for (const name of Object.keys(crypto).filter((key) => key.startsWith('random')))
+    wrap(crypto, name, `crypto.${name}()`)
   wrapAll(fs, 'fs')
   wrapAll(fs.promises, 'fs.promises')
   for (const name of ['connect', 'createConnection', 'createServer']) wrap(net, name, `net.${name}()`)
