@@ -1,6 +1,7 @@
 /**
- * Round trips between two processes over loopback, 64 in flight: small both ways, 8 KiB there, 8 KiB back. Beside the
- * messenger the same bytes over bare sockets, each message behind a length: what TCP in this runtime can do at all.
+ * Round trips between two processes over loopback, 64 in flight: small both ways, 8 KiB there, 8 KiB back. The messenger
+ * as it is (`crc`) and with proof and encryption (`secure`); beside it the same bytes over bare sockets, each message
+ * behind a length: what TCP in this runtime can do at all.
  *
  *   npx tsx --conditions=source bench/messenger.ts [--record]
  */
@@ -11,7 +12,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { type Address, address, entityName } from '../packages/base/src/index.ts'
-import { Messenger } from '../packages/messenger/src/index.ts'
+import { Messenger, type MessengerSecurity, openSecurity, securityFrom } from '../packages/messenger/src/index.ts'
 import { createRealEnv } from '../packages/runtime/src/index.ts'
 
 const depth = 64
@@ -28,16 +29,17 @@ const workloads = [
 ] as const
 
 const env = createRealEnv({ name: 'bench', logLevel: 'warn' })
+const secure = securityFrom({ ms_mode: 'secure' }, new Uint8Array(32).fill(3))
 
 const replyType = (bytes: number): number => (bytes === 0 ? 1 : 2)
 const bodyOf = (bytes: number): Uint8Array[] => (bytes === 0 ? [] : [page])
 
 // The serving process
 
-async function serve(): Promise<void> {
+async function listen(security: MessengerSecurity): Promise<Address> {
   const messenger = await Messenger.create(
     env,
-    { name: entityName('osd', 0), nonce: 1, fsid: 'bench' },
+    { name: entityName('osd', 0), nonce: 1, fsid: 'bench', security },
     {
       onSession: (session) => {
         session.onFrame = ({ type, tid }) =>
@@ -47,13 +49,17 @@ async function serve(): Promise<void> {
       onPeerReset: () => undefined,
     },
   )
-  const bound = await messenger.bind(address('127.0.0.1:0'))
+  return messenger.bind(address('127.0.0.1:0'))
+}
+
+async function serve(): Promise<void> {
+  const bound = { messenger: await listen(openSecurity), secure: await listen(secure) }
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => undefined)
     onMessages(socket, (type) => sendRaw(socket, type, type === 2 ? 8192 : 0))
   })
   server.listen(0, '127.0.0.1', () => {
-    process.send?.({ messenger: bound, rawPort: (server.address() as { port: number }).port })
+    process.send?.({ ...bound, rawPort: (server.address() as { port: number }).port })
   })
   process.on('disconnect', () => process.exit(0))
 }
@@ -113,21 +119,32 @@ async function measure(
   return { perSecond: Math.round((done * 1000) / elapsedMs), cpuMicros: Math.round(((user + system) / done) * 10) / 10 }
 }
 
-async function main(): Promise<void> {
-  const child = fork(import.meta.filename, ['serve'], { execArgv: process.execArgv })
-  const [ports] = (await once(child, 'message')) as [{ readonly messenger: Address; readonly rawPort: number }]
-  const messenger = await Messenger.create(
+function client(security: MessengerSecurity): Promise<Messenger> {
+  return Messenger.create(
     env,
-    { name: entityName('client', 1), nonce: 2, fsid: 'bench' },
+    { name: entityName('client', 1), nonce: 2, fsid: 'bench', security },
     { onSession: () => undefined, onPeerFrame: () => undefined, onPeerReset: () => undefined },
   )
-  const results: { workload: string; messenger: unknown; rawTcp: unknown }[] = []
+}
+
+interface Ports {
+  readonly messenger: Address
+  readonly secure: Address
+  readonly rawPort: number
+}
+
+async function main(): Promise<void> {
+  const child = fork(import.meta.filename, ['serve'], { execArgv: process.execArgv })
+  const [ports] = (await once(child, 'message')) as [Ports]
+  const messengers = { messenger: await client(openSecurity), secure: await client(secure) }
+  const results: { workload: string; messenger: unknown; secure: unknown; rawTcp: unknown }[] = []
   for (const { name, request, reply } of workloads) {
-    const overMessenger = async (onReply: () => void): Promise<Transport> => {
-      const session = messenger.connect(ports.messenger)
+    const over = (kind: 'messenger' | 'secure') => async (onReply: () => void) => {
+      const session = messengers[kind].connect(ports[kind])
       session.onFrame = onReply
       return {
-        send: (tid) => session.send({ type: replyType(reply), tid, traceId: 0, header, payload: bodyOf(request) }),
+        send: (tid: number) =>
+          session.send({ type: replyType(reply), tid, traceId: 0, header, payload: bodyOf(request) }),
         close: () => session.close(),
       }
     }
@@ -137,13 +154,15 @@ async function main(): Promise<void> {
       onMessages(socket, onReply)
       return { send: () => sendRaw(socket, replyType(reply), request), close: () => socket.destroy() }
     }
-    const best: Record<'messenger' | 'rawTcp', { perSecond: number; cpuMicros: number }> = {
+    const best: Record<'messenger' | 'secure' | 'rawTcp', { perSecond: number; cpuMicros: number }> = {
       messenger: { perSecond: 0, cpuMicros: 0 },
+      secure: { perSecond: 0, cpuMicros: 0 },
       rawTcp: { perSecond: 0, cpuMicros: 0 },
     }
     for (let round = 0; round < rounds; round++) {
       for (const [kind, open] of [
-        ['messenger', overMessenger],
+        ['messenger', over('messenger')],
+        ['secure', over('secure')],
         ['rawTcp', overTcp],
       ] as const) {
         const figure = await measure(open)
@@ -153,7 +172,8 @@ async function main(): Promise<void> {
     results.push({ workload: name, ...best })
     console.log(
       `${name.padEnd(12)} messenger ${String(best.messenger.perSecond).padStart(7)} round trips/s, ` +
-        `${best.messenger.cpuMicros} us CPU each; bare TCP ${String(best.rawTcp.perSecond).padStart(7)}/s, ` +
+        `${best.messenger.cpuMicros} us CPU each; secure ${String(best.secure.perSecond).padStart(7)}/s, ` +
+        `${best.secure.cpuMicros} us, ${Math.round((100 * best.secure.perSecond) / best.messenger.perSecond)} %; bare TCP ${String(best.rawTcp.perSecond).padStart(7)}/s, ` +
         `${best.rawTcp.cpuMicros} us`,
     )
   }
@@ -164,7 +184,7 @@ async function main(): Promise<void> {
       `${JSON.stringify({ depth, seconds, machine, results }, null, 2)}\n`,
     )
   }
-  await messenger.close()
+  for (const messenger of Object.values(messengers)) await messenger.close()
   child.disconnect()
 }
 

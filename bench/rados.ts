@@ -6,29 +6,13 @@
  *
  * With `--data` the load goes to the cluster of that directory, which must run; without, one is made and removed.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type Address, Histogram, Prng } from '../packages/base/src/index.ts'
-import { ClusterClient } from '../packages/client/src/index.ts'
-import { GrpcMonitorClient } from '../packages/monitor-client/src/index.ts'
-import { createRealEnv } from '../packages/runtime/src/index.ts'
+import { Histogram, Prng } from '../packages/base/src/index.ts'
 import type { ObjectOp } from '../packages/wire/src/index.ts'
+import { argument, cpuSeconds, type DaemonRow, LocalCluster, report, round, rssMb } from './support/local-cluster.ts'
 
-const shoal = new URL('../scripts/shoal', import.meta.url).pathname
 const blockBytes = 8192
 const objectBytes = 4 * 1024 * 1024
 const objects = 64
-const clockTicksPerSecond = 100
-const startTimeoutMs = 60_000
-
-interface DaemonRow {
-  readonly name: string
-  readonly kind: string
-  readonly pid: number
-  readonly address: string
-}
 
 interface Measurement {
   readonly workload: string
@@ -42,40 +26,6 @@ interface Measurement {
   readonly cpuClient: number
   /** The largest of the three. */
   readonly osdRssMb: number
-}
-
-function argument(name: string): string | undefined {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? undefined : process.argv[at + 1]
-}
-
-function daemons(data: string): readonly DaemonRow[] {
-  const output = execFileSync(process.execPath, [shoal, '--data', data, '--format', 'json', 'daemon', 'ls'])
-  return JSON.parse(output.toString()) as readonly DaemonRow[]
-}
-
-function start(data: string): Promise<ChildProcess> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [shoal, '--data', data, 'up', '--osd-capacity', '4G'], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    const timer = setTimeout(() => reject(new Error('the cluster is not healthy in time')), startTimeoutMs)
-    child.stdout.on('data', (chunk: Buffer) => {
-      if (!chunk.toString().includes('HEALTH_OK')) return
-      clearTimeout(timer)
-      resolve(child)
-    })
-    child.on('exit', () => reject(new Error('the cluster ended before it was healthy')))
-  })
-}
-
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[11]) + Number(fields[12])) / clockTicksPerSecond
-}
-
-function rssMb(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
 }
 
 class Load {
@@ -140,19 +90,11 @@ class Load {
   }
 }
 
-function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits))
-}
-
-async function main(data: string): Promise<readonly Measurement[]> {
-  const rows = daemons(data)
-  const env = createRealEnv({ name: 'bench', logLevel: 'warn' })
-  const monitors = rows.filter((row) => row.kind === 'mon').map((row) => row.address as Address)
-  const monitor = new GrpcMonitorClient(env, { monitors })
-  await monitor.start()
-  const client = await ClusterClient.connect(env, { monitor })
+async function main(cluster: LocalCluster): Promise<readonly Measurement[]> {
+  const { monitor, client } = await cluster.connect()
   const pool = client.pool('objects')
-  const load = new Load(rows, Number(argument('--seconds') ?? 8), (name, ops) => pool.execute(name, ops))
+  const seconds = Number(argument('--seconds') ?? 8)
+  const load = new Load(await cluster.daemons(), seconds, (name, ops) => pool.execute(name, ops))
   await load.fill()
   const results: Measurement[] = []
   for (const [workload, depth] of [
@@ -170,21 +112,10 @@ async function main(data: string): Promise<readonly Measurement[]> {
 }
 
 const given = argument('--data')
-const directory = given ?? mkdtempSync(join(tmpdir(), 'shoal-rados-'))
-const cluster = given === undefined ? await start(directory) : undefined
+const cluster = given === undefined ? LocalCluster.temporary() : LocalCluster.running(given)
 try {
-  const results = await main(directory)
-  console.table(results)
-  if (process.argv.includes('--record')) {
-    const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version }
-    const report = { machine, monitors: 3, osds: 3, size: 3, results }
-    writeFileSync(new URL('results/rados.json', import.meta.url), `${JSON.stringify(report, undefined, 2)}\n`)
-  }
+  if (given === undefined) await cluster.start()
+  report('rados', { monitors: 3, osds: 3, size: 3 }, await main(cluster))
 } finally {
-  if (cluster !== undefined) {
-    const ended = new Promise((resolve) => cluster.once('exit', resolve))
-    cluster.kill('SIGINT')
-    await ended
-    rmSync(directory, { recursive: true })
-  }
+  await cluster.remove()
 }

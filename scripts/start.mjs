@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { prepare, root } from './lib/prepare.mjs'
 
 prepare()
-const up = spawn(process.execPath, [join(root, 'packages', 'cli', 'dist', 'main.js'), 'up', ...process.argv.slice(2)], {
+const up = spawn(process.execPath, [join(root, 'scripts', 'shoal'), 'up', ...process.argv.slice(2)], {
   stdio: 'inherit',
 })
 // Ctrl-C reaches the whole foreground process group; npm may also pass a signal on. The cluster decides when it is done.

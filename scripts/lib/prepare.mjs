@@ -2,10 +2,11 @@
 // Needs only Node and npm; pnpm itself comes through npx at the version that package.json names.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { currentBuild, whileNobodyLoads } from './build-lock.mjs'
+import { root } from './root.mjs'
 
-export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+export { root } from './root.mjs'
 
 /** Runs a program in the root with our terminal; ends this process with its exit code unless it succeeded. */
 export function run(command, args, options = {}) {
@@ -23,6 +24,14 @@ function installed() {
   return existsSync(stamp) && statSync(stamp).mtimeMs >= statSync(join(root, 'pnpm-lock.yaml')).mtimeMs
 }
 
+/** Compiles what has changed. Nothing is locked when nothing has. */
+export function build() {
+  const tsc = join(root, 'node_modules', '.bin', 'tsc')
+  const plan = spawnSync(tsc, ['-b', '--dry'], { cwd: root, encoding: 'utf8' })
+  const isCurrent = plan.status === 0 && !plan.stdout.includes('A non-dry build would')
+  if (!isCurrent || currentBuild() !== undefined) whileNobodyLoads(() => run(tsc, ['-b']))
+}
+
 export function prepare() {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major < 20 || (major === 20 && minor < 19)) {
@@ -36,5 +45,5 @@ export function prepare() {
       quiet: true,
     })
   }
-  run(join(root, 'node_modules', '.bin', 'tsc'), ['-b'])
+  build()
 }

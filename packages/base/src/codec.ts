@@ -32,7 +32,6 @@ export function decode<T>(codec: Codec<T>, bytes: Uint8Array): T {
 export const u8 = <T extends number = number>(): Codec<T> => ({ write: (w, v) => w.u8(v), read: (r) => r.u8() as T })
 export const u16 = <T extends number = number>(): Codec<T> => ({ write: (w, v) => w.u16(v), read: (r) => r.u16() as T })
 export const u32 = <T extends number = number>(): Codec<T> => ({ write: (w, v) => w.u32(v), read: (r) => r.u32() as T })
-export const i32 = <T extends number = number>(): Codec<T> => ({ write: (w, v) => w.i32(v), read: (r) => r.i32() as T })
 export const u64 = <T extends number = number>(): Codec<T> => ({ write: (w, v) => w.u64(v), read: (r) => r.u64() as T })
 export const f64 = (): Codec<number> => ({ write: (w, v) => w.f64(v), read: (r) => r.f64() })
 export const boolean = (): Codec<boolean> => ({ write: (w, v) => w.boolean(v), read: (r) => r.boolean() })

@@ -28,6 +28,7 @@ export interface Random {
   fraction(): number
   below(limit: number): number
   uint53(): number
+  /** Fit for keys: on a real machine nobody can foresee them, whatever else was drawn. */
   bytes(length: number): Uint8Array
 }
 

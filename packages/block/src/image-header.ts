@@ -32,7 +32,10 @@ export interface ImageHeader {
   readonly shrinkingFromBytes: number
 }
 
-export const knownIncompatibleFeatures = 0
+const knownIncompatibleFeatures = 0
+
+/** Compatible: the image was shrunk once, so that a write which came too late may have left objects beyond its end. */
+export const wasShrunk = 1
 
 const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image header', {
   write(writer: ByteWriter, header: ImageHeader) {

@@ -5,22 +5,34 @@
  * 1. create: header first, then the name (one compare-and-set in the directory). A crash between leaves a header that
  *    no name points to.
  * 2. rm: mark the header, remove data, remove the header, remove the name. Run again, it goes on where it was.
- * 3. shrink: the header takes the new size and remembers the old one, data beyond goes, the memory is cleared. Whoever
- *    opens the image next completes it, before anything can grow it again and bring old bytes back to light.
+ * 3. shrink: the header takes the new size and remembers the old one; everybody who uses the image learns of it within a
+ *    header lease; data beyond goes; the memory is cleared. Whoever opens the image next completes it, before anything can
+ *    grow it again and bring old bytes back to light.
+ * 4. grow of an image that was shrunk once: first as if it shrank from the new size, since a write that was under way for
+ *    longer than a lease may have come after the removal; then the header takes the new size.
  */
 import { ClusterError, type Env, emptyBytes, hexEncode, isClusterError, utf8Decode, utf8Encode } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
-import { Image, truncateTo } from './image.ts'
-import { createHeaderOps, type ImageHeader, readHeader, replaceHeader, type StoredHeader } from './image-header.ts'
+import { headerLeaseMs, Image, truncateTo } from './image.ts'
+import {
+  createHeaderOps,
+  type ImageHeader,
+  readHeader,
+  replaceHeader,
+  type StoredHeader,
+  wasShrunk,
+} from './image-header.ts'
 import type { ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { dataObjectName, defaultObjectBytes, directoryObjectName, headerObjectName } from './striping.ts'
 
-export const imageNameBytesMax = 96
+const imageNameBytesMax = 96
 /** 2^53 would do; this keeps object numbers and NBD's signed offsets far from their edges. */
-export const imageBytesMax: number = 1024 ** 5
+const imageBytesMax: number = 1024 ** 5
 const listPage = 512
 const removeWidthMax = 64
+/** Other clocks may run slower than ours. */
+const shrinkWaitMs = headerLeaseMs * 1.05
 
 export interface ImageSummary {
   readonly id: string
@@ -40,10 +52,10 @@ const nameKey = (name: string): Uint8Array => utf8Encode(`name_${name}`)
 const idKey = (id: string): Uint8Array => utf8Encode(`id_${id}`)
 
 export class ImageStore {
-  private readonly env: Pick<Env, 'clock' | 'random'>
+  private readonly env: Pick<Env, 'clock' | 'random' | 'timers'>
   private readonly io: ObjectIo
 
-  constructor(env: Pick<Env, 'clock' | 'random'>, io: ObjectIo) {
+  constructor(env: Pick<Env, 'clock' | 'random' | 'timers'>, io: ObjectIo) {
     this.env = env
     this.io = io
   }
@@ -108,21 +120,30 @@ export class ImageStore {
 
   /** Ready for I/O; completes a shrink that was interrupted. */
   async open(name: string): Promise<Image> {
+    const askedMs = this.env.clock.monotonicMs()
     const found = await this.find(name)
     if (found.header.removing) throw beingRemoved(name)
     const settled = await this.finishShrink(found)
-    return new Image(this.io, settled.header)
+    return new Image(this.io, this.env.clock, settled.header, askedMs)
   }
 
+  /** A shrink takes a header lease longer than its removals: those who use the image learn of it meanwhile. */
   async resize(name: string, sizeBytes: number, onProgress: ProgressListener = () => undefined): Promise<ImageHeader> {
     checkSize(sizeBytes)
     const found = await this.find(name)
     if (found.header.removing) throw beingRemoved(name)
     const current = await this.finishShrink(found)
     const { header } = current
-    const shrinkingFromBytes = sizeBytes < header.sizeBytes ? header.sizeBytes : 0
-    const changed = await this.replace(current, { ...header, sizeBytes, shrinkingFromBytes })
-    return (await this.finishShrink(changed, onProgress)).header
+    if (sizeBytes < header.sizeBytes) {
+      const compatibleFeatures = header.compatibleFeatures | wasShrunk
+      const shrinking = { ...header, sizeBytes, shrinkingFromBytes: header.sizeBytes, compatibleFeatures }
+      return (await this.finishShrink(await this.replace(current, shrinking), onProgress)).header
+    }
+    const cleared =
+      sizeBytes > header.sizeBytes && (header.compatibleFeatures & wasShrunk) !== 0
+        ? await this.removeBeyond(await this.replace(current, { ...header, shrinkingFromBytes: sizeBytes }), onProgress)
+        : current
+    return (await this.replace(cleared, { ...cleared.header, sizeBytes })).header
   }
 
   /** Data first, name last. Run again after an interruption it goes on. */
@@ -224,8 +245,14 @@ export class ImageStore {
     current: StoredHeader,
     onProgress: ProgressListener = () => undefined,
   ): Promise<StoredHeader> {
+    if (current.header.shrinkingFromBytes === 0) return current
+    await new Promise<void>((resolve) => this.env.timers.after(shrinkWaitMs, resolve))
+    return this.removeBeyond(current, onProgress)
+  }
+
+  /** From the size of the image to the size that the header remembers; then the memory goes. */
+  private async removeBeyond(current: StoredHeader, onProgress: ProgressListener): Promise<StoredHeader> {
     const { header } = current
-    if (header.shrinkingFromBytes === 0) return current
     const keptPart = header.sizeBytes % header.objectBytes
     const firstGone = Math.ceil(header.sizeBytes / header.objectBytes)
     if (keptPart > 0) {
@@ -241,7 +268,14 @@ export class ImageStore {
       Math.ceil(header.shrinkingFromBytes / header.objectBytes),
       onProgress,
     )
-    return this.replace(current, { ...header, shrinkingFromBytes: 0 })
+    try {
+      return await this.replace(current, { ...header, shrinkingFromBytes: 0 })
+    } catch (error) {
+      // Who opened the image meanwhile may have finished the same work.
+      const now = await readHeader(this.io, header.id)
+      if (now.header.shrinkingFromBytes === 0 && now.header.sizeBytes === header.sizeBytes) return now
+      throw error
+    }
   }
 
   private async removeObjects(id: string, from: number, to: number, onProgress: ProgressListener): Promise<void> {

@@ -2,9 +2,9 @@
  * Reading and writing an open image. Every write is on stable storage on all its replicas when its promise resolves, so
  * a flush only has to wait for the writes that were begun before it.
  */
-import { assert, ClusterError, isClusterError } from '@shoal/base'
+import { assert, type Clock, ClusterError, isClusterError } from '@shoal/base'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
-import type { ImageHeader } from './image-header.ts'
+import { type ImageHeader, readHeader } from './image-header.ts'
 import type { ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { dataObjectName, type ObjectPart, splitRange } from './striping.ts'
@@ -13,6 +13,14 @@ import { dataObjectName, type ObjectPart, splitRange } from './striping.ts'
 const widthMax = 16
 /** Zeros that must be allocated are written in pieces of this size. */
 const zeroPieceBytes = 1024 * 1024
+
+/**
+ * How long a header may be believed after it was asked for. Whoever shrinks an image publishes the new size, waits so long,
+ * and only then removes what lies beyond: by then nobody begins a write there any more.
+ */
+export const headerLeaseMs = 6_000
+/** An image in use asks again, beside its work, when what it knows is so old. */
+const headerRefreshMs = 1_500
 
 /** A piece of what was read: bytes, or a hole of so many zeros. */
 export type ImageData =
@@ -25,21 +33,63 @@ export interface ImageExtent {
 }
 
 export class Image {
-  readonly header: ImageHeader
   private readonly io: ObjectIo
+  private readonly clock: Pick<Clock, 'monotonicMs'>
   private readonly writes = new Set<Promise<void>>()
+  private known: ImageHeader
+  private askedMs: number
+  private refreshing: Promise<void> | undefined
 
-  constructor(io: ObjectIo, header: ImageHeader) {
+  /** `askedMs`: when the header was asked for. */
+  constructor(io: ObjectIo, clock: Pick<Clock, 'monotonicMs'>, header: ImageHeader, askedMs: number) {
     this.io = io
-    this.header = header
+    this.clock = clock
+    this.known = header
+    this.askedMs = askedMs
   }
 
+  get header(): ImageHeader {
+    return this.known
+  }
+
+  /** As it was known last; it changes when somebody resizes the image. */
   get sizeBytes(): number {
-    return this.header.sizeBytes
+    return this.known.sizeBytes
+  }
+
+  /** Reads the header again. ENOENT when the image has been removed. */
+  refresh(): Promise<void> {
+    this.refreshing ??= this.readAgain().finally(() => {
+      this.refreshing = undefined
+    })
+    return this.refreshing
+  }
+
+  private async readAgain(): Promise<void> {
+    const askedMs = this.clock.monotonicMs()
+    const { header } = await readHeader(this.io, this.known.id)
+    if (header.removing) throw new ClusterError('ENOENT', `image ${header.name} is being removed`)
+    this.known = header
+    this.askedMs = askedMs
+  }
+
+  /** Runs the task with a header that may be believed. */
+  private whenCurrent<T>(task: () => Promise<T>): Promise<T> {
+    const ageMs = this.clock.monotonicMs() - this.askedMs
+    if (ageMs < headerRefreshMs) return task()
+    const refreshed = this.refresh()
+    if (ageMs >= headerLeaseMs) return refreshed.then(task)
+    // Whoever comes when the lease is over meets the failure.
+    refreshed.catch(() => undefined)
+    return task()
   }
 
   /** Exactly `length` bytes, in order. EINVAL outside the image. */
-  async read(offset: number, length: number): Promise<readonly ImageData[]> {
+  read(offset: number, length: number): Promise<readonly ImageData[]> {
+    return this.whenCurrent(() => this.readParts(offset, length))
+  }
+
+  private async readParts(offset: number, length: number): Promise<readonly ImageData[]> {
     const parts = this.split(offset, length)
     const pieces: (readonly ImageData[])[] = []
     await forEachIndex(parts.length, widthMax, async (i) => {
@@ -48,12 +98,17 @@ export class Image {
     return pieces.flat()
   }
 
-  /** Durable when it resolves. A write that fails part way may have changed some of its objects. */
+  /** Durable when it resolves; ENOSPC beyond the end. A write that fails part way may have changed some of its objects. */
   write(offset: number, data: Uint8Array): Promise<void> {
     return this.track(
-      this.onParts(offset, data.length, async (part) => {
-        const bytes = data.subarray(part.at, part.at + part.length)
-        await this.execute(part, [{ kind: 'write', offset: part.offset, data: bytes }])
+      this.whenCurrent(async () => {
+        if (offset + data.length > this.sizeBytes) {
+          throw new ClusterError('ENOSPC', `a write ends at ${offset + data.length}, the image at ${this.sizeBytes}`)
+        }
+        await this.onParts(offset, data.length, async (part) => {
+          const bytes = data.subarray(part.at, part.at + part.length)
+          await this.execute(part, [{ kind: 'write', offset: part.offset, data: bytes }])
+        })
       }),
     )
   }
@@ -65,25 +120,28 @@ export class Image {
 
   /** The range reads as zeros afterwards; whole objects go, parts of objects become holes. */
   discard(offset: number, length: number): Promise<void> {
-    return this.track(this.onParts(offset, length, (part) => this.discardPart(part)))
+    return this.track(this.whenCurrent(() => this.onParts(offset, length, (part) => this.discardPart(part))))
   }
 
   /** Zeros; unless `punchHole`, the space is allocated. */
   writeZeroes(offset: number, length: number, punchHole: boolean): Promise<void> {
     if (punchHole) return this.discard(offset, length)
-    return this.track(
-      this.onParts(offset, length, async (part) => {
-        const end = part.offset + part.length
-        for (let at = part.offset; at < end; at += zeroPieceBytes) {
-          const data = new Uint8Array(Math.min(zeroPieceBytes, end - at))
-          await this.execute(part, [{ kind: 'write', offset: at, data }])
-        }
-      }),
-    )
+    const zero = async (part: ObjectPart): Promise<void> => {
+      const end = part.offset + part.length
+      for (let at = part.offset; at < end; at += zeroPieceBytes) {
+        const data = new Uint8Array(Math.min(zeroPieceBytes, end - at))
+        await this.execute(part, [{ kind: 'write', offset: at, data }])
+      }
+    }
+    return this.track(this.whenCurrent(() => this.onParts(offset, length, zero)))
   }
 
   /** The range as extents in order; neighbours differ in `allocated`. */
-  async extents(offset: number, length: number): Promise<readonly ImageExtent[]> {
+  extents(offset: number, length: number): Promise<readonly ImageExtent[]> {
+    return this.whenCurrent(() => this.extentsOfParts(offset, length))
+  }
+
+  private async extentsOfParts(offset: number, length: number): Promise<readonly ImageExtent[]> {
     const parts = this.split(offset, length)
     const pieces: (readonly ImageExtent[])[] = []
     await forEachIndex(parts.length, widthMax, async (i) => {
@@ -145,9 +203,8 @@ export class Image {
   }
 
   private async discardPart(part: ObjectPart): Promise<void> {
-    // The last object may be shorter: nothing of it lies beyond the image.
-    const { objectBytes } = this.header
-    const toTheEnd = part.offset + part.length === Math.min(objectBytes, this.sizeBytes - part.index * objectBytes)
+    // Whether an object ends with the image is not for us to say: the image may have grown, and more been written, since.
+    const toTheEnd = part.offset + part.length === this.header.objectBytes
     if (toTheEnd && part.offset === 0) {
       await this.executeOnExisting(part, [{ kind: 'remove' }])
     } else if (toTheEnd) {

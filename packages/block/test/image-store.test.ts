@@ -3,14 +3,12 @@ import { hexEncode, isClusterError, Prng, utf8Encode } from '@shoal/base'
 import { ImageStore } from '@shoal/block'
 import { describe, expect, test } from 'vitest'
 import { MemoryObjects } from './memory-objects.ts'
+import { SteppedTime } from './stepped-time.ts'
 
 const objectBytes = 4096
 
-function storeOn(io: MemoryObjects, seed = 1): ImageStore {
-  return new ImageStore(
-    { clock: { monotonicMs: () => 0, wallMs: () => 1_700_000_000_000 }, random: new Prng(seed) },
-    io,
-  )
+function storeOn(io: MemoryObjects, seed = 1, time = new SteppedTime()): ImageStore {
+  return new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, io)
 }
 
 const dataObjects = (io: MemoryObjects): readonly string[] =>
@@ -150,6 +148,77 @@ describe('resize', () => {
     const failures = outcomes.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
     expect(failures).toHaveLength(1)
     expect(failures[0]).toMatchObject({ code: 'EBUSY', retry: true })
+  })
+})
+
+describe('an image that is in use while it is resized', () => {
+  test('learns of a shrink before anything is removed: writes beyond the end get ENOSPC and leave nothing', async () => {
+    const io = new MemoryObjects()
+    const time = new SteppedTime()
+    const store = storeOn(io, 1, time)
+    await store.create('a', objectBytes * 4, objectBytes)
+    const image = await store.open('a')
+    const beyond = (): Promise<void> => image.write(objectBytes * 3, new Uint8Array(objectBytes).fill(7))
+    await beyond()
+    // In the middle of the wait it may still write there: that goes with the rest.
+    time.onWait = async (waitMs) => {
+      await beyond()
+      expect(dataObjects(io)).toHaveLength(1)
+      time.nowMs += waitMs
+      await expect(beyond()).rejects.toMatchObject({ code: 'ENOSPC' })
+      await expect(image.discard(objectBytes * 3, 10)).rejects.toMatchObject({ code: 'EINVAL' })
+      await expect(image.read(objectBytes * 3, 10)).rejects.toMatchObject({ code: 'EINVAL' })
+    }
+    await store.resize('a', objectBytes * 2)
+    expect(dataObjects(io)).toEqual([])
+    expect(image.sizeBytes).toBe(objectBytes * 2)
+    await image.write(0, new Uint8Array(10).fill(7))
+  })
+
+  test('learns of growth, and does not cut off what others wrote behind its old end', async () => {
+    const io = new MemoryObjects()
+    const time = new SteppedTime()
+    const store = storeOn(io, 1, time)
+    await store.create('a', 1000, objectBytes)
+    const old = await store.open('a')
+    await old.write(0, new Uint8Array(1000).fill(1))
+    await store.resize('a', 2000)
+    const grown = await store.open('a')
+    await grown.write(1000, new Uint8Array(1000).fill(2))
+    await old.discard(500, 500)
+    await old.discard(0, 1000)
+    const bytes = await bytesOf(store, 'a')
+    expect(bytes.subarray(0, 1000).every((byte) => byte === 0)).toBe(true)
+    expect(bytes.subarray(1000).every((byte) => byte === 2)).toBe(true)
+    time.nowMs += 10_000
+    await old.write(1500, new Uint8Array(10))
+    expect(old.sizeBytes).toBe(2000)
+  })
+
+  test('a write that came too late for the shrink is not seen when the image grows', async () => {
+    const io = new MemoryObjects()
+    const store = storeOn(io)
+    await store.create('a', objectBytes * 4, objectBytes)
+    const image = await store.open('a')
+    await store.resize('a', objectBytes + 100)
+    // Its clock stands still, so that it does not know yet: as if the write had been on its way all the time.
+    await image.write(0, new Uint8Array(objectBytes * 4).fill(7))
+    await store.resize('a', objectBytes * 3)
+    const bytes = await bytesOf(store, 'a')
+    expect(bytes.subarray(0, objectBytes + 100).every((byte) => byte === 7)).toBe(true)
+    expect(bytes.subarray(objectBytes + 100).every((byte) => byte === 0)).toBe(true)
+  })
+
+  test('an image that was removed is no longer written', async () => {
+    const io = new MemoryObjects()
+    const time = new SteppedTime()
+    const store = storeOn(io, 1, time)
+    await store.create('a', objectBytes, objectBytes)
+    const image = await store.open('a')
+    await store.remove('a')
+    time.nowMs += 10_000
+    await expect(image.write(0, new Uint8Array(10))).rejects.toMatchObject({ code: 'ENOENT' })
+    expect(dataObjects(io)).toEqual([])
   })
 })
 

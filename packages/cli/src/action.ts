@@ -1,7 +1,7 @@
 /** Runs one command's body: a context in, its connections closed after it, failures as text or JSON and an exit code. */
 import type { Command } from 'commander'
 import { CommandContext, type GlobalOptions } from './context.ts'
-import { describeFailure, exitCodeOf, failureAsJson } from './output/failure.ts'
+import { asClusterError, describeFailure, exitCodeOf, failureAsJson } from './output/failure.ts'
 
 type Body = (
   context: CommandContext,
@@ -16,7 +16,8 @@ export function action(command: Command, body: Body): Command {
     const context = new CommandContext(self.optsWithGlobals<GlobalOptions & object>())
     try {
       await body(context, self.args, self.opts())
-    } catch (error) {
+    } catch (cause) {
+      const error = asClusterError(cause)
       process.exitCode = exitCodeOf(error)
       if (context.options.format === 'json') process.stdout.write(`${JSON.stringify(failureAsJson(error))}\n`)
       else process.stderr.write(`${describeFailure(error, context.options.verbose === true)}\n`)

@@ -4,12 +4,16 @@
  */
 import { type Address, address, ClusterError, type Env, parseAddress } from '@shoal/base'
 import type { ClusterClient } from '@shoal/client'
+import type { MessengerSecurity } from '@shoal/messenger'
 import type { CommandReply, MonitorClient, MonitorCommand } from '@shoal/monitor-client'
 import { ClusterLayout, defaultDataDirectory } from './local/layout.ts'
 
 export interface GlobalOptions {
   readonly data?: string
   readonly monitors?: string
+  readonly keyring?: string
+  readonly msAuth?: string
+  readonly msMode?: string
   readonly format: 'table' | 'json'
   /** Seconds. */
   readonly timeout: number
@@ -84,6 +88,20 @@ export class CommandContext {
     await monitor?.close()
   }
 
+  /** What the options say; what they leave out, the cluster's directory says, if it is the cluster that they mean. */
+  private async security(): Promise<MessengerSecurity> {
+    const { data, keyring, monitors, msAuth, msMode } = this.options
+    const elsewhere = data === undefined && (monitors ?? process.env['SHOAL_MONITORS'] ?? '') !== ''
+    const { loadSecurity } = await import('./local/keyring.ts')
+    const named = keyring ?? process.env['SHOAL_KEYRING']
+    const { ms_auth, ms_mode } = elsewhere || !this.layout.exists() ? {} : this.layout.read()
+    return loadSecurity({
+      keyring: named === '' ? undefined : named,
+      defaultKeyring: elsewhere ? undefined : this.layout.keyringFile,
+      settings: { ms_auth: msAuth ?? ms_auth, ms_mode: msMode ?? ms_mode },
+    })
+  }
+
   private async connectMonitor(): Promise<MonitorClient> {
     const [{ GrpcMonitorClient }, env] = await Promise.all([import('@shoal/monitor-client'), this.env()])
     const client = new GrpcMonitorClient(env, { monitors: this.monitorAddresses(), startTimeoutMs: this.timeoutMs })
@@ -98,7 +116,7 @@ export class CommandContext {
 
   private async connectClient(): Promise<ClusterClient> {
     const monitor = await this.monitor()
-    const [{ ClusterClient }, env] = await Promise.all([import('@shoal/client'), this.env()])
-    return ClusterClient.connect(env, { monitor })
+    const [{ ClusterClient }, env, security] = await Promise.all([import('@shoal/client'), this.env(), this.security()])
+    return ClusterClient.connect(env, { monitor, security })
   }
 }

@@ -1,4 +1,4 @@
-/** The process of one daemon: `node daemon.js NAME --data DIR`. Started by the supervisor, never by hand. */
+/** The process of one daemon: `node daemon.js NAME --data DIR [--keyring FILE]`. Started by the supervisor, never by hand. */
 import { parseArgs } from 'node:util'
 import { ClusterError } from '@shoal/base'
 import { createRealEnv, installCrashHandlers } from '@shoal/runtime'
@@ -13,7 +13,10 @@ import { removeRunFile, writeRunFile } from './local/process-table.ts'
 /** A stop that takes longer ends the process anyway; the journal makes that safe. */
 const stopTimeoutMs = 15_000
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { data: { type: 'string' } } })
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { data: { type: 'string' }, keyring: { type: 'string' } },
+})
 const name = positionals[0] ?? ''
 const layout = new ClusterLayout(values.data ?? '')
 const cluster = layout.read()
@@ -39,7 +42,7 @@ const stop = (): void => {
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
 
 try {
-  const service = await run({ env, layout, cluster, name })
+  const service = await run({ env, layout, cluster, name, keyring: values.keyring })
   started = service
   writeRunFile(layout, {
     name,

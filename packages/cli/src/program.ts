@@ -1,5 +1,6 @@
 /** The tree of commands. Each file in `commands/` adds one branch. */
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { addAuthCommands } from './commands/auth.ts'
 import { addBlockCommands } from './commands/block.ts'
 import { addClusterCommands } from './commands/cluster.ts'
 import { addCrushCommands } from './commands/crush.ts'
@@ -26,6 +27,12 @@ export function buildProgram(): Command {
     .version('0.1.0')
     .option('--data <dir>', 'directory of a cluster on this machine (default: $SHOAL_DATA, then the nearest .shoal)')
     .option('--monitors <addresses>', 'monitors of the cluster, HOST:PORT,... (default: as in the directory)')
+    .option('--keyring <file>', "the cluster's key (default: $SHOAL_KEYRING, then `keyring` in the directory)")
+    .option(
+      '--ms-auth <words>',
+      'how to prove oneself to OSDs, preferred first: secret, none (default: as the cluster)',
+    )
+    .option('--ms-mode <words>', 'how to talk to OSDs, preferred first: crc, secure (default: as the cluster)')
     .addOption(
       new Option('--format <format>', 'for people or for machines').choices(['table', 'json']).default('table'),
     )
@@ -37,6 +44,7 @@ export function buildProgram(): Command {
     addUpCommands,
     addClusterCommands,
     addDaemonCommands,
+    addAuthCommands,
     addMonitorCommands,
     addOsdCommands,
     addCrushCommands,

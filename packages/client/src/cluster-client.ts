@@ -1,5 +1,6 @@
 /** The client library: `const pool = client.pool('objects'); await pool.execute('name', [{kind: 'write-full', data}])`. */
 import type { Env } from '@shoal/base'
+import type { MessengerSecurity } from '@shoal/messenger'
 import type { MonitorClient } from '@shoal/monitor-client'
 import { Objecter } from './objecter.ts'
 import { PoolHandle } from './pool-handle.ts'
@@ -8,6 +9,8 @@ import { Throttle } from './throttle.ts'
 export interface ClusterClientOptions {
   /** Started; stays the caller's to close. */
   readonly monitor: MonitorClient
+  /** See `securityFrom` of the messenger; nothing proven and nothing sealed when left out. */
+  readonly security?: MessengerSecurity | undefined
   readonly operationsMax?: number
   readonly bytesMax?: number
 }
@@ -27,7 +30,8 @@ export class ClusterClient {
     env: Pick<Env, 'clock' | 'timers' | 'log' | 'network' | 'random'>,
     options: ClusterClientOptions,
   ): Promise<ClusterClient> {
-    const objecter = await Objecter.create(env, { monitor: options.monitor, clientId: env.random.uint53() })
+    const { monitor, security } = options
+    const objecter = await Objecter.create(env, { monitor, security, clientId: env.random.uint53() })
     return new ClusterClient(objecter, options)
   }
 

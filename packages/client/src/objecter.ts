@@ -21,6 +21,7 @@ import {
   type Env,
   entityName,
   errorCodeOf,
+  isClusterError,
   type Log,
   type OsdId,
   type Outcome,
@@ -38,7 +39,7 @@ import {
   PlacementCache,
   seedOfHash,
 } from '@shoal/cluster-map'
-import { type LossySession, Messenger, type ReceivedFrame } from '@shoal/messenger'
+import { type LossySession, Messenger, type MessengerSecurity, type ReceivedFrame } from '@shoal/messenger'
 import type { MapSubscription, MonitorClient } from '@shoal/monitor-client'
 import {
   type ClientOp,
@@ -69,6 +70,8 @@ function clientClosed(outcome: Outcome): ClusterError {
 export interface ObjecterOptions {
   readonly monitor: MonitorClient
   readonly clientId: number
+  /** What is asked of OSDs, and how we prove ourselves to them; nothing when left out. */
+  readonly security?: MessengerSecurity | undefined
 }
 
 interface Operation {
@@ -121,6 +124,9 @@ export class Objecter {
   private nextTid = 1
   private sweep: Timer | undefined
   private closed = false
+  /** An OSD has let us in: a later refusal is that OSD's fault, not our key's. */
+  private admitted = false
+  private refusal: ClusterError | undefined
   private subscription: MapSubscription = { cancel: () => undefined }
 
   private constructor(
@@ -143,9 +149,10 @@ export class Objecter {
   ): Promise<Objecter> {
     const map = options.monitor.osdMap
     assert(map !== undefined, 'the monitor client has started')
+    const { clientId, security } = options
     const messenger = await Messenger.create(
       env,
-      { name: entityName('client', options.clientId), nonce: options.clientId, fsid: map.fsid },
+      { name: entityName('client', clientId), nonce: clientId, fsid: map.fsid, security },
       { onSession: (session) => session.close(), onPeerFrame: () => undefined, onPeerReset: () => undefined },
     )
     const objecter = new Objecter(env, options, messenger, map)
@@ -161,7 +168,10 @@ export class Objecter {
     return this.targetOfTid.size
   }
 
-  /** Resolves with the primary's reply, whatever its errno. Rejects with ENOENT (no such pool), ETIMEDOUT or ESHUTDOWN. */
+  /**
+   * Resolves with the primary's reply, whatever its errno. Rejects with ENOENT (no such pool), EACCES (no OSD has let us in
+   * yet, and this one does not), ETIMEDOUT or ESHUTDOWN.
+   */
   submit(submission: Submission): Promise<ClientOpReply> {
     const { pool, namespace, name } = submission
     const found = this.map.pools.get(pool)
@@ -292,9 +302,10 @@ export class Objecter {
     const key = `${osd}@${address}`
     let session = this.sessions.get(key)
     if (session === undefined) {
-      session = this.messenger.connect(address)
+      const opened = this.messenger.connect(address, entityName('osd', osd))
+      session = opened
       session.onFrame = (frame) => this.onFrame(frame)
-      session.onReset = (error) => this.onReset(key, osd, error)
+      session.onReset = (error) => this.onReset(key, osd, opened, error)
       this.sessions.set(key, session)
     }
     return session
@@ -339,11 +350,27 @@ export class Objecter {
     this.targets.delete(target.pgId)
   }
 
-  private onReset(key: string, osd: OsdId, error: Error | undefined): void {
+  private onReset(key: string, osd: OsdId, session: LossySession, error: Error | undefined): void {
     this.sessions.delete(key)
     if (this.closed) return
+    this.admitted ||= [session, ...this.sessions.values()].some(({ peer }) => peer !== undefined)
+    if (isClusterError(error, 'EACCES')) {
+      this.refusal = error
+      // A key that no OSD accepts will not get better by waiting; nothing has been sent with it.
+      if (!this.admitted) return this.rejectAll(osd, error)
+    }
     this.log.debug('session reset', { osd, error: error?.message })
     for (const target of this.targets.values()) if (target.mapping.actingPrimary === osd) this.retryLater(target)
+  }
+
+  private rejectAll(osd: OsdId, error: ClusterError): void {
+    for (const target of [...this.targets.values()]) {
+      if (target.mapping.actingPrimary !== osd) continue
+      for (const operation of [...target.operations.values()]) {
+        this.finish(target, operation)
+        operation.reject(error)
+      }
+    }
   }
 
   private onMap(map: OsdMap): void {
@@ -392,6 +419,7 @@ export class Objecter {
             'ETIMEDOUT',
             `no answer for ${operation.object.name} in ${target.pgId} from osd.${target.mapping.actingPrimary}`,
             {
+              cause: this.refusal,
               outcome: operation.sends > 0 ? 'unknown' : 'not-applied',
               hint: 'shoal health detail',
               retry: true,

@@ -16,7 +16,7 @@ import {
 import type { Objecter } from './objecter.ts'
 import type { Throttle } from './throttle.ts'
 
-export const operationTimeoutMs = 120_000
+const operationTimeoutMs = 120_000
 const listPage = 1000
 
 export interface OperationOutcome {

@@ -1,6 +1,7 @@
 /** The client against OSDs that are silent, forgetful, of another opinion, or gone. */
 import { type PgId, Prng, poolId } from '@shoal/base'
 import { ClusterClient, type ClusterClientOptions, type PoolHandle } from '@shoal/client'
+import { securityFrom } from '@shoal/messenger'
 import type { ObjectOp } from '@shoal/wire'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -47,6 +48,18 @@ describe('an operation', () => {
     expect(cluster.objects.get('a')).toEqual([1])
     expect(attempts(cluster)).toEqual([0, 1])
     expect(cluster.received[0]?.op.request).toEqual(cluster.received[1]?.op.request)
+  })
+
+  test('that no OSD lets in fails at once, with what to do', async () => {
+    const { cluster, pool } = await setup(1, { security: securityFrom({}, new Uint8Array(32)) })
+    const failed = outcomeOf(pool.execute('a', append(1)))
+    await cluster.world.time.advance(1_000)
+    expect(await failed).toMatchObject({
+      code: 'EACCES',
+      message: expect.stringContaining('accepts authentication none, this side secret') as unknown,
+      outcome: 'not-applied',
+    })
+    expect(cluster.received).toEqual([])
   })
 
   test('survives an answer that nobody can read', async () => {

@@ -19,7 +19,7 @@ export {
 } from './edits.ts'
 export { CrushMapper } from './mapper.ts'
 export { stableMod, stableModMask, strHashRjenkins } from './name-hash.ts'
-export { hash1, hash2, hash3, hash4, hash5 } from './rjenkins.ts'
+export { hash2, hash3 } from './rjenkins.ts'
 export { createErasureRule, createReplicatedRule, type NewRule, removeRule, ruleIdOf } from './rules.ts'
 export { type CrushTestOptions, type PrintLine, testCrushMap } from './tester.ts'
 export {

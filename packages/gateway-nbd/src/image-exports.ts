@@ -1,8 +1,10 @@
 /**
  * Images as exports, by the name `POOL/IMAGE`. An image is opened once and shared by its connections; it closes with
- * the last of them, so that an image that was resized or removed is seen anew by the next client.
+ * the last of them. Each new connection asks for the header again, so that it sees the size that the image has now, and a
+ * new image under an old name is another one. A connection keeps the size it was told; what lies beyond the present end is
+ * refused on all of them.
  */
-import { ClusterError, isClusterError } from '@shoal/base'
+import { isClusterError } from '@shoal/base'
 import type { Image, ImageStore } from '@shoal/block'
 import type { BlockDevice, ExportSource, NbdExport } from './block-device.ts'
 
@@ -11,7 +13,9 @@ const preferredBlockBytes = 64 * 1024
 
 function imageDevice(image: Image, name: string): BlockDevice {
   return {
-    sizeBytes: image.sizeBytes,
+    get sizeBytes() {
+      return image.sizeBytes
+    },
     readOnly: false,
     description: `Shoal image ${name}`,
     preferredBlockBytes,
@@ -36,7 +40,7 @@ export interface ImageExportsOptions {
 }
 
 interface OpenImage {
-  readonly device: Promise<BlockDevice>
+  readonly image: Promise<Image>
   users: number
 }
 
@@ -60,23 +64,37 @@ export class ImageExports implements ExportSource {
   async open(requested: string): Promise<NbdExport | undefined> {
     const name = requested === '' ? (this.options.defaultExport ?? '') : requested
     if (!this.isOffered(name)) return undefined
-    let image = this.opened.get(name)
-    if (image === undefined) {
-      image = { device: this.openDevice(name), users: 0 }
-      this.opened.set(name, image)
-    }
-    const shared = image
-    shared.users++
-    const release = (): void => {
-      if (--shared.users === 0 && this.opened.get(name) === shared) this.opened.delete(name)
-    }
+    const shared = this.shared(name)
     try {
-      return { device: await shared.device, close: async () => release() }
+      const image = await shared.image
+      const { id } = await (await this.storeOf(name)).info(imageNameOf(name))
+      if (id === image.header.id) {
+        await image.refresh()
+        return { device: imageDevice(image, name), close: async () => this.release(name, shared) }
+      }
     } catch (error) {
-      release()
+      this.release(name, shared)
       if (isClusterError(error, 'ENOENT')) return undefined
       throw error
     }
+    // Removed and made again: who is connected keeps what is left of the old one.
+    if (this.opened.get(name) === shared) this.opened.delete(name)
+    this.release(name, shared)
+    return this.open(requested)
+  }
+
+  private shared(name: string): OpenImage {
+    let image = this.opened.get(name)
+    if (image === undefined) {
+      image = { image: this.storeOf(name).then((store) => store.open(imageNameOf(name))), users: 0 }
+      this.opened.set(name, image)
+    }
+    image.users++
+    return image
+  }
+
+  private release(name: string, image: OpenImage): void {
+    if (--image.users === 0 && this.opened.get(name) === image) this.opened.delete(name)
   }
 
   private isOffered(name: string): boolean {
@@ -85,10 +103,11 @@ export class ImageExports implements ExportSource {
     return this.options.only === undefined || this.options.only.includes(name)
   }
 
-  private async openDevice(name: string): Promise<BlockDevice> {
-    const slash = name.indexOf('/')
-    if (slash < 0) throw new ClusterError('ENOENT', `not POOL/IMAGE: ${name}`)
-    const store = await this.options.store(name.slice(0, slash))
-    return imageDevice(await store.open(name.slice(slash + 1)), name)
+  private storeOf(name: string): Promise<ImageStore> {
+    return this.options.store(name.slice(0, name.indexOf('/')))
   }
+}
+
+function imageNameOf(name: string): string {
+  return name.slice(name.indexOf('/') + 1)
 }

@@ -1,13 +1,13 @@
 /** The server against real clients (libnbd, qemu) and against hand-made bytes, over TCP, with a disk in memory. */
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
 import { promisify } from 'node:util'
 import { address, ClusterError } from '@shoal/base'
 import { NbdServer } from '@shoal/gateway-nbd'
 import { createRealEnv } from '@shoal/runtime'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { MemoryDevice, memoryExports } from './memory-device.ts'
+import { RawClient } from './raw-client.ts'
 
 const run = promisify(execFile)
 const mebibyte = 1024 * 1024
@@ -111,67 +111,6 @@ describe('real clients', () => {
   })
 })
 
-/** A client that says exactly what it is told to. */
-class RawClient {
-  readonly socket: Socket
-  private received = Buffer.alloc(0)
-
-  constructor(socket: Socket) {
-    this.socket = socket
-    socket.on('data', (chunk) => {
-      this.received = Buffer.concat([this.received, chunk])
-    })
-    socket.on('error', () => undefined)
-  }
-
-  static async open(): Promise<RawClient> {
-    const socket = connect(port, '127.0.0.1')
-    await once(socket, 'connect')
-    return new RawClient(socket)
-  }
-
-  async take(length: number): Promise<Buffer> {
-    while (this.received.length < length) await once(this.socket, 'data', { signal: AbortSignal.timeout(10_000) })
-    const taken = this.received.subarray(0, length)
-    this.received = this.received.subarray(length)
-    return taken
-  }
-
-  option(code: number, data: Buffer = Buffer.alloc(0)): void {
-    const header = Buffer.alloc(16)
-    header.write('IHAVEOPT', 'latin1')
-    header.writeUInt32BE(code, 8)
-    header.writeUInt32BE(data.length, 12)
-    this.socket.write(Buffer.concat([header, data]))
-  }
-
-  request(type: number, offset: number, length: number, flags = 0): void {
-    const header = Buffer.alloc(28)
-    header.writeUInt32BE(0x25609513, 0)
-    header.writeUInt16BE(flags, 4)
-    header.writeUInt16BE(type, 6)
-    header.writeBigUInt64BE(77n, 8)
-    header.writeBigUInt64BE(BigInt(offset), 16)
-    header.writeUInt32BE(length, 24)
-    this.socket.write(header)
-  }
-
-  async simpleError(): Promise<number> {
-    const reply = await this.take(16)
-    expect(reply.readUInt32BE(0)).toBe(0x67446698)
-    expect(reply.readBigUInt64BE(8)).toBe(77n)
-    return reply.readUInt32BE(4)
-  }
-
-  /** To transmission, by the oldest way: EXPORT_NAME, simple replies. */
-  async start(name = 'pool/disk'): Promise<void> {
-    await this.take(18)
-    this.socket.write(Buffer.from([0, 0, 0, 3]))
-    this.option(1, Buffer.from(name))
-    await this.take(10)
-  }
-}
-
 describe('bad input', () => {
   const closes = async (client: RawClient): Promise<void> => {
     if (!client.socket.closed) await once(client.socket, 'close')
@@ -188,14 +127,14 @@ describe('bad input', () => {
       },
     ],
   ])('%s ends the connection', async (_what, misbehave) => {
-    const client = await RawClient.open()
+    const client = await RawClient.open(port)
     await client.take(18)
     misbehave(client)
     await closes(client)
   })
 
   test('malformed options are answered as such, and the handshake goes on', async () => {
-    const client = await RawClient.open()
+    const client = await RawClient.open(port)
     await client.take(18)
     client.socket.write(Buffer.from([0, 0, 0, 3]))
     const replyType = async (): Promise<number> => {
@@ -219,7 +158,7 @@ describe('bad input', () => {
   })
 
   test('requests outside the device, or that make no sense, fail with their code and change nothing', async () => {
-    const client = await RawClient.open()
+    const client = await RawClient.open(port)
     await client.start()
     client.request(0, 8 * mebibyte - 1, 2)
     expect(await client.simpleError()).toBe(22)
@@ -248,7 +187,7 @@ describe('bad input', () => {
   })
 
   test('writing to a read-only export is refused', async () => {
-    const client = await RawClient.open()
+    const client = await RawClient.open(port)
     await client.start('pool/frozen')
     client.request(1, 0, 4)
     client.socket.write(Buffer.from([1, 2, 3, 4]))
@@ -257,14 +196,14 @@ describe('bad input', () => {
   })
 
   test('a write that claims a gigabyte ends the connection', async () => {
-    const client = await RawClient.open()
+    const client = await RawClient.open(port)
     await client.start()
     client.request(1, 0, 1024 * mebibyte)
     await closes(client)
   })
 
   test('a client that leaves in the middle of a write changes nothing', async () => {
-    const client = await RawClient.open()
+    const client = await RawClient.open(port)
     await client.start()
     client.request(1, 0, 4096)
     client.socket.write(Buffer.alloc(1000, 1))

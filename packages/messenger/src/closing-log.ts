@@ -5,16 +5,23 @@ const linesPerWindow = 20
 const windowMs = 10_000
 
 /** Reasons that a person should hear of; anything else is the weather of networks. */
-const loudCodes: ReadonlySet<ErrorCode> = new Set(['EBADMSG', 'EPROTO', 'EOVERFLOW', 'EOPNOTSUPP'])
+const loudCodes: ReadonlySet<ErrorCode> = new Set(['EBADMSG', 'EPROTO', 'EOVERFLOW', 'EOPNOTSUPP', 'EACCES'])
+
+export interface ClosingCounters {
+  protocolErrors: number
+  /** Handshakes that ended for want of a proof, or of a common way to prove or to seal. */
+  authenticationsRefused: number
+  timeouts: number
+}
 
 export class ClosingLog {
   private readonly clock: Clock
   private readonly log: Log
-  private readonly counters: { protocolErrors: number; timeouts: number }
+  private readonly counters: ClosingCounters
   private windowStartMs = Number.NEGATIVE_INFINITY
   private lines = 0
 
-  constructor(clock: Clock, log: Log, counters: { protocolErrors: number; timeouts: number }) {
+  constructor(clock: Clock, log: Log, counters: ClosingCounters) {
     this.clock = clock
     this.log = log
     this.counters = counters
@@ -24,7 +31,8 @@ export class ClosingLog {
     if (!(error instanceof ClusterError)) return
     if (error.code === 'ETIMEDOUT') this.counters.timeouts++
     if (!loudCodes.has(error.code)) return
-    this.counters.protocolErrors++
+    if (error.code === 'EACCES') this.counters.authenticationsRefused++
+    else this.counters.protocolErrors++
     const nowMs = this.clock.monotonicMs()
     if (nowMs - this.windowStartMs >= windowMs) {
       if (this.lines > linesPerWindow)

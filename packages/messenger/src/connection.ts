@@ -1,18 +1,22 @@
 /**
- * Framing and handshake over one byte stream. Knows nothing of sessions: it turns bytes into a checked hello and then
- * into frames, and ends at the first thing that is wrong.
+ * Framing, sealing and handshake over one byte stream. Knows nothing of sessions: it turns bytes into a checked hello and
+ * then into frames, and ends at the first thing that is wrong.
  *
  * Invariants
- * 1. Nothing is delivered before the other side's hello was checked, nor after `fail`, nor while paused.
- * 2. Until its hello is complete a stranger costs us at most `helloBytesMax` and one chunk, for `handshakeMs`.
+ * 1. Nothing is delivered before the handshake is done, nor after `fail`, nor while paused.
+ * 2. Until its handshake is done a stranger costs us at most the message that is due and one chunk, for `handshakeMs`.
+ * 3. With `secure`, every byte after the handshake travels in a sealed record, both ways.
  */
-import { type ByteStream, ClusterError, concatBytes, type Env, emptyBytes, type Timer } from '@shoal/base'
+import { type ByteStream, ClusterError, type Env, emptyBytes, type Timer } from '@shoal/base'
 import { controlType, encodeFrame, FrameReader, type OutgoingFrame, type ReceivedFrame } from './frame.ts'
-import { checkHello, decodeHello, encodeHello, type Hello, helloBytesMax } from './hello.ts'
+import { Handshake } from './handshake.ts'
+import type { Hello } from './hello.ts'
 import type { MessengerLimits } from './limits.ts'
+import { RecordOpener, RecordSealer, recordBytesMax } from './record.ts'
+import type { ClusterSecret } from './secret.ts'
 
 export interface ConnectionHandler {
-  /** The other side's hello is sound. An accepting side answers with `greet`. */
+  /** The other side's hello is sound, and proven where that was agreed. An accepting side answers with `greet`. */
   onHello(hello: Hello): void
   onFrame(frame: ReceivedFrame, sequence: number): void
   onDrain(): void
@@ -20,11 +24,22 @@ export interface ConnectionHandler {
   onClose(error: Error | undefined): void
 }
 
+export interface ConnectionCounters {
+  /** Sealed records that were not what the other side sealed next. */
+  recordsRefused: number
+  /** Connections that ended within a sealed record. */
+  recordsTruncated: number
+}
+
+type ConnectionEnv = Pick<Env, 'clock' | 'timers' | 'random'>
+
 export interface ConnectionOptions {
   readonly ours: () => Hello
   /** A connecting side speaks first. */
   readonly greet: boolean
+  readonly secret: ClusterSecret | undefined
   readonly limits: MessengerLimits
+  readonly counters: ConnectionCounters
   readonly handler: ConnectionHandler
 }
 
@@ -37,13 +52,23 @@ const keepaliveFrame: OutgoingFrame = {
   payload: [],
 }
 
+/** Written only to be told of backpressure, and to be among what leaves at the end of this turn. */
+const noChunks: readonly Uint8Array[] = []
+
 export class Connection {
-  private readonly env: Pick<Env, 'clock' | 'timers'>
+  private readonly env: ConnectionEnv
   private readonly stream: ByteStream
   private readonly options: ConnectionOptions
-  private readonly reader: FrameReader
-  private hello: Uint8Array[] | undefined = []
-  private greeted = false
+  private reader: FrameReader
+  /** Until it is done. */
+  private handshake: Handshake | undefined
+  /** Both with `secure`, once the handshake is done. */
+  private sealer: RecordSealer | undefined
+  private opener: RecordOpener | undefined
+  /** A seal is due at the end of this turn. */
+  private sealing = false
+  /** Whether the stream was below its high-water mark when last asked. */
+  private clear = true
   private timer: Timer
   private heardMs: number
   private sentMs: number
@@ -53,15 +78,22 @@ export class Connection {
   private ending = false
   private failure: Error | undefined
 
-  constructor(env: Pick<Env, 'clock' | 'timers'>, stream: ByteStream, options: ConnectionOptions) {
+  constructor(env: ConnectionEnv, stream: ByteStream, options: ConnectionOptions) {
     this.env = env
     this.stream = stream
     this.options = options
     this.reader = new FrameReader(options.limits)
+    const { ours, secret } = options
+    this.handshake = new Handshake({
+      role: options.greet ? 'connecting' : 'accepting',
+      ours,
+      secret,
+      random: env.random,
+    })
     this.heardMs = env.clock.monotonicMs()
     this.sentMs = this.heardMs
     this.timer = env.timers.after(options.limits.handshakeMs, () => {
-      this.fail(new ClusterError('ETIMEDOUT', `no hello within ${options.limits.handshakeMs} ms`, { retry: true }))
+      this.fail(new ClusterError('ETIMEDOUT', `no handshake within ${options.limits.handshakeMs} ms`, { retry: true }))
       stream.destroy()
     })
     stream.attach({
@@ -81,20 +113,25 @@ export class Connection {
   }
 
   get bufferedBytes(): number {
-    return this.stream.bufferedBytes
+    return this.stream.bufferedBytes + (this.sealer?.pendingBytes ?? 0)
   }
 
-  /** Says who we are: the first word of a connecting side, the answer of an accepting one. */
+  /** Says who we are: the first word of a connecting side, the last of the handshake of an accepting one. */
   greet(): void {
-    if (this.greeted || this.ending) return
-    this.greeted = true
-    this.stream.write([encodeHello(this.options.ours())])
+    const { handshake } = this
+    if (handshake === undefined || this.ending) return
+    this.guarded(() => {
+      const say = handshake.greet()
+      if (say.length > 0) this.stream.write(say)
+      this.seal(handshake)
+    })
   }
 
   /** False above the high-water mark. */
   send(frame: OutgoingFrame, sequence: number): boolean {
     if (this.ending) return true
     this.sentMs = this.env.clock.monotonicMs()
+    if (this.sealer !== undefined) return this.sendSealed(this.sealer, encodeFrame(frame, sequence, 'sealed'))
     return this.stream.write(encodeFrame(frame, sequence))
   }
 
@@ -124,17 +161,25 @@ export class Connection {
   private onStreamClose(error: Error | undefined): void {
     if (this.closed) return
     this.closed = true
+    const reason = this.failure ?? error ?? this.truncation()
     this.ending = true
     this.timer.cancel()
-    this.options.handler.onClose(this.failure ?? error)
+    this.options.handler.onClose(reason)
+  }
+
+  /** An orderly end within a record is not the end that the other side meant. */
+  private truncation(): Error | undefined {
+    if (this.ending || this.paused || this.opener === undefined || this.opener.bufferedBytes === 0) return undefined
+    this.options.counters.recordsTruncated++
+    return new ClusterError('ECONNRESET', `${this.remote}: ended within a sealed record`, { retry: true })
   }
 
   private onData(chunk: Uint8Array): void {
     if (this.ending) return
-    this.heardMs = this.env.clock.monotonicMs()
+    if (this.opener === undefined) this.heardMs = this.env.clock.monotonicMs()
     this.guarded(() => {
-      if (this.hello === undefined) this.reader.push(chunk)
-      else this.onHelloBytes(this.hello, chunk)
+      if (this.handshake !== undefined) this.onHandshake(this.handshake, chunk)
+      else this.onBytes(chunk)
       this.deliver()
     })
   }
@@ -153,41 +198,83 @@ export class Connection {
     }
   }
 
-  private onHelloBytes(gathered: Uint8Array[], chunk: Uint8Array): void {
-    gathered.push(chunk)
-    const received = concatBytes(gathered)
-    const decoded = decodeHello(received)
-    if (decoded === undefined) {
-      if (received.length > helloBytesMax) throw new ClusterError('EBADMSG', 'no end to the hello')
-      this.hello = [received]
+  private onHandshake(handshake: Handshake, chunk: Uint8Array): void {
+    const { say, peer, refused } = handshake.receive(chunk)
+    if (say.length > 0) this.stream.write(say)
+    if (refused !== undefined) {
+      this.ending = true
+      this.failure = refused
+      // The handshake timer is still set: it destroys what the other side does not close.
+      this.stream.end()
       return
     }
-    this.hello = undefined
-    try {
-      checkHello(this.options.ours(), decoded.hello)
-    } catch (error) {
-      this.refuse(error as Error)
-      return
-    }
-    if (decoded.rest.length > 0) this.reader.push(decoded.rest)
+    if (peer === undefined) return
     this.timer.cancel()
     this.keepAlive()
-    this.options.handler.onHello(decoded.hello)
+    // A connecting side may receive frames, and send them, from here on; an accepting one has a last word to say first.
+    this.seal(handshake)
+    if (peer.rest.length > 0) this.onBytes(peer.rest)
+    this.options.handler.onHello(peer.hello)
+    this.handshake = undefined
   }
 
-  /** Tells who we are before hanging up, so that the other side can say what does not fit. */
-  private refuse(error: Error): void {
-    this.greet()
-    this.ending = true
-    this.failure = error
-    // The handshake timer is still set: it destroys what the other side does not close.
-    this.stream.end()
+  /** From here on, if that was agreed, everything is sealed. */
+  private seal({ traffic }: Handshake): void {
+    if (traffic === undefined || this.sealer !== undefined) return
+    const { limits } = this.options
+    this.sealer = new RecordSealer(traffic.sending, limits)
+    this.opener = new RecordOpener(traffic.receiving, limits)
+    this.reader = new FrameReader(limits, 'sealed')
+  }
+
+  /** What is sent in one turn is sealed at its end, as one record if it fits. */
+  private sendSealed(sealer: RecordSealer, chunks: readonly Uint8Array[]): boolean {
+    const first = !this.sealing
+    if (first) {
+      this.sealing = true
+      // Before the stream hears of it: then what is sealed at the end of this turn also leaves at its end.
+      this.env.timers.soon(() => this.flush(sealer))
+    }
+    sealer.add(chunks)
+    if (sealer.pendingBytes >= recordBytesMax) this.clear = this.stream.write(sealer.seal())
+    // Asked again only after a no: a yes holds for as long as less than a record waits, a no until the stream drains.
+    else if (first || !this.clear) this.clear = this.stream.write(noChunks)
+    return this.clear
+  }
+
+  private flush(sealer: RecordSealer): void {
+    this.sealing = false
+    if (this.ending || sealer.pendingBytes === 0) return
+    this.stream.write(sealer.seal())
+  }
+
+  private onBytes(chunk: Uint8Array): void {
+    if (this.opener === undefined) this.reader.push(chunk)
+    else this.opener.push(chunk)
+  }
+
+  /** Gives the reader what the next record holds; false when that has not arrived. */
+  private open(opener: RecordOpener): boolean {
+    try {
+      const opened = opener.next()
+      if (opened === undefined) return false
+      // Bytes that make no record are silence: else a false length would keep a connection waiting for ever.
+      this.heardMs = this.env.clock.monotonicMs()
+      for (const piece of opened) this.reader.push(piece)
+      return true
+    } catch (error) {
+      this.options.counters.recordsRefused++
+      throw error
+    }
   }
 
   private deliver(): void {
-    while (!this.ending && !this.paused && this.hello === undefined) {
+    while (!this.ending && !this.paused && this.handshake === undefined) {
       const frame = this.reader.next()
-      if (frame === undefined) return
+      if (frame === undefined) {
+        if (this.opener === undefined || !this.open(this.opener)) return
+        continue
+      }
       if (frame.type !== controlType.keepalive) this.options.handler.onFrame(frame, frame.sequence)
     }
   }

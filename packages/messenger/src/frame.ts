@@ -2,12 +2,13 @@
  * Frames: a fixed little-endian header, an encoded message header, payload. Byte table: docs/formats/messenger-frames.md.
  *
  * Invariants
- * 1. Nothing of a frame is delivered before both its checksums were verified.
+ * 1. Nothing of a frame is delivered before both its checksums were verified, or the seal of its record was.
  * 2. No more memory is taken for a frame than its declared, bounded lengths, and only after its header proved sound.
  * 3. Payload is never copied on the way out; on the way in only when it straddles chunks of the stream.
  */
 import { ClusterError, must } from '@shoal/base'
 import xxhash, { type XXHashAPI } from 'xxhash-wasm'
+import { ChunkQueue } from './chunk-queue.ts'
 
 const frameHeaderBytes = 48
 const frameMagic = 0x314c4853
@@ -91,8 +92,15 @@ function allocate(sizeBytes: number): DataView {
   return share
 }
 
+/** What proves a frame sound: checksums of its own, or the seal of the record that it came in. */
+export type FrameChecks = 'checksums' | 'sealed'
+
 /** The chunks to write: one small buffer with both headers, then the payload by reference. */
-export function encodeFrame(frame: OutgoingFrame, sequence: number): readonly Uint8Array[] {
+export function encodeFrame(
+  frame: OutgoingFrame,
+  sequence: number,
+  checks: FrameChecks = 'checksums',
+): readonly Uint8Array[] {
   let payloadBytes = 0
   for (const chunk of frame.payload) payloadBytes += chunk.length
   const view = allocate(frameHeaderBytes + frame.header.length)
@@ -104,10 +112,12 @@ export function encodeFrame(frame: OutgoingFrame, sequence: number): readonly Ui
   setU64(view, 16, sequence)
   setU64(view, 24, frame.tid)
   setU64(view, 32, frame.traceId)
-  view.setUint32(44, payloadBytes === 0 ? 0 : checksum(frame.payload), true)
   head.set(frame.header, frameHeaderBytes)
-  // Over everything but itself: computed while its own field is zero.
-  view.setUint32(40, checksum([head]), true)
+  if (checks === 'checksums') {
+    view.setUint32(44, payloadBytes === 0 ? 0 : checksum(frame.payload), true)
+    // Over everything but itself: computed while its own field is zero.
+    view.setUint32(40, checksum([head]), true)
+  }
   return payloadBytes === 0 ? [head] : [head, ...frame.payload]
 }
 
@@ -118,51 +128,32 @@ export interface FrameLimits {
 
 export type NumberedFrame = ReceivedFrame & { readonly sequence: number }
 
-/** Chunks below this size are gathered in a buffer of our own, so that a drip of bytes costs no more than its bytes. */
-const smallChunkBytes = 2048
-const gatherBytes = 32 * 1024
-
 /** Cuts a stream of chunks into frames. */
 export class FrameReader {
   private readonly limits: FrameLimits
-  private chunks: Uint8Array[] = []
-  private length = 0
+  private readonly checks: FrameChecks
+  private readonly queue = new ChunkQueue()
   private needed = frameHeaderBytes
-  /** The buffer that the last of `chunks` is a view of, when that chunk may still grow. */
-  private gathering: { readonly buffer: Uint8Array; used: number } | undefined
 
-  constructor(limits: FrameLimits) {
+  constructor(limits: FrameLimits, checks: FrameChecks = 'checksums') {
     this.limits = limits
+    this.checks = checks
   }
 
   /** Bytes that are not part of a frame returned so far. */
   get bufferedBytes(): number {
-    return this.length
+    return this.queue.length
   }
 
   push(chunk: Uint8Array): void {
-    this.length += chunk.length
-    if (this.chunks.length < 2 || chunk.length > smallChunkBytes) {
-      this.chunks.push(chunk)
-      this.gathering = undefined
-      return
-    }
-    if (this.gathering === undefined || this.gathering.used + chunk.length > gatherBytes) {
-      this.gathering = { buffer: new Uint8Array(gatherBytes), used: 0 }
-      this.chunks.push(this.gathering.buffer.subarray(0, 0))
-    }
-    const { buffer } = this.gathering
-    buffer.set(chunk, this.gathering.used)
-    this.gathering.used += chunk.length
-    const last = this.chunks.length - 1
-    const { byteOffset } = this.chunks[last] as Uint8Array
-    this.chunks[last] = buffer.subarray(byteOffset, this.gathering.used)
+    this.queue.push(chunk)
   }
 
   /** The next whole frame, or undefined. Throws EBADMSG; the stream is useless then. */
   next(): NumberedFrame | undefined {
-    if (this.length < this.needed) return undefined
-    const head = this.peek(frameHeaderBytes)
+    const { queue } = this
+    if (queue.length < this.needed) return undefined
+    const head = queue.peek(frameHeaderBytes)
     const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
     const headerLength = view.getUint32(8, true)
     const payloadLength = view.getUint32(12, true)
@@ -171,60 +162,27 @@ export class FrameReader {
       throw new ClusterError('EBADMSG', `frame of ${headerLength} + ${payloadLength} bytes is over the limit`)
     }
     this.needed = frameHeaderBytes + headerLength + payloadLength
-    if (this.length < this.needed) return undefined
-    const whole = this.take(this.needed)
+    if (queue.length < this.needed) return undefined
+    const whole = queue.take(this.needed)
     this.needed = frameHeaderBytes
-    return decodeFrame(whole, headerLength)
-  }
-
-  private peek(size: number): Uint8Array {
-    const first = this.chunks[0] as Uint8Array
-    return first.length >= size ? first : this.gather(size).bytes
-  }
-
-  private take(size: number): Uint8Array {
-    this.length -= size
-    this.gathering = undefined
-    const first = this.chunks[0] as Uint8Array
-    if (first.length === size) {
-      this.chunks.shift()
-      return first
-    }
-    if (first.length > size) {
-      this.chunks[0] = first.subarray(size)
-      return first.subarray(0, size)
-    }
-    const { bytes, chunks, lastUsed } = this.gather(size)
-    const last = this.chunks[chunks - 1] as Uint8Array
-    this.chunks.splice(0, chunks)
-    if (lastUsed < last.length) this.chunks.unshift(last.subarray(lastUsed))
-    return bytes
-  }
-
-  /** A copy of the first `size` bytes, which straddle chunks; how many chunks that took, and how much of the last. */
-  private gather(size: number): { readonly bytes: Uint8Array; readonly chunks: number; readonly lastUsed: number } {
-    const bytes = new Uint8Array(size)
-    let at = 0
-    for (let chunks = 0; ; chunks++) {
-      const chunk = this.chunks[chunks] as Uint8Array
-      const part = chunk.subarray(0, size - at)
-      bytes.set(part, at)
-      at += part.length
-      if (at === size) return { bytes, chunks: chunks + 1, lastUsed: part.length }
-    }
+    return decodeFrame(whole, headerLength, this.checks)
   }
 }
 
-function decodeFrame(whole: Uint8Array, headerLength: number): NumberedFrame {
+function decodeFrame(whole: Uint8Array, headerLength: number, checks: FrameChecks): NumberedFrame {
   const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength)
   const payload = whole.subarray(frameHeaderBytes + headerLength)
   const stored = view.getUint32(40, true)
-  view.setUint32(40, 0, true)
-  if (checksum([whole.subarray(0, frameHeaderBytes + headerLength)]) !== stored) {
-    throw new ClusterError('EBADMSG', 'checksum of a frame header does not match')
-  }
-  if ((payload.length === 0 ? 0 : checksum([payload])) !== view.getUint32(44, true)) {
-    throw new ClusterError('EBADMSG', 'checksum of a payload does not match')
+  if (checks === 'sealed') {
+    if (stored !== 0 || view.getUint32(44, true) !== 0) throw new ClusterError('EBADMSG', 'checksums in a sealed frame')
+  } else {
+    view.setUint32(40, 0, true)
+    if (checksum([whole.subarray(0, frameHeaderBytes + headerLength)]) !== stored) {
+      throw new ClusterError('EBADMSG', 'checksum of a frame header does not match')
+    }
+    if ((payload.length === 0 ? 0 : checksum([payload])) !== view.getUint32(44, true)) {
+      throw new ClusterError('EBADMSG', 'checksum of a payload does not match')
+    }
   }
   if (view.getUint16(6, true) !== 0) throw new ClusterError('EBADMSG', 'a frame with flags that nobody negotiated')
   return {

@@ -1,23 +1,28 @@
 /**
  * The first words on a connection, from both sides: who is there, of which cluster, which features it has and which it
- * cannot do without. Everything a later version may need to negotiate has its field already.
+ * cannot do without, and how it lets itself be convinced of who the other is.
  */
 import {
+  array,
   ByteReader,
   ByteWriter,
+  bytes,
   ClusterError,
   type Codec,
   decode,
   type EntityName,
+  emptyBytes,
   encode,
   oneOf,
   string,
   struct,
+  u8,
   u16,
   u64,
   versioned,
 } from '@shoal/base'
 import { checksum } from './frame.ts'
+import { type Authentication, authentications, type Encryption, encryptions } from './security.ts'
 
 const helloMagic = 0x4f4c4853
 export const helloBytesMax = 4096
@@ -42,35 +47,75 @@ export interface Hello {
   readonly attempt: number
   readonly featuresSupported: number
   readonly featuresRequired: number
-  /** How the peer proves who it is; only `none` exists so far. */
-  readonly authentication: number
-  /** How frames are encrypted after the handshake; only `none` exists so far. */
-  readonly encryption: number
+  /** How either side may prove itself, in order of preference: the connecting side's order decides. */
+  readonly authentications: readonly Authentication[]
+  /** How frames may travel after the handshake, in order of preference. */
+  readonly encryptions: readonly Encryption[]
+  /** Never said before: a proof that answers it is no replay. Empty unless `secret` is among the authentications. */
+  readonly challenge: Uint8Array
   /** Of the accepting side of a `peer` connection: the last message it has of this sender's run. */
   readonly lastSequence: number
 }
 
 export const protocolVersion = 1
 
-const codec: Codec<Hello> = versioned<Hello>(
-  1,
-  1,
-  'hello',
-  struct<Hello>({
-    protocol: u16(),
-    fsid: string(),
-    name: string(),
-    nonce: u64(),
-    kind: oneOf(connectionKinds),
-    stream: u64(),
-    attempt: u64(),
-    featuresSupported: u64(),
-    featuresRequired: u64(),
-    authentication: u16(),
-    encryption: u16(),
-    lastSequence: u64(),
-  }),
-)
+type HelloV1 = Omit<Hello, 'authentications' | 'encryptions' | 'challenge'> & {
+  readonly authentication: number
+  readonly encryption: number
+}
+
+const v1: Codec<HelloV1> = struct<HelloV1>({
+  protocol: u16(),
+  fsid: string(),
+  name: string(),
+  nonce: u64(),
+  kind: oneOf(connectionKinds),
+  stream: u64(),
+  attempt: u64(),
+  featuresSupported: u64(),
+  featuresRequired: u64(),
+  authentication: u16(),
+  encryption: u16(),
+  lastSequence: u64(),
+})
+
+const codes = array(u8())
+
+/** A code that only later versions know is none that we can agree on. */
+function wordsOf<T extends string>(words: readonly T[], read: readonly number[]): readonly T[] {
+  return read.map((code) => words[code]).filter((word) => word !== undefined)
+}
+
+const codesOf = <T extends string>(words: readonly T[], wanted: readonly T[]): readonly number[] =>
+  wanted.map((word) => words.indexOf(word))
+
+/** What version 1 reads: it goes on only where it finds 0, and names the number where it does not. */
+function codeForV1<T extends string>(words: readonly T[], wanted: readonly T[]): number {
+  return wanted.includes(words[0] as T) ? 0 : words.indexOf(wanted[0] as T)
+}
+
+const codec: Codec<Hello> = versioned<Hello>(2, 1, 'hello', {
+  write(writer, hello) {
+    v1.write(writer, {
+      ...hello,
+      authentication: codeForV1(authentications, hello.authentications),
+      encryption: codeForV1(encryptions, hello.encryptions),
+    })
+    codes.write(writer, codesOf(authentications, hello.authentications))
+    codes.write(writer, codesOf(encryptions, hello.encryptions))
+    writer.bytes(hello.challenge)
+  },
+  read(reader, version) {
+    const { authentication, encryption, ...rest } = v1.read(reader)
+    const later = version > 1
+    return {
+      ...rest,
+      authentications: wordsOf(authentications, later ? codes.read(reader) : [authentication]),
+      encryptions: wordsOf(encryptions, later ? codes.read(reader) : [encryption]),
+      challenge: later ? bytes().read(reader) : emptyBytes,
+    }
+  },
+})
 
 const prefixBytes = 12
 const entityNamePattern = /^(?:mon|osd|client)\.[\w.-]{1,64}$/
@@ -111,16 +156,6 @@ export function checkHello(ours: Hello, theirs: Hello): void {
   }
   if (theirs.protocol !== ours.protocol) {
     throw new ClusterError('EPROTO', `${theirs.name} speaks protocol ${theirs.protocol}, not ${ours.protocol}`)
-  }
-  if (theirs.authentication !== ours.authentication || theirs.encryption !== ours.encryption) {
-    const { authentication, encryption } = theirs
-    throw new ClusterError(
-      'EPROTO',
-      `${theirs.name} wants authentication ${authentication}, encryption ${encryption}`,
-      {
-        hint: 'give all daemons the same security settings',
-      },
-    )
   }
   const missing = BigInt(theirs.featuresRequired) & ~BigInt(ours.featuresSupported)
   if (missing !== 0n) {

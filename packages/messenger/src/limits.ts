@@ -1,7 +1,8 @@
 /** What bounds a messenger: each queue, each wait, each count of connections. */
+import { defaultKeyUse, type KeyUse } from './record.ts'
 
-export interface MessengerLimits {
-  /** A connection says hello within this time, connecting included, or is closed. */
+export interface MessengerLimits extends KeyUse {
+  /** A connection is done with its handshake within this time, connecting included, or is closed. */
   readonly handshakeMs: number
   /** Something is sent at least this often. */
   readonly keepaliveMs: number
@@ -9,7 +10,7 @@ export interface MessengerLimits {
   readonly silenceMs: number
   readonly headerBytesMax: number
   readonly payloadBytesMax: number
-  /** Connections that have not said hello yet; more are refused. */
+  /** Connections whose handshake is not done yet; more are refused. */
   readonly strangersMax: number
   /** Accepted connections in all. */
   readonly connectionsMax: number
@@ -37,4 +38,5 @@ export const defaultLimits: MessengerLimits = {
   outboxBytesMax: 1024 * mebibyte,
   outboxHighWaterBytes: 64 * mebibyte,
   inboxesMax: 4096,
+  ...defaultKeyUse,
 }

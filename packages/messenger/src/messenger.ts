@@ -5,14 +5,25 @@
  * ({@link PeerOutbox}), so that there is never a race of two connects and never a question whose resend wins. Clients
  * and heartbeats use {@link LossySession}s in both directions over one connection.
  */
-import { type Address, type ByteStream, ClusterError, type EntityName, type Env, type Listener } from '@shoal/base'
-import { ClosingLog } from './closing-log.ts'
-import { Connection, type ConnectionHandler } from './connection.ts'
+import {
+  type Address,
+  type ByteStream,
+  ClusterError,
+  type EntityName,
+  type Env,
+  emptyBytes,
+  type Listener,
+  must,
+} from '@shoal/base'
+import { type ClosingCounters, ClosingLog } from './closing-log.ts'
+import { Connection, type ConnectionCounters, type ConnectionHandler } from './connection.ts'
 import { controlType, loadFrameChecksum, type ReceivedFrame } from './frame.ts'
 import { commonFeatures, type Hello, protocolVersion } from './hello.ts'
 import { defaultLimits, type MessengerLimits } from './limits.ts'
 import { PeerInbox, type PeerSource } from './peer-inbox.ts'
 import { PeerOutbox } from './peer-outbox.ts'
+import { ClusterSecret } from './secret.ts'
+import { checkSecurity, type MessengerSecurity, openSecurity } from './security.ts'
 import { LossySession } from './session.ts'
 
 export type MessengerEnv = Pick<Env, 'clock' | 'timers' | 'network' | 'random' | 'log'>
@@ -26,6 +37,8 @@ export interface MessengerOptions {
   readonly featuresSupported?: number
   /** Whoever lacks one of these is refused. */
   readonly featuresRequired?: number
+  /** What is accepted of others; nothing proven and nothing sealed when left out. */
+  readonly security?: MessengerSecurity | undefined
   readonly limits?: Partial<MessengerLimits>
 }
 
@@ -38,14 +51,12 @@ export interface MessengerHandler {
   onPeerReset(peer: EntityName): void
 }
 
-export interface MessengerCounters {
+export interface MessengerCounters extends ClosingCounters, ConnectionCounters {
   framesReceived: number
   /** Of payload. */
   bytesReceived: number
   connectionsAccepted: number
   connectionsRefused: number
-  protocolErrors: number
-  timeouts: number
 }
 
 export class Messenger {
@@ -55,17 +66,22 @@ export class Messenger {
     connectionsAccepted: 0,
     connectionsRefused: 0,
     protocolErrors: 0,
+    authenticationsRefused: 0,
+    recordsRefused: 0,
+    recordsTruncated: 0,
     timeouts: 0,
   }
   private readonly env: MessengerEnv
   private readonly closings: ClosingLog
   private readonly options: MessengerOptions
   private readonly limits: MessengerLimits
+  private readonly security: MessengerSecurity
+  private readonly secret: ClusterSecret | undefined
   private readonly handler: MessengerHandler
   private readonly sessions = new Set<LossySession>()
   private readonly outboxes = new Map<string, PeerOutbox>()
   private readonly inboxes = new Map<string, PeerInbox>()
-  /** Accepted connections; those without a hello are strangers too. */
+  /** Accepted connections; those whose handshake is not done are strangers too. */
   private readonly accepted = new Set<Connection>()
   private readonly strangers = new Set<Connection>()
   private readonly listeners: Listener[] = []
@@ -78,9 +94,14 @@ export class Messenger {
     this.closings = new ClosingLog(env.clock, env.log.child('messenger'), this.counters)
     this.options = options
     this.limits = { ...defaultLimits, ...options.limits }
+    this.security = options.security ?? openSecurity
+    checkSecurity(this.security)
+    const { authentications, secret } = this.security
+    this.secret = authentications.includes('secret') ? new ClusterSecret(must(secret, 'checked')) : undefined
     this.handler = handler
   }
 
+  /** Throws EINVAL or EACCES for security settings that do not go together, or lack the key. */
   static async create(env: MessengerEnv, options: MessengerOptions, handler: MessengerHandler): Promise<Messenger> {
     await loadFrameChecksum()
     return new Messenger(env, options, handler)
@@ -93,11 +114,15 @@ export class Messenger {
     return listener.address
   }
 
-  /** A session to whoever listens there. Frames may be sent at once; they wait for the handshake. */
-  connect(address: Address): LossySession {
+  /** A session to whoever listens there, or ends with EPROTO if it is not the expected one. Frames wait for the handshake. */
+  connect(address: Address, expected?: EntityName): LossySession {
     const hello = this.hello('lossy')
     const connection = this.connection(this.env.network.connect(address), () => hello, {
-      onHello: (theirs) => session.established(this.peerOf(theirs)),
+      onHello: (theirs) => {
+        const error = notExpected(theirs, expected, address)
+        if (error === undefined) session.established(this.peerOf(theirs))
+        else connection.fail(error)
+      },
       onFrame: (frame) => this.deliver(frame, () => session.onFrame(frame)),
       onDrain: () => session.drained(),
       onClose: (error) => this.onSessionClosed(session, error),
@@ -152,6 +177,7 @@ export class Messenger {
 
   private hello(kind: Hello['kind'], rest: Partial<Hello> = {}): Hello {
     const { name, nonce, fsid, featuresSupported = 0, featuresRequired = 0 } = this.options
+    const { authentications, encryptions } = this.security
     return {
       protocol: protocolVersion,
       fsid,
@@ -162,8 +188,9 @@ export class Messenger {
       attempt: 0,
       featuresSupported,
       featuresRequired,
-      authentication: 0,
-      encryption: 0,
+      authentications,
+      encryptions,
+      challenge: emptyBytes,
       lastSequence: 0,
       ...rest,
     }
@@ -174,7 +201,8 @@ export class Messenger {
   }
 
   private connection(stream: ByteStream, ours: () => Hello, handler: ConnectionHandler, greet = true): Connection {
-    return new Connection(this.env, stream, { ours, greet, limits: this.limits, handler })
+    const { limits, counters, secret } = this
+    return new Connection(this.env, stream, { ours, greet, limits, counters, secret, handler })
   }
 
   private deliver(frame: ReceivedFrame, to: () => void): void {
@@ -191,8 +219,12 @@ export class Messenger {
 
   private connectPeer(outbox: PeerOutbox, address: Address): Connection {
     const hello = this.hello('peer', { stream: outbox.stream, attempt: outbox.attempt })
-    return this.connection(this.env.network.connect(address), () => hello, {
-      onHello: (theirs) => outbox.onHello(theirs.nonce, theirs.lastSequence),
+    const connection = this.connection(this.env.network.connect(address), () => hello, {
+      onHello: (theirs) => {
+        const error = notExpected(theirs, outbox.name, address)
+        if (error === undefined) outbox.onHello(theirs.nonce, theirs.lastSequence)
+        else connection.fail(error)
+      },
       onFrame: (frame, sequence) => {
         if (frame.type === controlType.ack) outbox.onAck(sequence)
       },
@@ -202,6 +234,7 @@ export class Messenger {
         outbox.onClose(error)
       },
     })
+    return connection
   }
 
   /** A stranger becomes a client's session or the carrier of a peer's inbox, as its hello says. */
@@ -294,4 +327,10 @@ export class Messenger {
     if (!inbox.accept(frame, sequence)) return
     this.deliver(frame, () => this.handler.onPeerFrame(inbox, frame))
   }
+}
+
+/** An address may have come to another daemon, by a reused port or by somebody who redirects connections. */
+function notExpected(theirs: Hello, expected: EntityName | undefined, address: Address): ClusterError | undefined {
+  if (expected === undefined || theirs.name === expected) return undefined
+  return new ClusterError('EPROTO', `${theirs.name} answers at ${address}, the address of ${expected}`, { retry: true })
 }

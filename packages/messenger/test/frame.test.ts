@@ -18,8 +18,9 @@ const hello: Hello = {
   attempt: 6,
   featuresSupported: 7,
   featuresRequired: 3,
-  authentication: 0,
-  encryption: 0,
+  authentications: ['secret', 'none'],
+  encryptions: ['secure', 'crc'],
+  challenge: Uint8Array.of(0xc1, 0xc2),
   lastSequence: 9,
 }
 
@@ -35,12 +36,14 @@ const goldenFrame =
   '53484c31200000000400000007000000010000000200000003000000010000000400000000000000025077595c2c2273' +
   '686561647061796c6f6164'
 const goldenHello =
-  '53484c4f4b0000000147883401014500000001000100000066050000006f73642e330200000001000000010500000000' +
-  '000000060000000000000007000000000000000300000000000000000000000900000000000000'
-/** Version 2, readable for version 1: two bytes more at the end. */
+  '53484c4f5d000000c77bac4602015700000001000100000066050000006f73642e330200000001000000010500000000' +
+  '000000060000000000000007000000000000000300000000000000000000000900000000000000020000000100020000' +
+  '00010002000000c1c2'
+/** Version 3, readable for version 1: words that we do not know first in both lists, and two bytes more at the end. */
 const goldenLaterHello =
-  '53484c4f4d00000086a6b0e702014700000001000100000066050000006f73642e330200000001000000010500000000' +
-  '000000060000000000000007000000000000000300000000000000000000000900000000000000aabb'
+  '53484c4f610000003e92c62b03015b00000001000100000066050000006f73642e330200000001000000010500000000' +
+  '000000060000000000000007000000000000000300000000000000000000000900000000000000030000000901000300' +
+  '000007010002000000c1c2aabb'
 
 function readAll(reader: FrameReader): readonly NumberedFrame[] {
   const frames: NumberedFrame[] = []
@@ -56,6 +59,14 @@ describe('golden bytes', () => {
     expect(chunks[1]).toBe(frame.payload[0])
   })
 
+  test('a frame in a sealed record: the same with no checksums', () => {
+    const sealed = concatBytes(encodeFrame(frame, 0x2_0000_0001, 'sealed'))
+    expect(hexEncode(sealed)).toBe(goldenFrame.replace('025077595c2c2273', '0000000000000000'))
+    const reader = new FrameReader(defaultLimits, 'sealed')
+    reader.push(hexDecode(goldenFrame) as Uint8Array)
+    expect(() => reader.next()).toThrow('checksums in a sealed frame')
+  })
+
   test('a hello', () => {
     expect(hexEncode(encodeHello(hello))).toBe(goldenHello)
     expect(decodeHello(concatBytes([encodeHello(hello), utf8Encode('rest')]))).toEqual({
@@ -64,7 +75,7 @@ describe('golden bytes', () => {
     })
   })
 
-  test('a hello of a later version, with a field more, is understood', () => {
+  test('a hello of a later version, with choices and a field more, is understood', () => {
     const longer = hexDecode(goldenLaterHello) as Uint8Array
     expect(decodeHello(longer)?.hello).toEqual(hello)
   })

@@ -44,7 +44,7 @@ const bodyVersion = 1
 const segment = { operations: 1, blocks: 2 } as const
 const runFlags = { inline: 1, poisoned: 2 } as const
 
-export const recordMagic = 0x314a_4853 // "SHJ1"
+const recordMagic = 0x314a_4853 // "SHJ1"
 export const recordHeaderBytes = 56
 const checksumAt = 48
 

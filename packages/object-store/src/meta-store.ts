@@ -75,7 +75,7 @@ export function encodeState(state: StoreState): Uint8Array {
   return writer.u64(state.epoch).u64(state.tailOffset).u64(state.tailSequence).finish()
 }
 
-export function decodeState(bytes: Uint8Array): StoreState {
+function decodeState(bytes: Uint8Array): StoreState {
   const reader = new ByteReader(bytes)
   if (reader.u8() !== stateVersion) {
     throw new ClusterError('EPROTO', 'the state record of the store is newer than this daemon', {

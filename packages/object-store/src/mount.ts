@@ -21,7 +21,7 @@ import type { StoreLimits } from './store-options.ts'
 import type { PlannerOptions } from './write-planner.ts'
 
 /** What the parts ask of whoever drives them: the replay first, then the store. */
-export interface Driver {
+interface Driver {
   readonly durableSequence: () => number
   readonly lastSequence: () => number
   readonly journalDurable: () => Promise<void>

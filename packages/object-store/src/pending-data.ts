@@ -35,7 +35,7 @@ export interface PendingOptions {
 
 const batchBlocksMax = 512
 const runBlocksMax = 16
-const directWritesInFlightMax = 2
+const directWritesInFlightMax = 16
 /**
  * No write call is longer. The page cache makes folios as large as the write that first fills them, and ext4 walks all
  * blocks of a folio on each later write into it: after 4 MiB writes a random 8 KiB write costs 50 us of kernel time,

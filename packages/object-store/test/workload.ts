@@ -3,7 +3,7 @@ import { type PgId, type PoolId, Prng } from '@shoal/base'
 import { headSnap, type ObjectId, type OmapEntry, type Transaction, type TransactionOp } from '@shoal/wire'
 import { text } from './reference-store.ts'
 
-export const collections = ['1.0', '1.1'] as PgId[]
+const collections = ['1.0', '1.1'] as PgId[]
 
 export function objectId(name: string, snap: number = headSnap): ObjectId {
   let hash = 0

@@ -7,7 +7,13 @@
  */
 import { type Address, type Env, type Epoch, entityName, type OsdId, type Timer } from '@shoal/base'
 import type { OsdMap } from '@shoal/cluster-map'
-import { type LossySession, Messenger, type ReceivedFrame } from '@shoal/messenger'
+import {
+  type LossySession,
+  Messenger,
+  type MessengerCounters,
+  type MessengerSecurity,
+  type ReceivedFrame,
+} from '@shoal/messenger'
 import { decodeMessage, encodeMessage, type Message, type Ping, type PingReply } from '@shoal/wire'
 import { type HeartbeatPeer, type HeartbeatReport, HeartbeatTracker } from './heartbeat-tracker.ts'
 import type { LeaseTable } from './lease-table.ts'
@@ -17,6 +23,7 @@ export interface HeartbeatOptions {
   readonly whoami: OsdId
   readonly incarnation: number
   readonly fsid: string
+  readonly security: MessengerSecurity | undefined
   readonly intervalMs: number
   readonly graceMs: number
   readonly counters: PerfCounters
@@ -55,10 +62,10 @@ export class HeartbeatService {
 
   /** Listens; returns the address with its port. */
   async start(address: Address): Promise<Address> {
-    const { whoami, incarnation, fsid } = this.options
+    const { whoami, incarnation, fsid, security } = this.options
     this.messenger = await Messenger.create(
       this.env,
-      { name: entityName('osd', whoami), nonce: incarnation, fsid },
+      { name: entityName('osd', whoami), nonce: incarnation, fsid, security },
       {
         onSession: (session) => {
           session.onFrame = (frame) => this.onFrame(session, frame)
@@ -92,6 +99,10 @@ export class HeartbeatService {
     }
     // New peers at once, not at the next tick: until they answer, this OSD holds no lease and serves no reads.
     for (const peer of peers) if (!this.links.has(peer.osd)) this.ping(peer)
+  }
+
+  get messengerCounters(): MessengerCounters | undefined {
+    return this.messenger?.counters
   }
 
   silentPeers(): readonly OsdId[] {
@@ -140,7 +151,7 @@ export class HeartbeatService {
   }
 
   private open(peer: HeartbeatPeer, link: Link): void {
-    const session = this.messenger?.connect(link.address)
+    const session = this.messenger?.connect(link.address, entityName('osd', peer.osd))
     if (session === undefined) return
     link.session = session
     session.onFrame = (frame) => this.onFrame(session, frame)
@@ -186,7 +197,9 @@ export class HeartbeatService {
     const nowMs = this.env.clock.monotonicMs()
     counters.heartbeatRoundTripUs.record(Math.max(0, nowMs - reply.stampMs) * 1000)
     if (this.map?.osds.get(reply.from)?.incarnation !== reply.incarnation) return
-    leases.onReply(reply.from, reply.stampMs, reply.epoch)
+    // A map from before this run does not show it as up: whoever answers by such a map has promised it nothing.
+    const upFrom = this.map.osds.get(this.options.whoami)?.upFrom ?? Number.POSITIVE_INFINITY
+    if (reply.epoch >= upFrom) leases.onReply(reply.from, reply.stampMs, reply.epoch)
     onRoom(reply.from, reply.roomBytes)
     const retraction = this.tracker.onReply(reply.from, reply.incarnation, nowMs)
     if (retraction !== undefined) onReport(retraction)

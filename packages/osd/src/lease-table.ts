@@ -7,7 +7,8 @@
  * Invariant 2: both sides agree on whether there was a promise: only if the answering OSD's map was no newer than the map
  *              named in the ping. (Counter-example: a primary without monitors whose replicas have moved on.)
  * Invariant 3: only a run that the map shows as up is promised anything, so that the promise to an OSD that was marked
- *              down ends, however often it still pings.
+ *              down ends, however often it still pings. Answers by maps from before its run promise nothing, and it
+ *              takes them so.
  * Invariant 4: after a restart the OSD takes it that it had promised everybody everything when it ended.
  */
 import type { Epoch, OsdId } from '@shoal/base'

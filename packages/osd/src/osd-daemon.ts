@@ -139,6 +139,7 @@ export class OsdDaemon {
       whoami,
       incarnation,
       fsid: this.fsid,
+      security: options.security,
       intervalMs: settings.osd_heartbeat_interval * 1000,
       graceMs: settings.osd_heartbeat_grace * 1000,
       counters,
@@ -243,7 +244,7 @@ export class OsdDaemon {
     const any: Address = address(`${this.options.bindHost}:0`)
     this.messenger = await Messenger.create(
       env,
-      { name: entityName('osd', whoami), nonce: incarnation, fsid, featuresSupported },
+      { name: entityName('osd', whoami), nonce: incarnation, fsid, featuresSupported, security: this.options.security },
       {
         onSession: (session) => this.sessions.add(session),
         onPeerFrame: (peer, frame) => links.onFrame(peer, frame),
@@ -451,6 +452,7 @@ export class OsdDaemon {
         ...this.counters.summary(),
         store: this.store.perf?.() ?? {},
         messenger: { ...this.messenger?.counters },
+        heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
         reservations: { local: this.localReserver.summary(), remote: this.remoteReserver.summary() },
       }),

@@ -1,5 +1,6 @@
 /** What an OSD is started with. */
 import type { Env, OsdId } from '@shoal/base'
+import type { MessengerSecurity } from '@shoal/messenger'
 import type { AdminTransport, MonitorClient } from '@shoal/monitor-client'
 import type { ObjectStore } from '@shoal/object-store'
 import type { OsdSettings } from './settings.ts'
@@ -30,6 +31,8 @@ export interface OsdDaemonOptions {
   readonly crushLocation: Readonly<Record<string, string>>
   readonly deviceClass?: string
   readonly settings?: Partial<OsdSettings>
+  /** What is asked of peers and clients; nothing proven and nothing sealed when left out. */
+  readonly security?: MessengerSecurity | undefined
 }
 
 export interface OsdParts {

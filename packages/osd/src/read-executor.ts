@@ -273,7 +273,7 @@ export class ReadExecutor {
 }
 
 /** The outcome of an error that the store or a step raised; anything else is a bug and is thrown on. */
-export function failure(error: unknown, where: string): ReadOutcome {
+function failure(error: unknown, where: string): ReadOutcome {
   if (error instanceof StepFailure) {
     return { errno: errorTable[error.code].errno, detail: `${where}${error.detail}`, results: [] }
   }

@@ -43,7 +43,7 @@ const fields = struct<Superblock>({
   state: oneOf(['preparing', 'ready']),
 })
 
-export const superblockCodec: Codec<Superblock> = versioned<Superblock>(1, 1, 'OSD superblock', fields)
+const superblockCodec: Codec<Superblock> = versioned<Superblock>(1, 1, 'OSD superblock', fields)
 
 /** The collection of the OSD itself: its store's uuid and the maps it keeps. */
 export const metaCollection: PgId = 'meta' as PgId

@@ -52,6 +52,26 @@ describe('a small cluster', () => {
     for (let i = 0; i < 20; i++) expect(await cluster.get(things, `thing-${i}`)).toEqual(bytesOf(i, 9_000))
   })
 
+  it('comes to rest when fewer OSDs may hold a copy than the pool wants: the copy that is there stays', async () => {
+    const cluster = await MiniCluster.create(6, 3)
+    const pool = await cluster.pool('things', 8, 3, 2)
+    const things = await cluster.client('things')
+    for (let i = 0; i < 10; i++) await cluster.put(things, `thing-${i}`, bytesOf(i, 5_000))
+    cluster.monitors.setOsd(0 as OsdId, { weight: 0 })
+    await cluster.until(() => cluster.monitors.allPgs(pool, 'active', 'clean', 'remapped'))
+    const { epoch, pgTemp } = cluster.monitors.map
+    expect(pgTemp.size).toBe(8)
+    for (let i = 0; i < 10; i++) await cluster.put(things, `thing-${i}`, bytesOf(50 + i, 5_000))
+    await cluster.world.time.advance(60_000)
+    expect(cluster.monitors.map.epoch).toBe(epoch)
+    // Back in: CRUSH's choice again, and nothing to recover, for it took part all the time.
+    cluster.monitors.setOsd(0 as OsdId, { weight: 0x10000 })
+    await cluster.world.time.advance(5_000)
+    await cluster.untilClean(pool)
+    expect((await cluster.counters(0))['recoveredObjects'] ?? 0).toBe(0)
+    for (let i = 0; i < 10; i++) expect(await cluster.get(things, `thing-${i}`)).toEqual(bytesOf(50 + i, 5_000))
+  })
+
   it('says goodbye when it stops, so that nobody waits for a timeout', async () => {
     const cluster = await MiniCluster.create(4, 3)
     await cluster.pool('things', 8, 3, 2)

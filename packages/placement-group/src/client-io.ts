@@ -183,7 +183,7 @@ export class ClientIo {
     const { log } = this.core
     const done = log.findRequest(op.request)
     if (done !== undefined) {
-      if (done.errno !== 0) this.answers.failWith(session, op, done.errno, 'as when it was first tried')
+      if (done.errno !== 0) this.answers.failWith(session, op, done.errno, 'it failed when it was first tried')
       else this.answers.reply(session, op, noResults(op), done.version)
       return true
     }

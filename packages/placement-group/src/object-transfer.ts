@@ -13,7 +13,7 @@ import type { PeerMessage } from './peer-message.ts'
 import { removeMissing, removeTemporary, setTemporary } from './pg-store.ts'
 
 /** Where objects that arrive in pieces are gathered; never listed, never sent. */
-export const temporaryNamespace = '\u0000recovering'
+const temporaryNamespace = '\u0000recovering'
 
 export function isTemporary(object: ObjectId): boolean {
   return object.namespace === temporaryNamespace

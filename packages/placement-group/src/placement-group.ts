@@ -378,14 +378,11 @@ export class PlacementGroup {
   private onBackfilled(): void {
     const { core } = this
     if (this.recovery.isNeeded || this.backfill.isNeeded) return
-    const { up, acting, upPrimary, actingPrimary } = core.mapping
-    const inPlace =
-      up.length === acting.length && up.every((osd, at) => osd === acting[at]) && upPrimary === actingPrimary
-    if (!inPlace) {
+    if (!isSettled(core.mapping, core.pool?.size ?? 0)) {
       core.emit({ kind: 'request-pg-temp', osds: [] })
       return core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: requestRetryMs })
     }
-    if (acting.length < (core.pool?.size ?? 0) || this.core.clean) return
+    if (core.mapping.acting.length < (core.pool?.size ?? 0) || core.clean) return
     this.becomeClean()
   }
 
@@ -406,4 +403,14 @@ export class PlacementGroup {
   query(): object {
     return this.report.query(this.hasMap)
   }
+}
+
+/**
+ * Whether acting is what it should stay. Usually that is up. Where up is smaller than the pool wants, copies that stand in
+ * for what is missing stay too: peering would ask for them again, and the PG would go from one interval to the next for ever.
+ */
+function isSettled({ up, acting, upPrimary, actingPrimary }: PgMapping, size: number): boolean {
+  if (upPrimary !== actingPrimary) return false
+  if (acting.length === up.length) return up.every((osd, at) => osd === acting[at])
+  return up.length < size && up.length < acting.length && up.every((osd) => acting.includes(osd))
 }

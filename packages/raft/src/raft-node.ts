@@ -324,10 +324,11 @@ export class RaftNode {
 
   /** The sender lags: an answer in our term lets it find out. */
   private onLowerTerm(message: RaftMessage): void {
-    if (message.type === 'append' || message.type === 'heartbeat') {
-      this.send(message.from, { type: 'append-reply', index: 0, rejected: true })
-    } else if (message.type === 'pre-vote') {
-      this.send(message.from, { type: 'pre-vote-reply', granted: false })
+    const { type, from } = message
+    if (type === 'append' || type === 'heartbeat' || type === 'snapshot') {
+      this.send(from, { type: 'append-reply', index: 0, rejected: true })
+    } else if (type === 'vote' || type === 'pre-vote') {
+      this.send(from, { type: `${type}-reply`, granted: false })
     }
   }
 
@@ -413,13 +414,11 @@ export class RaftNode {
     if (this.role !== 'leader' || progress === undefined) return
     progress.active = true
     const wasPaused = progress.paused
-    if (message.rejected) {
-      progress.onRejected(message.index)
-    } else if (progress.onAccepted(message.index) && this.maybeCommit()) {
-      this.broadcastAppend()
-      return
-    }
+    if (message.rejected) progress.onRejected(message.index)
+    const commits = !message.rejected && progress.onAccepted(message.index) && this.maybeCommit()
+    if (commits) this.broadcastAppend()
     if (message.from === this.transferTo) this.maybeTransfer()
+    if (commits) return
     // A paused follower has missed what was committed meanwhile.
     const isResumed = wasPaused && progress.state === 'replicate'
     if (message.rejected || isResumed || progress.next <= this.log.lastIndex) this.sendAppends(message.from, progress)

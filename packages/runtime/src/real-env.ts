@@ -1,6 +1,6 @@
 /** The real machine as an {@link Env}, and what a process does when it meets a bug. */
 import { randomFillSync } from 'node:crypto'
-import { type Env, Prng } from '@shoal/base'
+import { type Env, Prng, type Random } from '@shoal/base'
 import { realClock, realTimers } from './real-clock.ts'
 import { RealDisk } from './real-disk.ts'
 import { realKeyValueStores } from './real-key-value.ts'
@@ -29,7 +29,7 @@ export function createRealEnv(options: RealEnvOptions): RealEnv {
   return {
     clock: realClock,
     timers: realTimers,
-    random: new Prng(options.seed ?? entropy()),
+    random: options.seed === undefined ? new SystemRandom(entropy()) : new Prng(options.seed),
     disk: new RealDisk(options.name),
     keyValue: realKeyValueStores,
     network: new RealNetwork(),
@@ -43,6 +43,13 @@ export function createRealEnv(options: RealEnvOptions): RealEnv {
         process.exit(abortExitCode)
       }
     },
+  }
+}
+
+/** Choices are cheap; bytes are the system's, which nobody can foresee from others that were drawn before. */
+class SystemRandom extends Prng implements Random {
+  override bytes(length: number): Uint8Array {
+    return randomFillSync(new Uint8Array(length))
   }
 }
 

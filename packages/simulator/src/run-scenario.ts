@@ -50,6 +50,8 @@ export interface RunOptions {
 const createWithinMs = 300_000
 const answersWithinMs = 240_000
 const healthyWithinMs = 900_000
+/** After these the client must know the new map, or it goes on with the pool that was. */
+const changesPools = /^osd pool (create|rm)$/
 /** Warnings that remain of what was done, and mean no harm. */
 const allowedWarnings: ReadonlySet<string> = new Set([
   'BLOCK_REPAIRED',
@@ -136,7 +138,7 @@ class Simulation {
     const { cluster } = this
     const process = this.nextProcess++
     const random = new Prng([this.scenario.seed, process, 77])
-    const node = cluster.addClient(`client-${process}`, ({ client }, env) => {
+    const node = cluster.addClient(`client-${process}`, ({ client, monitor }, env) => {
       const life = must(node.machine.scope, 'a running client')
       this.running++
       let over = false
@@ -155,9 +157,11 @@ class Simulation {
         process,
         history: running.history,
         command: async (command) => {
-          const reply = await cluster.command(command)
-          const { epoch } = (await cluster.command({ prefix: 'osd stat' })).data as { readonly epoch: Epoch }
-          await node.daemon?.monitor.waitForEpoch(epoch, answersWithinMs)
+          const reply = await monitor.command(command)
+          if (changesPools.test(command.prefix)) {
+            const { data } = await monitor.command({ prefix: 'osd stat' })
+            await monitor.waitForEpoch((data as { readonly epoch: Epoch }).epoch, answersWithinMs)
+          }
           return reply
         },
       })

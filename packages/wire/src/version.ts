@@ -19,10 +19,6 @@ export function equalVersions(a: Version, b: Version): boolean {
   return a.version === b.version && a.epoch === b.epoch
 }
 
-export function maxVersion(a: Version, b: Version): Version {
-  return compareVersions(a, b) >= 0 ? a : b
-}
-
 export function minVersion(a: Version, b: Version): Version {
   return compareVersions(a, b) <= 0 ? a : b
 }

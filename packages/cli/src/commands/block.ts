@@ -54,7 +54,7 @@ function addChanges(block: Command): void {
       .argument('<image>', 'POOL/IMAGE')
       .requiredOption('--size <size>', 'as in 20G')
       .option('--allow-shrink', 'the bytes beyond the new size are lost')
-      .description('change the size of an image'),
+      .description('change the size of an image; a shrink waits some seconds for those who use it'),
     resize,
   )
   action(
@@ -91,7 +91,11 @@ async function resize(
     )
   }
   const header = await withProgress('resizing', (update) => store.resize(name, sizeBytes, update))
-  context.print({ pool, ...header }, () => `image ${pool}/${name} has ${formatBytes(header.sizeBytes)}`)
+  context.print(
+    { pool, ...header },
+    () =>
+      `image ${pool}/${name} has ${formatBytes(header.sizeBytes)}; attached clients see that when they connect again`,
+  )
 }
 
 function addReports(block: Command): void {

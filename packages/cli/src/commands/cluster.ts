@@ -1,4 +1,5 @@
 /** What an operator looks at first: `status`, `health`, `log`; and `fsck` for a store that is not in use. */
+import { join } from 'node:path'
 import { ClusterError } from '@shoal/base'
 import type { ClusterStatus, HealthReport } from '@shoal/monitor-client'
 import type { Command } from 'commander'
@@ -96,7 +97,7 @@ async function fsck(
   }
   const { fsckObjectStore } = await import('@shoal/object-store')
   const progress = new Progress('checking', 1)
-  const report = await fsckObjectStore(await context.env(), context.layout.dataDirectory(spec.name), {
+  const report = await fsckObjectStore(await context.env(), join(context.layout.dataDirectory(spec.name), 'store'), {
     deep: options['deep'] === true,
     repair: options['repair'] === true,
     onProgress: (fraction: number) => progress.update(fraction),

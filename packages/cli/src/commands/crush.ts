@@ -9,17 +9,13 @@ import type { OsdTreeNode } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
-import { parseInteger, parseOsd } from '../output/units.ts'
+import { parseInteger, parseNumber, parseOsd } from '../output/units.ts'
 import { formatTree } from './osd.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
 function readInput(path: string): Uint8Array {
-  try {
-    return readFileSync(path === '-' ? 0 : path)
-  } catch (cause) {
-    throw new ClusterError('ENOENT', `cannot read ${path}: ${(cause as Error).message}`, { cause, hint: '-i FILE' })
-  }
+  return readFileSync(path === '-' ? 0 : path)
 }
 
 function required(
@@ -63,11 +59,12 @@ function addOfflineCommands(crush: Command): void {
       .option('-i, --infn <file>', 'binary map')
       .option('-o, --outfn <file>', 'text map (default: standard output)')
       .description('print a binary map as text'),
-    async (_context, args, options) => {
+    async (context, args, options) => {
       const { crushDecompile, decodeCrushMap } = await import('@shoal/crush')
       const text = crushDecompile(decodeCrushMap(readInput(required(options, 'infn', '-i', args))))
-      if (options['outfn'] === undefined) process.stdout.write(text)
-      else writeFileSync(String(options['outfn']), text)
+      if (options['outfn'] === undefined) return context.print({ text }, () => text.trimEnd())
+      writeFileSync(String(options['outfn']), text)
+      context.print({ file: options['outfn'], bytes: text.length }, () => '')
     },
   )
   action(
@@ -107,12 +104,20 @@ const showFlags = [
   'showChooseTries',
 ] as const
 
-async function testMap(_context: CommandContext, args: readonly string[], options: Options): Promise<void> {
+/** `numRep` -> `--num-rep`. */
+function flagOf(name: string): string {
+  return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
+async function testMap(context: CommandContext, args: readonly string[], options: Options): Promise<void> {
   const { testCrushMap } = await import('@shoal/crush')
   const map = await readMap(required(options, 'infn', '-i', args))
   const numbers = numberFlags
     .filter((name) => options[name] !== undefined)
-    .map((name) => [name, parseInteger(String(options[name]), name, name === 'poolId' ? -1 : Number.MIN_SAFE_INTEGER)])
+    .map((name) => [
+      name,
+      parseInteger(String(options[name]), flagOf(name), name === 'poolId' ? -1 : Number.MIN_SAFE_INTEGER),
+    ])
   const shows = showFlags.map((name) => [name, options[name] === true])
   const lines: string[] = []
   testCrushMap(
@@ -121,10 +126,11 @@ async function testMap(_context: CommandContext, args: readonly string[], option
     (line, stream) => {
       if (stream === 'error') process.stderr.write(`${line}\n`)
       else lines.push(line)
-      if (lines.length >= 4096) process.stdout.write(`${lines.splice(0).join('\n')}\n`)
+      if (lines.length >= 4096 && context.options.format !== 'json')
+        process.stdout.write(`${lines.splice(0).join('\n')}\n`)
     },
   )
-  if (lines.length > 0) process.stdout.write(`${lines.join('\n')}\n`)
+  context.print({ lines }, () => lines.join('\n'))
 }
 
 /** A binary map, or a text map that is compiled first: whichever the file is. */
@@ -206,7 +212,13 @@ function addMapCommands(crush: Command): void {
       .argument('<weight>', 'in TiB')
       .description('change the weight of a device'),
     async (context, [name, weight]) =>
-      context.done(await context.command({ prefix: 'osd crush reweight', name, weight: Number(weight) })),
+      context.done(
+        await context.command({
+          prefix: 'osd crush reweight',
+          name,
+          weight: parseNumber(weight as string, 'weight', 0, 10_000),
+        }),
+      ),
   )
   action(
     crush.command('set-device-class').argument('<class>').argument('<osds...>').description('ssd, hdd, nvme, ...'),
@@ -220,7 +232,8 @@ function addMapCommands(crush: Command): void {
 function addRuleCommands(crush: Command): void {
   const rule = crush.command('rule').description('CRUSH rules')
   action(rule.command('ls').description('names of rules'), async (context) => {
-    const names = (await context.command({ prefix: 'osd crush rule ls' })).data as readonly string[]
+    const { data } = await context.command({ prefix: 'osd crush rule ls' })
+    const names = (data as readonly { readonly name: string }[]).map(({ name }) => name)
     context.print(names, () => names.join('\n'))
   })
   action(

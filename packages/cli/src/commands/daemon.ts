@@ -8,7 +8,7 @@ import { waitForStart } from '../local/add-osd.ts'
 import { daemonSpecs, findSpec, spawnDaemon } from '../local/daemon-spec.ts'
 import { readRunFile } from '../local/process-table.ts'
 import { stopDaemon } from '../local/supervisor.ts'
-import { formatTable } from '../output/table.ts'
+import { formatPairs, formatTable } from '../output/table.ts'
 import { formatDuration, parseInteger } from '../output/units.ts'
 
 export function addDaemonCommands(program: Command): void {
@@ -35,7 +35,7 @@ export function addDaemonCommands(program: Command): void {
     daemon.command('perf').argument('<name>').description('counters and latency histograms of a running daemon'),
     async (context, [name]) => {
       const counters = await callDaemon(context, name as string, 'perf')
-      context.print(counters, () => JSON.stringify(counters, undefined, 2))
+      context.print(counters, () => formatPerf(counters as PerfReport))
     },
   )
   action(
@@ -50,8 +50,51 @@ export function addDaemonCommands(program: Command): void {
   )
 }
 
+interface PerfReport {
+  readonly [name: string]: unknown
+}
+
+interface Histogram {
+  readonly name: string
+  readonly count: number
+  readonly mean: number
+  readonly p50: number
+  readonly p99: number
+  readonly max: number
+}
+
+/** Counters as pairs, then histograms as a table, whatever groups the daemon sorts them into. */
+function formatPerf(report: PerfReport): string {
+  const counters: [string, string | number][] = []
+  const histograms: Histogram[] = []
+  const add = (group: PerfReport): void => {
+    for (const [name, value] of Object.entries(group)) {
+      if (typeof value !== 'object' || value === null) counters.push([name, String(value)])
+      else if ('p99' in value) histograms.push({ ...(value as Omit<Histogram, 'name'>), name })
+      else add(value as PerfReport)
+    }
+  }
+  add(report)
+  const number = (value: number): string =>
+    value >= 100 ? Math.round(value).toString() : Number(value.toFixed(2)).toString()
+  const column = (title: string, of: (row: Histogram) => number) =>
+    ({ title, cell: (row: Histogram) => number(of(row)), align: 'right' }) as const
+  const table = formatTable(
+    [
+      { title: 'HISTOGRAM', cell: (row) => row.name },
+      column('COUNT', (row) => row.count),
+      column('MEAN', (row) => row.mean),
+      column('P50', (row) => row.p50),
+      column('P99', (row) => row.p99),
+      column('MAX', (row) => row.max),
+    ],
+    histograms,
+  )
+  return [formatPairs(counters), histograms.length === 0 ? '' : table].filter((part) => part !== '').join('\n\n')
+}
+
 /** Asks a daemon on this machine over its admin endpoint. */
-export async function callDaemon(
+async function callDaemon(
   context: CommandContext,
   name: string,
   method: string,

@@ -1,9 +1,9 @@
 /** `shoal nbd ...`: images over NBD. `up` runs one gateway already; this runs another, anywhere. */
-import { address } from '@shoal/base'
+import { address, ClusterError, parseAddress } from '@shoal/base'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
-import { defaultBlockPool, imageStore } from './pool-io.ts'
+import { defaultBlockPool, imageStore, parsePoolAndName } from './pool-io.ts'
 
 export function addNbdCommands(program: Command): void {
   const nbd = program.command('nbd').description('block images over NBD')
@@ -20,14 +20,20 @@ export function addNbdCommands(program: Command): void {
 
 async function serve(
   context: CommandContext,
-  images: readonly string[],
+  words: readonly string[],
   options: Readonly<Record<string, unknown>>,
 ): Promise<void> {
+  const listen = String(options['listen'])
+  if (parseAddress(listen) === undefined) {
+    throw new ClusterError('EINVAL', `not an address: ${listen}`, { hint: '--listen 127.0.0.1:10810' })
+  }
+  const named = words.map((word) => parsePoolAndName(word, String(options['pool'])))
+  const images = named.map(({ pool, name }) => `${pool}/${name}`)
   const [{ ImageExports, NbdServer }, env] = await Promise.all([import('@shoal/gateway-nbd'), context.env()])
-  const pools =
-    images.length === 0 ? [String(options['pool'])] : [...new Set(images.map((image) => image.split('/')[0] as string))]
-  // Connected before anything listens: a client never meets a gateway that cannot serve.
-  await context.client()
+  const pools = images.length === 0 ? [String(options['pool'])] : [...new Set(named.map(({ pool }) => pool))]
+  // Known before anything listens: a client never meets a gateway that cannot serve.
+  if (images.length === 0) await (await imageStore(context, pools[0] as string)).list()
+  for (const { pool, name } of named) await (await imageStore(context, pool)).info(name)
   const server = new NbdServer(
     env,
     new ImageExports({
@@ -36,14 +42,16 @@ async function serve(
       store: (pool) => imageStore(context, pool),
     }),
   )
-  const listening = await server.listen(address(String(options['listen'])))
+  const listening = await server.listen(address(listen))
   const urls =
     images.length === 0
       ? [`nbd://${listening}/${pools[0]}/IMAGE`]
       : images.map((image) => `nbd://${listening}/${image}`)
-  context.print({ address: listening, urls }, () => urls.join('\n'))
-  await new Promise<void>((resolve) => {
+  // Before anybody can know that we are here: a signal that comes at once is a clean end too.
+  const ended = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve())
   })
+  context.print({ address: listening, urls }, () => urls.join('\n'))
+  await ended
   await server.close()
 }

@@ -2,8 +2,9 @@
  * `shoal object bench`: closed-loop load of one client, as `rados bench` does it: so many operations in flight at all
  * times, each on an object of its own, until the time is over.
  */
-import { Histogram, type HistogramSummary } from '@shoal/base'
+import { ClusterError, Histogram, type HistogramSummary } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
+import { opLimits } from '@shoal/wire'
 import type { Command } from 'commander'
 import { Argument } from 'commander'
 import { action } from '../action.ts'
@@ -11,7 +12,7 @@ import { Progress } from '../output/progress.ts'
 import { formatPairs } from '../output/table.ts'
 import { formatBytes, parseBytes, parseInteger } from '../output/units.ts'
 
-export interface BenchResult {
+interface BenchResult {
   readonly mode: string
   readonly blockBytes: number
   readonly concurrent: number
@@ -40,11 +41,17 @@ export function addBenchCommand(object: Command): void {
     async (context, [seconds, mode], options) => {
       const client = await context.client()
       const pool = client.pool(String(options['pool']), String(options['namespace']))
+      const blockBytes = parseBytes(String(options['blockSize']))
+      if (blockBytes < 1 || blockBytes > opLimits.writeBytesMax) {
+        throw new ClusterError('EINVAL', `--block-size: ${options['blockSize']} does not fit into one operation`, {
+          hint: `from 1 to ${opLimits.writeBytesMax} bytes`,
+        })
+      }
       const objects = parseInteger(String(options['objects']), '--objects', 1, 10_000_000)
       const result = await bench(pool, {
         mode: mode as Mode,
         seconds: parseInteger(seconds as string, 'seconds', 1, 86_400),
-        blockBytes: parseBytes(String(options['blockSize'])),
+        blockBytes,
         concurrent: parseInteger(String(options['concurrentIos']), '--concurrent-ios', 1, 4096),
         objects,
       })

@@ -7,6 +7,7 @@ import { opLimits } from '@shoal/wire'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
+import { asClusterError } from '../output/failure.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes } from '../output/units.ts'
 import { addBenchCommand } from './object-bench.ts'
@@ -93,9 +94,9 @@ function addDataCommands(object: Command): void {
     object.command('truncate').argument('<object>').argument('<size>').description('cut or extend an object'),
     async (context, [name, size], options) => {
       const { parseBytes } = await import('../output/units.ts')
-      await (await handle(context, options)).execute(name as string, [
-        { kind: 'truncate', sizeBytes: parseBytes(size as string) },
-      ])
+      const sizeBytes = parseBytes(size as string)
+      await (await handle(context, options)).execute(name as string, [{ kind: 'truncate', sizeBytes }])
+      context.print({ object: name, sizeBytes }, () => '')
     },
   )
 }
@@ -138,7 +139,7 @@ async function* pieces(file: string): AsyncGenerator<Uint8Array> {
       gatheredBytes = 0
     }
   } catch (cause) {
-    throw new ClusterError('ENOENT', `cannot read ${file}: ${(cause as Error).message}`, { cause })
+    throw asClusterError(cause)
   }
   if (gatheredBytes > 0) yield Buffer.concat(gathered)
 }
@@ -146,10 +147,12 @@ async function* pieces(file: string): AsyncGenerator<Uint8Array> {
 async function get(context: CommandContext, [name, file]: readonly string[], options: Options): Promise<void> {
   const pool = await handle(context, options)
   // Asked before the file is opened: a missing object must not empty it.
-  await pool.execute(name as string, [{ kind: 'stat' }])
+  const { sizeBytes } = await pool.stat(name as string)
   await pipeline(readPieces(pool, name as string), file === '-' ? process.stdout : createWriteStream(file as string), {
     end: file !== '-',
   })
+  // Standard output belongs to the object's bytes.
+  if (file !== '-') context.print({ object: name, file, sizeBytes }, () => '')
 }
 
 async function* readPieces(pool: PoolHandle, name: string): AsyncGenerator<Uint8Array> {
@@ -174,6 +177,7 @@ function addAttributeCommands(object: Command): void {
     async (context, [name, attribute, value], options) => {
       const ops = [{ kind: 'set-xattr', name: attribute as string, value: utf8Encode(value as string) }] as const
       await (await handle(context, options)).execute(name as string, ops)
+      context.print({ object: name, name: attribute, value }, () => '')
     },
   )
   action(
@@ -192,6 +196,7 @@ function addAttributeCommands(object: Command): void {
       await (await handle(context, options)).execute(name as string, [
         { kind: 'remove-xattr', name: attribute as string },
       ])
+      context.print({ object: name, removed: attribute }, () => '')
     },
   )
   action(
@@ -215,6 +220,7 @@ function addOmapCommands(object: Command): void {
     async (context, [name, key, value], options) => {
       const entries = [{ key: utf8Encode(key as string), value: utf8Encode(value as string) }]
       await (await handle(context, options)).execute(name as string, [{ kind: 'omap-set', entries }])
+      context.print({ object: name, key, value }, () => '')
     },
   )
   action(
@@ -223,6 +229,7 @@ function addOmapCommands(object: Command): void {
       await (await handle(context, options)).execute(name as string, [
         { kind: 'omap-remove', keys: [utf8Encode(key as string)] },
       ])
+      context.print({ object: name, removed: key }, () => '')
     },
   )
   action(

@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
-import { formatBytes, parseOsd } from '../output/units.ts'
+import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
 
 export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
@@ -113,7 +113,11 @@ function addChanges(osd: Command): void {
       .description('override the share of data, 0 to 1'),
     async (context, [id, weight]) =>
       context.done(
-        await context.command({ prefix: 'osd reweight', id: parseOsd(id as string), weight: Number(weight) }),
+        await context.command({
+          prefix: 'osd reweight',
+          id: parseOsd(id as string),
+          weight: parseNumber(weight as string, 'weight', 0, 1),
+        }),
       ),
   )
   action(
@@ -124,7 +128,11 @@ function addChanges(osd: Command): void {
       .description('how willingly it is primary'),
     async (context, [id, weight]) =>
       context.done(
-        await context.command({ prefix: 'osd primary-affinity', id: parseOsd(id as string), weight: Number(weight) }),
+        await context.command({
+          prefix: 'osd primary-affinity',
+          id: parseOsd(id as string),
+          weight: parseNumber(weight as string, 'weight', 0, 1),
+        }),
       ),
   )
   for (const verb of ['set', 'unset'] as const) {

@@ -20,7 +20,9 @@ export function addPoolCommands(program: Command): void {
       .description('create a pool'),
     async (context, [name, pgNum], options) => {
       const number = (option: string): number | undefined =>
-        options[option] === undefined ? undefined : parseInteger(String(options[option]), `--${option}`, 1)
+        options[option] === undefined
+          ? undefined
+          : parseInteger(String(options[option]), option === 'size' ? '--size' : '--min-size', 1)
       const size = number('size')
       const minSize = number('minSize')
       context.done(
@@ -89,7 +91,11 @@ export function addPoolCommands(program: Command): void {
       .description('read settings'),
     async (context, [name, setting]) => {
       const data = (await context.command({ prefix: 'osd pool get', pool: name, var: setting ?? 'all' })).data as object
-      context.print(data, () => formatPairs(Object.entries(data).map(([key, value]) => [`${key}:`, String(value)])))
+      context.print(data, () =>
+        formatPairs(
+          Object.entries(data).map(([key, value]) => [`${key}:`, String(value) === '' ? '-' : String(value)]),
+        ),
+      )
     },
   )
   action(

@@ -8,6 +8,8 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { createCluster } from '../local/create.ts'
+import { preload } from '../local/daemon-spec.ts'
+import { loadSecurity } from '../local/keyring.ts'
 import type { ClusterFile } from '../local/layout.ts'
 import {
   readRunFile,
@@ -57,7 +59,7 @@ async function up(context: CommandContext, options: Readonly<Record<string, unkn
   layout.makeDirectories()
   writeRunFile(layout, { name: 'up', kind: 'up', address: '', adminAddress: '', dataDirectory: layout.directory })
   const isNew = !layout.exists()
-  const cluster = isNew ? await createFromOptions(context, options) : layout.read()
+  const cluster = isNew ? await createFromOptions(context, options) : withSecurity(context)
   const supervisor = new Supervisor(layout)
   supervisor.on('exit', (name, how) => process.stderr.write(`${name} ended (${how}), starting it again\n`))
   supervisor.start()
@@ -85,7 +87,20 @@ async function createFromOptions(
     osds,
     poolSize: options['size'] === undefined ? Math.min(3, osds) : parseInteger(text('size'), '--size', 1, 10),
     osdCapacityBytes: options['osdCapacity'] === undefined ? undefined : parseBytes(text('osdCapacity')),
+    ms_auth: context.options.msAuth,
+    ms_mode: context.options.msMode,
   })
+}
+
+/** Of a cluster that exists: options that were given hold from now on, for clients too. */
+function withSecurity({ layout, options }: CommandContext): ClusterFile {
+  const cluster = layout.read()
+  const ms_auth = options.msAuth ?? cluster.ms_auth
+  const ms_mode = options.msMode ?? cluster.ms_mode
+  const next = { ...cluster, ms_auth, ms_mode }
+  loadSecurity({ defaultKeyring: layout.keyringFile, settings: next })
+  if (ms_auth !== cluster.ms_auth || ms_mode !== cluster.ms_mode) layout.write(next)
+  return next
 }
 
 /** Resolves at the first signal to end; a second one stops waiting for clean exits. */
@@ -136,7 +151,7 @@ function welcome(context: CommandContext, cluster: ClusterFile, health: HealthRe
     `  monitors     ${cluster.monitors.map((monitor) => monitor.address).join(', ')}`,
     `  NBD          nbd://${cluster.nbdAddress}/block/IMAGE`,
     `  data         ${context.layout.directory}`,
-    '  credentials  none: every server listens on loopback only',
+    credentialsLine(context, cluster),
     '',
     'Try in another terminal:',
     '  scripts/shoal status',
@@ -147,16 +162,19 @@ function welcome(context: CommandContext, cluster: ClusterFile, health: HealthRe
   ].join('\n')
 }
 
+function credentialsLine({ layout }: CommandContext, { ms_auth }: ClusterFile): string {
+  if (ms_auth?.startsWith('secret') !== true) return '  credentials  none: every server listens on loopback only'
+  return `  keyring      ${layout.keyringFile}: the key to all data; monitors and NBD ask for none`
+}
+
 /** Starts the same command in the background and waits for its health. */
 async function upDetached(context: CommandContext): Promise<void> {
   const { layout } = context
   layout.makeDirectories()
   const log = openSync(layout.logFile('up'), 'a')
   const main = fileURLToPath(new URL('../main.js', import.meta.url))
-  const child = spawn(process.execPath, [main, ...process.argv.slice(2).filter((word) => word !== '--detach')], {
-    detached: true,
-    stdio: ['ignore', log, log],
-  })
+  const words = [...preload, main, ...process.argv.slice(2).filter((word) => word !== '--detach')]
+  const child = spawn(process.execPath, words, { detached: true, stdio: ['ignore', log, log] })
   child.unref()
   const failed = new Promise<never>((_, reject) => {
     child.once('exit', (code) =>

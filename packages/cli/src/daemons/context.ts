@@ -1,5 +1,7 @@
 import { type Address, address, parseAddress } from '@shoal/base'
+import type { MessengerSecurity } from '@shoal/messenger'
 import type { RealEnv } from '@shoal/runtime'
+import { loadSecurity } from '../local/keyring.ts'
 import type { ClusterFile, ClusterLayout } from '../local/layout.ts'
 
 /** What every daemon of a local cluster is started with. */
@@ -9,6 +11,12 @@ export interface DaemonContext {
   readonly cluster: ClusterFile
   /** `mon.a`, `osd.0`, `nbd.0`. */
   readonly name: string
+  readonly keyring: string | undefined
+}
+
+/** As the cluster's description says, with the key that the daemon was given or finds there. */
+export function daemonSecurity({ cluster, keyring, layout }: DaemonContext): MessengerSecurity {
+  return loadSecurity({ keyring, defaultKeyring: layout.keyringFile, settings: cluster })
 }
 
 export function monitorAddresses(cluster: ClusterFile): readonly Address[] {

@@ -4,15 +4,17 @@ import { ImageStore } from '@shoal/block'
 import { ClusterClient } from '@shoal/client'
 import { ImageExports, NbdServer } from '@shoal/gateway-nbd'
 import { GrpcMonitorClient, serveAdmin } from '@shoal/monitor-client'
-import { bindHost, type DaemonContext, monitorAddresses, type RunningService } from './context.ts'
+import { bindHost, type DaemonContext, daemonSecurity, monitorAddresses, type RunningService } from './context.ts'
 
 /** The cluster may come up after us: the gateway waits this long for its first map before the supervisor tries again. */
 const startTimeoutMs = 120_000
 
-export async function runNbdGateway({ env, cluster }: DaemonContext): Promise<RunningService> {
+export async function runNbdGateway(context: DaemonContext): Promise<RunningService> {
+  const { env, cluster } = context
+  const security = daemonSecurity(context)
   const monitor = new GrpcMonitorClient(env, { monitors: monitorAddresses(cluster), startTimeoutMs })
   await monitor.start()
-  const client = await ClusterClient.connect(env, { monitor })
+  const client = await ClusterClient.connect(env, { monitor, security })
   const server = new NbdServer(
     env,
     new ImageExports({

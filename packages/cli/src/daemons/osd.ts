@@ -1,10 +1,11 @@
 /** One OSD on its directory. The store is made at the first start; its id comes from the daemon's name. */
 import { osdId } from '@shoal/base'
 import { runOsd } from '@shoal/osd'
-import { bindHost, type DaemonContext, monitorAddresses, type RunningService } from './context.ts'
+import { bindHost, type DaemonContext, daemonSecurity, monitorAddresses, type RunningService } from './context.ts'
 import { localLocation } from './location.ts'
 
-export function runOsdDaemon({ env, layout, cluster, name }: DaemonContext): Promise<RunningService> {
+export async function runOsdDaemon(context: DaemonContext): Promise<RunningService> {
+  const { env, layout, cluster, name } = context
   const id = Number(name.slice('osd.'.length))
   const capacityBytes = cluster.osds.find((osd) => osd.id === id)?.capacityBytes ?? 0
   return runOsd(env, {
@@ -14,6 +15,7 @@ export function runOsdDaemon({ env, layout, cluster, name }: DaemonContext): Pro
     sizeBytes: capacityBytes,
     crushLocation: localLocation(),
     monitors: monitorAddresses(cluster),
+    security: daemonSecurity(context),
     setLogLevel: (level) => env.log.setLevel(level),
   })
 }

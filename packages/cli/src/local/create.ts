@@ -1,8 +1,9 @@
-/** Makes a new cluster in a directory: its id, the monitors' stores with the first maps, and last `cluster.json`. */
+/** Makes a new cluster in a directory: its id, key, the monitors' stores with the first maps, and last `cluster.json`. */
 import { randomInt, randomUUID } from 'node:crypto'
-import { statfsSync } from 'node:fs'
+import { existsSync, statfsSync } from 'node:fs'
 import { address, assert, ClusterError } from '@shoal/base'
 import { freePort } from './free-port.ts'
+import { createKeyring, loadSecurity } from './keyring.ts'
 import type { ClusterFile, ClusterLayout } from './layout.ts'
 
 export interface CreateOptions {
@@ -11,6 +12,8 @@ export interface CreateOptions {
   readonly osds: number
   readonly poolSize: number
   readonly osdCapacityBytes: number | undefined
+  readonly ms_auth?: string | undefined
+  readonly ms_mode?: string | undefined
 }
 
 const monitorPortFirst = 16_789
@@ -52,7 +55,12 @@ export async function createCluster(layout: ClusterLayout, options: CreateOption
     osds: Array.from({ length: options.osds }, (_, id) => ({ id, capacityBytes })),
     nbdAddress: `${options.host}:${await freePort(options.host, nbdPort)}`,
     poolSize: options.poolSize,
+    ms_auth: options.ms_auth ?? 'secret',
+    ...(options.ms_mode === undefined ? {} : { ms_mode: options.ms_mode }),
   }
+  // One that is there already is of an attempt that came no further, or of the operator's choosing.
+  if (!existsSync(layout.keyringFile)) createKeyring(layout.keyringFile)
+  loadSecurity({ defaultKeyring: layout.keyringFile, settings: cluster })
   await makeMonitorStores(layout, cluster)
   layout.write(cluster)
   return cluster

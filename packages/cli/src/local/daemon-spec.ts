@@ -1,12 +1,13 @@
 /** How each daemon of a local cluster is started: one process per daemon, its own session, its output in its log file. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, openSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { closeSync, existsSync, openSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ClusterError } from '@shoal/base'
-import type { ClusterFile, ClusterLayout } from './layout.ts'
+import { type ClusterFile, type ClusterLayout, checkoutRoot } from './layout.ts'
 import { writeRunFile } from './process-table.ts'
 
-export type DaemonKind = 'mon' | 'osd' | 'nbd'
+type DaemonKind = 'mon' | 'osd' | 'nbd'
 
 export interface DaemonSpec {
   readonly name: string
@@ -30,6 +31,10 @@ export function findSpec(cluster: ClusterFile, name: string): DaemonSpec {
   return spec
 }
 
+/** In a checkout a process waits for a build that is under way: modules of two builds do not go together. */
+const settledBuild = join(checkoutRoot, 'scripts', 'lib', 'settled-build.mjs')
+export const preload: readonly string[] = existsSync(settledBuild) ? ['--import', pathToFileURL(settledBuild).href] : []
+
 const entry = fileURLToPath(new URL('../daemon.js', import.meta.url))
 
 /**
@@ -48,10 +53,9 @@ const v8Flags: Readonly<Record<DaemonKind, readonly string[]>> = {
 export function spawnDaemon(layout: ClusterLayout, spec: DaemonSpec): ChildProcess {
   const log = openSync(layout.logFile(spec.name), 'a')
   try {
-    const child = spawn(process.execPath, [...v8Flags[spec.kind], entry, spec.name, '--data', layout.directory], {
-      detached: true,
-      stdio: ['ignore', log, log],
-    })
+    const keyring = existsSync(layout.keyringFile) ? ['--keyring', layout.keyringFile] : []
+    const words = [...v8Flags[spec.kind], ...preload, entry, spec.name, '--data', layout.directory, ...keyring]
+    const child = spawn(process.execPath, words, { detached: true, stdio: ['ignore', log, log] })
     if (child.pid !== undefined) {
       const dataDirectory = layout.dataDirectory(spec.name)
       writeRunFile(layout, { ...spec, address: '', adminAddress: '', dataDirectory }, child.pid)

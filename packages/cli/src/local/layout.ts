@@ -2,6 +2,7 @@
  * A cluster's directory on this machine: what is in it and where.
  *
  *     DIR/cluster.json     who belongs to the cluster (written once, replaced atomically when it changes)
+ *     DIR/keyring          the key that its daemons and clients share; clusters of earlier versions have none
  *     DIR/mon.a, DIR/osd.0 the data of each daemon
  *     DIR/log/NAME.log     what each daemon logged
  *     DIR/run/NAME.json    a running daemon: pid, addresses; NAME.stopped: an operator wants it stopped
@@ -20,6 +21,9 @@ export interface ClusterFile {
   readonly nbdAddress: string
   /** Copies of each object in the pools that `up` makes. */
   readonly poolSize: number
+  /** How daemons and clients prove themselves (`secret`, `none`) and talk (`crc`, `secure`), in order of preference. */
+  readonly ms_auth?: string | undefined
+  readonly ms_mode?: string | undefined
 }
 
 const clusterSchema: z.ZodType<ClusterFile> = z.object({
@@ -29,6 +33,8 @@ const clusterSchema: z.ZodType<ClusterFile> = z.object({
   osds: z.array(z.object({ id: z.number().int(), capacityBytes: z.number().int() })),
   nbdAddress: z.string(),
   poolSize: z.number().int(),
+  ms_auth: z.string().optional(),
+  ms_mode: z.string().optional(),
 })
 
 export const checkoutRoot: string = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..')
@@ -53,6 +59,10 @@ export class ClusterLayout {
 
   get clusterFile(): string {
     return join(this.directory, 'cluster.json')
+  }
+
+  get keyringFile(): string {
+    return join(this.directory, 'keyring')
   }
 
   get runDirectory(): string {

@@ -4,7 +4,7 @@ import type { HealthReport } from '@shoal/monitor-client'
 import type { CommandContext } from '../context.ts'
 
 /** The present health, as `shoal health` gives it. */
-export async function fetchHealth(context: CommandContext): Promise<HealthReport> {
+async function fetchHealth(context: CommandContext): Promise<HealthReport> {
   return (await context.command({ prefix: 'health' })).data as HealthReport
 }
 

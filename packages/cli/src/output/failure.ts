@@ -1,5 +1,14 @@
 /** How the command fails: one line that says what is wrong, one that says what to do, and an exit code. */
-import { ClusterError } from '@shoal/base'
+import { ClusterError, type ErrorCode, errorTable } from '@shoal/base'
+
+/** What the operating system refused (a file that is not there, a directory without permission) is an error as any other. */
+export function asClusterError(error: unknown): unknown {
+  if (error instanceof ClusterError || !(error instanceof Error)) return error
+  const { code, path } = error as NodeJS.ErrnoException
+  if (code === undefined || path === undefined || !Object.hasOwn(errorTable, code)) return error
+  const what = error.message.replace(`${code}: `, '').replace(/, \w+ '.*$/, '')
+  return new ClusterError(code as ErrorCode, `${path}: ${what}`, { cause: error })
+}
 
 /** Codes above 125 mean something to shells; our own error numbers there exit as EIO. */
 export function exitCodeOf(error: unknown): number {

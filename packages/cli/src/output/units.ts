@@ -31,14 +31,26 @@ export function parseBytes(text: string): number {
 export function parseInteger(text: string, what: string, min = 0, max: number = Number.MAX_SAFE_INTEGER): number {
   const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN
   if (!Number.isSafeInteger(value) || value < min || value > max) {
-    throw new ClusterError('EINVAL', `${what}: ${text} is not a whole number from ${min} to ${max}`)
+    const bounds = max < Number.MAX_SAFE_INTEGER ? ` from ${min} to ${max}` : min >= 0 ? ` from ${min} on` : ''
+    throw new ClusterError('EINVAL', `${what}: ${text} is not a whole number${bounds}`)
+  }
+  return value
+}
+
+/** Throws EINVAL unless the text is a number in [min, max]. */
+export function parseNumber(text: string, what: string, min: number, max: number): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN
+  if (!(value >= min && value <= max)) {
+    throw new ClusterError('EINVAL', `${what}: ${text} is not a number from ${min} to ${max}`)
   }
   return value
 }
 
 /** `0` or `osd.0` -> 0. */
 export function parseOsd(text: string): number {
-  return parseInteger(text.startsWith('osd.') ? text.slice(4) : text, 'OSD id', 0, 0x7fff_fffe)
+  const digits = text.startsWith('osd.') ? text.slice(4) : text
+  if (!/^\d{1,7}$/.test(digits)) throw new ClusterError('EINVAL', `not an OSD: ${text}`, { hint: 'write 3 or osd.3' })
+  return Number(digits)
 }
 
 /** `75.3 s`, `12m`, `3h 5m`, `2d 1h`. */

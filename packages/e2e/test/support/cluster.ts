@@ -2,11 +2,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const main = join(import.meta.dirname, '..', '..', '..', 'cli', 'dist', 'main.js')
+export const shoal = join(import.meta.dirname, '..', '..', '..', '..', 'scripts', 'shoal')
 
 export interface Outcome {
   readonly code: number
@@ -54,15 +53,12 @@ export class TestCluster {
     }
   }
 
-  async start(): Promise<void> {
+  /** `options` in place of those of `create`. */
+  async start(options: readonly string[] = this.options): Promise<void> {
     this.output = ''
-    const up = spawn(
-      process.execPath,
-      [main, 'up', '--data', this.directory, '--osd-capacity', '4G', ...this.options],
-      {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      },
-    )
+    const up = spawn(process.execPath, [shoal, 'up', '--data', this.directory, '--osd-capacity', '4G', ...options], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     this.up = up
     const healthy = new Promise<void>((resolve, reject) => {
       const onText = (text: Buffer): void => {
@@ -113,7 +109,7 @@ export class TestCluster {
     return new Promise((resolve) => {
       execFile(
         process.execPath,
-        [main, '--data', this.directory, ...args],
+        [shoal, '--data', this.directory, ...args],
         { maxBuffer: 64 * 1024 * 1024 },
         (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
       )
@@ -168,14 +164,4 @@ export class TestCluster {
       await new Promise((resolve) => setTimeout(resolve, 250))
     }
   }
-}
-
-/** A port that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }

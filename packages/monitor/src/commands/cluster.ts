@@ -5,12 +5,20 @@ import type { ClusterStatus, MonitorStat } from '@shoal/monitor-client'
 import { z } from 'zod'
 import { healthReport } from '../health/health-report.ts'
 import { planMonitorRemoval } from '../services/monitor-membership.ts'
-import { type ClusterView, type Command, done, noArguments, readCommand, writeCommand } from './command.ts'
+import {
+  type ClusterView,
+  type Command,
+  done,
+  noArguments,
+  numberArgument,
+  readCommand,
+  writeCommand,
+} from './command.ts'
 import { osdStat } from './osd-reports.ts'
 import { pgSummary } from './pgs.ts'
 import { poolRow } from './pool-rows.ts'
 
-export function monitorStat(view: ClusterView): MonitorStat {
+function monitorStat(view: ClusterView): MonitorStat {
   const { monitorMap } = view.state
   const nameOf = (id: number) => monitorMap.monitors.find((monitor) => monitor.id === id)?.name
   const inQuorum = (monitor: MonitorInfo) => view.quorum.members.includes(monitor.id)
@@ -112,7 +120,7 @@ const log: readonly Command[] = [
   readCommand(
     'log last',
     z.object({
-      num: z.coerce.number().int().min(1).max(10_000).default(20),
+      num: numberArgument(z.number().int().min(1).max(10_000)).default(20),
       level: z.enum(logLevels).default('debug'),
     }),
     (args, { state }) => {

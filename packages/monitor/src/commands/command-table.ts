@@ -22,7 +22,3 @@ export function findCommand(prefix: string): Command {
     hint: near.length === 0 ? 'shoal --help' : `known: ${near.join(', ')}`,
   })
 }
-
-export function commandPrefixes(): readonly string[] {
-  return [...table.keys()].sort()
-}

@@ -72,8 +72,41 @@ export function writeCommand<Schema extends z.ZodType>(
 function checked<Schema extends z.ZodType>(prefix: string, schema: Schema, args: unknown): z.output<Schema> {
   const result = schema.safeParse(args)
   if (result.success) return result.data
-  const issues = result.error.issues.map((issue) => `${issue.path.join('.') || 'arguments'}: ${issue.message}`)
-  throw new ClusterError('EINVAL', `${prefix}: ${issues.join('; ')}`)
+  throw new ClusterError('EINVAL', `${prefix}: ${result.error.issues.map(describeIssue).join('; ')}`)
+}
+
+type Issue = z.core.$ZodIssue
+
+/** What is wrong with one argument, in our words: the schema's own are written for programmers. */
+function describeIssue(issue: Issue): string {
+  const name = issue.path.filter((part) => typeof part === 'string').join('.') || 'arguments'
+  switch (issue.code) {
+    case 'too_big':
+      return `${name} is at most ${issue.maximum}`
+    case 'too_small':
+      return issue.origin === 'array'
+        ? `${name} takes at least ${issue.minimum} words`
+        : `${name} is at least ${issue.minimum}`
+    case 'invalid_value':
+      return `${name} is one of ${issue.values.map(String).join(', ')}`
+    case 'invalid_type':
+      return `${name} must be ${issue.expected === 'int' ? 'a whole number' : `a ${issue.expected}`}`
+    case 'invalid_union': {
+      // The alternative that came nearest says how it is written.
+      const inner = issue.errors.flat().find(({ code }) => code === 'invalid_format')
+      return inner === undefined ? `${name} is not understood` : `${name}: ${inner.message}`
+    }
+    default:
+      return `${name}: ${issue.message}`
+  }
+}
+
+/** A number, or its digits. Nothing else: an empty word, or what JSON makes of a broken number, is not zero. */
+export function numberArgument(schema: z.ZodNumber): z.ZodPreprocess<z.ZodNumber> {
+  return z.preprocess(
+    (value) => (typeof value === 'string' && value.trim() !== '' ? Number(value) : value),
+    schema,
+  ) as unknown as z.ZodPreprocess<z.ZodNumber>
 }
 
 export const done = (status: string, data?: unknown): CommandReply => ({ status, data })
@@ -92,7 +125,7 @@ export const osdsArgument: z.ZodType<readonly OsdId[]> = z.union([
   osdArgument.transform((id) => [id]),
 ]) as unknown as z.ZodType<readonly OsdId[]>
 
-export const fraction: z.ZodCoercedNumber = z.coerce.number().min(0).max(1)
+export const fraction: z.ZodPreprocess<z.ZodNumber> = numberArgument(z.number().min(0).max(1))
 
 /** Words of consent under any of their names. */
 export const consent: {

@@ -29,6 +29,7 @@ import {
   done,
   locationArgument,
   noArguments,
+  numberArgument,
   osdArgument,
   osdsArgument,
   readCommand,
@@ -37,7 +38,7 @@ import {
 } from './command.ts'
 import { base64, fromBase64 } from './osd-reports.ts'
 
-const weight = z.coerce.number().min(0).max(10_000)
+const weight = numberArgument(z.number().min(0).max(10_000))
 
 /** Applies an edit; the same map back means that there was nothing to do. */
 function edit(view: WriteView, change: (map: CrushMap) => CrushMap, status: string) {
@@ -195,7 +196,10 @@ const wholeMap: readonly Command[] = [
   ),
   writeCommand(
     'osd setcrushmap',
-    z.object({ crushmap: z.string().max(16 * 1024 * 1024), prior_version: z.coerce.number().int().optional() }),
+    z.object({
+      crushmap: z.string().max(16 * 1024 * 1024),
+      prior_version: numberArgument(z.number().int()).optional(),
+    }),
     (args, view) => {
       const { draft } = view
       if (args.prior_version !== undefined && args.prior_version !== draft.osd.base.epoch) {

@@ -5,7 +5,7 @@ import { type CrushTreeNode, treeOf } from '@shoal/crush'
 import type { OsdRow, OsdStat, OsdTreeNode, OsdUsageRow, PlacementReply } from '@shoal/monitor-client'
 import { z } from 'zod'
 import { deviceWeight } from '../services/crush-topology.ts'
-import { type ClusterView, type Command, done, noArguments, readCommand } from './command.ts'
+import { type ClusterView, type Command, done, noArguments, numberArgument, readCommand } from './command.ts'
 import { poolRow, requirePool } from './pool-rows.ts'
 
 export const osdReports: readonly Command[] = [
@@ -21,13 +21,17 @@ export const osdReports: readonly Command[] = [
       sortedOsds(view.map).map((osd) => usageRow(osd, view)),
     ),
   ),
-  readCommand('osd dump', z.object({ epoch: z.coerce.number().int().positive().optional() }), (args, view) =>
+  readCommand('osd dump', z.object({ epoch: numberArgument(z.number().int().positive()).optional() }), (args, view) =>
     done('', dump(args.epoch === undefined ? view.map : view.state.osdMaps.at(args.epoch as Epoch))),
   ),
-  readCommand('osd getmap', z.object({ epoch: z.coerce.number().int().positive().optional() }), (args, view) => {
-    const map = args.epoch === undefined ? view.map : view.state.osdMaps.at(args.epoch as Epoch)
-    return done(`got osdmap epoch ${map.epoch}`, { epoch: map.epoch, map: base64(encode(osdMapCodec, map)) })
-  }),
+  readCommand(
+    'osd getmap',
+    z.object({ epoch: numberArgument(z.number().int().positive()).optional() }),
+    (args, view) => {
+      const map = args.epoch === undefined ? view.map : view.state.osdMaps.at(args.epoch as Epoch)
+      return done(`got osdmap epoch ${map.epoch}`, { epoch: map.epoch, map: base64(encode(osdMapCodec, map)) })
+    },
+  ),
   readCommand(
     'osd map',
     z.object({ pool: z.string(), object: z.string().min(1), nspace: z.string().default('') }),
@@ -45,7 +49,7 @@ export function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
 }
 
-export function sortedOsds(map: OsdMap): readonly OsdInfo[] {
+function sortedOsds(map: OsdMap): readonly OsdInfo[] {
   return [...map.osds.values()].sort((a, b) => a.id - b.id)
 }
 
@@ -60,7 +64,7 @@ export function osdStat(map: OsdMap): OsdStat {
   }
 }
 
-export function osdRow(osd: OsdInfo): OsdRow {
+function osdRow(osd: OsdInfo): OsdRow {
   const { addresses, deviceClass, weight, primaryAffinity, features: _features, ...rest } = osd
   return {
     ...rest,

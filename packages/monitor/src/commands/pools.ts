@@ -11,6 +11,7 @@ import {
   done,
   isSure,
   noArguments,
+  numberArgument,
   readCommand,
   type WriteView,
   writeCommand,
@@ -28,12 +29,12 @@ const poolName = z
 
 const createArguments = z.object({
   pool: poolName,
-  pg_num: z.coerce.number().int().min(1).max(pgNumMax).optional(),
-  pgp_num: z.coerce.number().int().min(1).max(pgNumMax).optional(),
+  pg_num: numberArgument(z.number().int().min(1).max(pgNumMax)).optional(),
+  pgp_num: numberArgument(z.number().int().min(1).max(pgNumMax)).optional(),
   pool_type: z.enum(['replicated', 'erasure']).default('replicated'),
   rule: z.string().optional(),
-  size: z.coerce.number().int().min(1).max(sizeMax).optional(),
-  min_size: z.coerce.number().int().min(1).max(sizeMax).optional(),
+  size: numberArgument(z.number().int().min(1).max(sizeMax)).optional(),
+  min_size: numberArgument(z.number().int().min(1).max(sizeMax)).optional(),
   application: z.string().min(1).max(64).optional(),
 })
 

@@ -23,7 +23,7 @@ const crushWeightMin = 0.001
 /** Ids are small numbers that arrays are indexed by; a wild one would make every map huge. */
 const osdIdMax = 10_000
 
-export function newOsd(id: OsdId, uuid: string): OsdInfo {
+function newOsd(id: OsdId, uuid: string): OsdInfo {
   return {
     id,
     uuid,

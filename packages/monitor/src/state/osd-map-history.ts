@@ -15,7 +15,7 @@ import {
 } from '@shoal/cluster-map'
 
 /** Distance of whole maps: what one lookup of a past epoch has to apply at most. */
-export const checkpointEvery = 64
+const checkpointEvery = 64
 
 export class OsdMapHistory {
   private current: OsdMap

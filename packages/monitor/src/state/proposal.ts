@@ -30,14 +30,14 @@ export interface Proposal {
   readonly logMax: number
 }
 
-export const logEntryCodec: Codec<ClusterLogEntry> = struct<ClusterLogEntry>({
+const logEntryCodec: Codec<ClusterLogEntry> = struct<ClusterLogEntry>({
   from: string(),
   wallMs: f64(),
   level: oneOf(['debug', 'info', 'warn', 'error']),
   message: string(),
 })
 
-export const recordedReplyCodec: Codec<RecordedReply> = struct<RecordedReply>({
+const recordedReplyCodec: Codec<RecordedReply> = struct<RecordedReply>({
   requestId: string(),
   status: string(),
   dataJson: string(),

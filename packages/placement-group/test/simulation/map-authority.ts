@@ -168,7 +168,7 @@ export function newOsd(id: OsdId, upFrom: Epoch): OsdInfo {
   }
 }
 
-export function newPool(size: number, minSize: number): Pool {
+function newPool(size: number, minSize: number): Pool {
   return {
     id: simulatedPool,
     name: 'simulated',

@@ -29,7 +29,7 @@ export interface SimulationOptions {
   readonly plant?: Plant
 }
 
-export const faults = [
+const faults = [
   'crash',
   'power-loss',
   'isolate',
@@ -59,7 +59,7 @@ export interface SimulationResult {
  * nobody waits for it. early-replicated: a write is acknowledged when it is sent to a replica. forged-up-thru: a primary
  * does not wait until the map says that it may write.
  */
-export const plants = ['lying-disk', 'eternal-lease', 'early-replicated', 'forged-up-thru'] as const
+const plants = ['lying-disk', 'eternal-lease', 'early-replicated', 'forged-up-thru'] as const
 export type Plant = (typeof plants)[number]
 
 const detectionMs = 600

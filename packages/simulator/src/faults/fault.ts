@@ -4,7 +4,7 @@ import type { SimCluster } from '../cluster/sim-cluster.ts'
 import type { Scenario } from '../scenario/scenario.ts'
 import type { FaultBudget } from './fault-budget.ts'
 
-export type FaultParams = Readonly<Record<string, unknown>>
+type FaultParams = Readonly<Record<string, unknown>>
 
 /** What a fault gets to work with when it strikes. */
 export interface FaultContext {

@@ -18,7 +18,7 @@ interface Mix {
   readonly mode?: Scenario['mode']
 }
 
-export const scenarioMixes: Readonly<Record<string, Mix>> = {
+const scenarioMixes: Readonly<Record<string, Mix>> = {
   default: {},
   calm: { families: [] },
   network: { families: ['network', 'process'] },

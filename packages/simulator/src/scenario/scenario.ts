@@ -38,7 +38,7 @@ export interface FaultEvent {
   readonly params: Readonly<Record<string, unknown>>
 }
 
-export type FaultMode = 'within' | 'beyond'
+type FaultMode = 'within' | 'beyond'
 
 export interface Scenario {
   readonly version: 1

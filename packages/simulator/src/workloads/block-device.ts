@@ -6,14 +6,14 @@
  * before it, answered or not: after that the sectors hold them, whatever happens to the client. A write that neither was
  * answered nor flushed leaves each of its sectors old or new.
  */
-import type { Random } from '@shoal/base'
-import { Image, type ImageData, ImageStore } from '@shoal/block'
+import { emptyBytes, type Timers } from '@shoal/base'
+import { Image, type ImageData, ImageStore, type ObjectIo } from '@shoal/block'
 import { linearizabilityViolation } from '../checkers/explain-violation.ts'
 import { registerModel } from '../checkers/register-model.ts'
 import type { FinalReader, HistoryEvent, HistoryOutcome, Violation, Workload, WorkloadContext } from '../history.ts'
 import { inLanes, nextToken, outcomeOf, tokenBytes, weighted } from './record.ts'
 
-export const sectorBytes = 512
+const sectorBytes = 512
 
 export interface BlockDeviceOptions {
   readonly objectBytes?: number
@@ -55,7 +55,7 @@ export function blockDevice(options: BlockDeviceOptions = {}): Workload {
 async function openImage(context: WorkloadContext, sizeBytes: number, objectBytes: number): Promise<Image | undefined> {
   const { nowMs, pool, process } = context
   const clock = { monotonicMs: nowMs, wallMs: nowMs }
-  const images = new ImageStore({ clock, random: context.random satisfies Random }, pool)
+  const images = new ImageStore({ clock, random: context.random, timers: timersOf(context) }, pool)
   const name = `device-${process}`
   while (!context.stopped()) {
     try {
@@ -71,6 +71,23 @@ async function openImage(context: WorkloadContext, sizeBytes: number, objectByte
     }
   }
   return undefined
+}
+
+function timersOf({ sleep }: WorkloadContext): Timers {
+  return {
+    after(delayMs, callback) {
+      let cancelled = false
+      void sleep(delayMs).then(() => {
+        if (!cancelled) callback()
+      })
+      return {
+        cancel: () => {
+          cancelled = true
+        },
+      }
+    },
+    soon: (callback) => void sleep(0).then(callback),
+  }
 }
 
 /** What a request does to its sectors; zeros are token 0. */
@@ -181,7 +198,7 @@ function stampedSector(token: number): Uint8Array {
 }
 
 /** Token of each sector; 0 for zeros, NaN for what no write put there as a whole. */
-export function tokensOf(bytes: Uint8Array): readonly number[] {
+function tokensOf(bytes: Uint8Array): readonly number[] {
   const tokens: number[] = []
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   for (let at = 0; at < bytes.length; at += sectorBytes) {
@@ -221,22 +238,18 @@ function checkFlushes(events: readonly HistoryEvent[]): readonly Violation[] {
 }
 
 async function readBack(pool: string, header: Image['header'], final: FinalReader): Promise<readonly number[]> {
-  const io = {
-    async execute(
-      object: string,
-      ops: readonly { readonly kind: string; readonly offset?: number; readonly length?: number }[],
-    ) {
-      const found = await final.read(pool, object)
-      const [op] = ops
-      const { offset = 0, length = 0 } = op ?? {}
-      return {
-        results: [
-          { kind: 'data' as const, data: (found?.data ?? new Uint8Array(0)).subarray(offset, offset + length) },
-        ],
-      }
+  /** The final reader does one thing at a time. */
+  let before: Promise<unknown> = Promise.resolve()
+  const io: ObjectIo = {
+    async execute(object, [op]) {
+      const reading = before.then(() => final.read(pool, object))
+      before = reading
+      const data = (await reading)?.data ?? emptyBytes
+      const { offset, length } = op?.kind === 'read' ? op : { offset: 0, length: 0 }
+      return { results: [{ kind: 'data', data: data.subarray(offset, offset + length) }] }
     },
   }
-  const image = new Image(io, header)
+  const image = new Image(io, { monotonicMs: () => 0 }, header, 0)
   return tokensOf(joined(await image.read(0, image.sizeBytes), image.sizeBytes))
 }
 

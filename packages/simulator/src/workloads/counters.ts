@@ -100,11 +100,7 @@ function tokensOf(data: Uint8Array | undefined): readonly string[] {
   )
 }
 
-export function checkLog(
-  object: string,
-  events: readonly HistoryEvent[],
-  data: Uint8Array | undefined,
-): readonly Violation[] {
+function checkLog(object: string, events: readonly HistoryEvent[], data: Uint8Array | undefined): readonly Violation[] {
   const violations: Violation[] = []
   const report = (message: string, event?: HistoryEvent): void => {
     violations.push({ checker: 'exactly-once', object, message: `${object}: ${message}`, details: event })
@@ -132,7 +128,7 @@ export function checkLog(
   return violations
 }
 
-export function checkCount(object: string, events: readonly HistoryEvent[], final: number): readonly Violation[] {
+function checkCount(object: string, events: readonly HistoryEvent[], final: number): readonly Violation[] {
   const increments = events.filter((event) => event.invoke['increment'] === true)
   const count = (matches: (event: HistoryEvent) => boolean): number => increments.filter(matches).length
   const acknowledged = count((event) => event.outcome?.kind === 'ok')

@@ -4,6 +4,7 @@ import { blockDevice } from './block-device.ts'
 import { counters } from './counters.ts'
 import { extents } from './extents.ts'
 import { listing } from './listing.ts'
+import { monitorSet } from './monitor-set.ts'
 import { poolChurn } from './pool-churn.ts'
 import { hotAndCold, registers } from './registers.ts'
 
@@ -27,4 +28,5 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   listing: () => listing(),
   'block-device': () => blockDevice(),
   'pool-churn': () => poolChurn(),
+  'monitor-set': () => monitorSet(),
 }

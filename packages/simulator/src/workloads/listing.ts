@@ -76,7 +76,7 @@ async function checkListing(history: History, final: FinalReader): Promise<reado
 }
 
 /** What a listing over this time says of an object, held against the object's own history. Exported for its test. */
-export function checkNamed(
+function checkNamed(
   object: string,
   events: readonly HistoryEvent[],
   startMs: number,

@@ -2,7 +2,7 @@
  * A pool of plain objects behind a network that takes its time, loses answers and breaks no promise, unless it is told to:
  * what workloads and their checks are tried on. Virtual time.
  */
-import { assert, ClusterError, errorTable, Prng } from '@shoal/base'
+import { assert, ClusterError, type ErrorCode, Prng } from '@shoal/base'
 import type { ClusterClient, PoolHandle } from '@shoal/client'
 import { SimTime } from '@shoal/testkit'
 import { isWriteOp, type ObjectOp } from '@shoal/wire'
@@ -12,7 +12,7 @@ import { History } from '../../src/index.ts'
 import { copyOf, PlainObject } from './plain-object.ts'
 
 /** One broken promise of each kind that a checker must notice. */
-export const anomalies = [
+const anomalies = [
   'stale read',
   'lost update',
   'applied twice',
@@ -78,17 +78,18 @@ export class FakeCluster {
   }
 
   private handle(name: string): PoolHandle {
-    const cluster = this
     return {
       name,
       execute: (object: string, ops: readonly ObjectOp[]) => this.execute(name, object, ops),
-      async *list() {
-        await cluster.pause(10)
-        for (const [object, { contents }] of cluster.pools.get(name) ?? []) {
-          if (contents.exists && !cluster.happens('forgotten by listings', 400)) yield object
-        }
-      },
+      list: () => this.list(name),
     } as unknown as PoolHandle
+  }
+
+  private async *list(pool: string): AsyncGenerator<string> {
+    await this.pause(10)
+    for (const [object, { contents }] of this.pools.get(pool) ?? []) {
+      if (contents.exists && !this.happens('forgotten by listings', 400)) yield object
+    }
   }
 
   private pause(ms: number): Promise<void> {
@@ -104,7 +105,7 @@ export class FakeCluster {
     await this.pause(20 * this.random.fraction())
     if (outcome.kind === 'ok') return outcome.value as ObjectAnswer
     assert(outcome.kind === 'failed', 'plain objects know what they do')
-    throw new ClusterError(outcome.code as keyof typeof errorTable, 'refused')
+    throw new ClusterError(outcome.code as ErrorCode, 'refused')
   }
 
   private async withoutAnswer(

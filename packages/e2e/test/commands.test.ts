@@ -1,0 +1,242 @@
+/**
+ * Every command of `shoal` once, on a running cluster, for machines: the exit code is right and the answer is JSON. Bad
+ * input fails with its code and says how to mend it; so does a cluster that does not run.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { buildProgram } from '../../cli/src/program.ts'
+import { shoal, TestCluster } from './support/cluster.ts'
+
+let cluster: TestCluster
+/** Files that commands read and write. */
+let files: string
+/** Words of the commands that were run, to see that none is missing. */
+const ran: string[] = []
+
+beforeAll(async () => {
+  cluster = await TestCluster.create()
+  files = await mkdtemp(join(tmpdir(), 'shoal-commands-'))
+  await writeFile(join(files, 'in'), 'some bytes')
+}, 120_000)
+afterAll(async () => {
+  await cluster.destroy()
+  await rm(files, { recursive: true, force: true })
+}, 60_000)
+
+async function run(line: string): Promise<{ readonly code: number; readonly data: unknown }> {
+  const words = line.replaceAll('FILES', files).split(' ')
+  ran.push(line)
+  const { code, stdout, stderr } = await cluster.run('--format', 'json', ...words)
+  try {
+    return { code, data: JSON.parse(stdout) }
+  } catch {
+    throw new Error(`shoal ${line} ended with ${code} and no JSON: ${stdout}${stderr}`)
+  }
+}
+
+async function succeeds(line: string): Promise<void> {
+  const { code, data } = await run(line)
+  expect({ line, code, data: code === 0 ? '' : data }).toEqual({ line, code: 0, data: '' })
+}
+
+/** Each line of a group waits for the one before it; groups run side by side. */
+const groups: readonly (readonly string[])[] = [
+  [
+    'status',
+    'health',
+    'health detail',
+    'log hello there',
+    'log last 3',
+    'daemon ls',
+    'daemon perf osd.0',
+    'daemon ops osd.0',
+    'daemon perf mon.a',
+    'daemon ops mon.a',
+    'daemon perf nbd.0',
+    'daemon ops nbd.0',
+    'daemon logs osd.0 -n 3',
+    'mon stat',
+    'pg stat',
+    'pg ls',
+    'pg ls active',
+    'pg query 1.0',
+  ],
+  [
+    'osd ls',
+    'osd tree',
+    'osd df',
+    'osd map objects some-object',
+    'osd reweight 0 0.95',
+    'osd reweight 0 1',
+    'osd primary-affinity osd.0 0.5',
+    'osd set noout',
+    'osd unset noout',
+    'osd in 0',
+    'osd pg-upmap-items 1.0 0 1',
+    'osd rm-pg-upmap-items 1.0',
+  ],
+  [
+    'crush tree',
+    'crush dump',
+    'crush rule ls',
+    'crush rule dump',
+    'crush rule create-replicated spread default osd',
+    'crush rule rm spread',
+    'crush add-bucket rack1 rack',
+    'crush move rack1 root=default',
+    'crush rm rack1',
+    'crush getmap FILES/map',
+    'crush decompile -i FILES/map -o FILES/map.txt',
+    'crush decompile -i FILES/map',
+    'crush compile -i FILES/map.txt -o FILES/map2',
+    'crush test -i FILES/map2 --num-rep 2 --max-x 3 --show-mappings',
+    'crush setmap FILES/map2',
+    'crush reweight osd.0 0.01',
+    'crush set-device-class ssd osd.0',
+    'pool create extra 8 --size 2',
+    'pool ls',
+    'pool get extra',
+    'pool get extra size',
+    'pool set extra min_size 1',
+    'pool stats',
+    'pool stats extra',
+    'pool rm extra extra --yes-i-really-really-mean-it',
+  ],
+  [
+    'object put one FILES/in',
+    'object get one FILES/out',
+    'object stat one',
+    'object ls',
+    'object truncate one 4',
+    'object setxattr one colour blue',
+    'object getxattr one colour',
+    'object listxattr one',
+    'object rmxattr one colour',
+    'object setomapval one key value',
+    'object listomapvals one',
+    'object rmomapkey one key',
+    'object rm one',
+    'object bench 1 write -b 8K --objects 8 --no-cleanup',
+    'object bench 1 rand -b 8K --objects 8',
+    'block create disk --size 64M',
+    'block ls',
+    'block info disk',
+    'block resize disk --size 128M',
+    'block du disk',
+    'block rm disk',
+  ],
+]
+
+const failures: readonly (readonly [line: string, exitCode: number, code: string])[] = [
+  ['health frob', 22, 'EINVAL'],
+  ['log last x', 22, 'EINVAL'],
+  ['daemon perf osd.9', 2, 'ENOENT'],
+  ['daemon start osd.9', 2, 'ENOENT'],
+  ['daemon stop nonsense', 2, 'ENOENT'],
+  ['mon add a', 17, 'EEXIST'],
+  ['mon remove zz', 2, 'ENOENT'],
+  ['osd in x', 22, 'EINVAL'],
+  ['osd out 99', 2, 'ENOENT'],
+  ['osd down 99', 2, 'ENOENT'],
+  ['osd rm 99', 2, 'ENOENT'],
+  ['osd destroy 0', 1, 'EPERM'],
+  ['osd reweight 0 nine', 22, 'EINVAL'],
+  ['osd reweight 0 9', 22, 'EINVAL'],
+  ['osd primary-affinity 0 x', 22, 'EINVAL'],
+  ['osd set nonsense', 22, 'EINVAL'],
+  ['osd map nowhere x', 2, 'ENOENT'],
+  ['osd add --capacity lots', 22, 'EINVAL'],
+  ['osd pg-upmap-items 1.0 0', 22, 'EINVAL'],
+  ['crush reweight osd.0 x', 22, 'EINVAL'],
+  ['crush move osd.0 nowhere', 22, 'EINVAL'],
+  ['crush compile -i /nonexistent/map', 2, 'ENOENT'],
+  ['crush test -i /nonexistent/map --num-rep 1', 2, 'ENOENT'],
+  ['pool create x many', 22, 'EINVAL'],
+  ['pool create x 8 --size 99', 22, 'EINVAL'],
+  ['pool set objects nonsense 1', 22, 'EINVAL'],
+  ['pg ls nonsense', 22, 'EINVAL'],
+  ['pg query 99.0', 2, 'ENOENT'],
+  ['object get none FILES/out', 2, 'ENOENT'],
+  ['object put x /nonexistent/file', 2, 'ENOENT'],
+  ['object bench 1 write -b 0', 22, 'EINVAL'],
+  ['block create disk --size many', 22, 'EINVAL'],
+  ['block info none', 2, 'ENOENT'],
+  ['nbd serve none', 2, 'ENOENT'],
+  ['nbd serve --listen nonsense', 22, 'EINVAL'],
+  ['fsck osd.0', 16, 'EBUSY'],
+  ['fsck mon.a', 22, 'EINVAL'],
+  ['auth create', 16, 'EBUSY'],
+]
+
+/** Names of all commands that do something. */
+function leaves(command: ReturnType<typeof buildProgram>, path: readonly string[] = []): readonly string[] {
+  const visible = command.commands.filter((one) => one.name() !== 'help')
+  if (visible.length === 0) return [path.join(' ')]
+  return visible.flatMap((one) => leaves(one, [...path, one.name()]))
+}
+
+describe('commands', () => {
+  test('succeed and answer with JSON', async () => {
+    await Promise.all(
+      groups.map(async (group) => {
+        for (const line of group) await succeeds(line)
+      }),
+    )
+    expect(await readFile(join(files, 'out'), 'utf8')).toBe('some bytes')
+  }, 300_000)
+
+  test('bad input fails with a code, and JSON that names it', async () => {
+    const queue = [...failures]
+    const worker = async (): Promise<void> => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        const [line, exitCode, name] = next
+        const { code, data } = await run(line)
+        expect({ line, code, name: (data as { error?: { code: string } }).error?.code }).toEqual({
+          line,
+          code: exitCode,
+          name,
+        })
+      }
+    }
+    await Promise.all([worker(), worker(), worker()])
+    // None of it did anything.
+    expect(await cluster.ok('osd', 'tree')).not.toMatch(/ 0\.00000 .*osd/)
+  }, 300_000)
+
+  test('`nbd serve` says where', async () => {
+    ran.push('nbd serve')
+    const words = [shoal, '--data', cluster.directory, '--format', 'json', 'nbd', 'serve']
+    const serving = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const [text] = (await once(serving.stdout, 'data')) as [Buffer]
+    expect(JSON.parse(text.toString())).toMatchObject({ address: expect.stringContaining('127.0.0.1:') })
+    serving.kill('SIGINT')
+    expect(await once(serving, 'exit')).toEqual([0, null])
+  }, 120_000)
+
+  test('a daemon is stopped, checked and started; then all are stopped', async () => {
+    for (const line of ['osd down 2', 'daemon stop osd.2', 'fsck osd.2', 'daemon start osd.2']) await succeeds(line)
+    await succeeds('down')
+    const { code, stderr } = await cluster.run('--timeout', '2', 'status')
+    expect(code).toBe(5)
+    expect(stderr).toMatch(/ENOQUORUM[\s\S]*try: .*shoal daemon ls/)
+  }, 180_000)
+
+  test('without a cluster, and with a wrong word', async () => {
+    ran.push('up')
+    const nowhere = await cluster.run('--data', join(files, 'nowhere'), 'status')
+    expect(nowhere).toMatchObject({ code: 2, stderr: expect.stringContaining('npm start') })
+    for (const words of [['frobnicate'], ['osd', 'frobnicate'], ['osd', 'out'], ['--format', 'xml', 'status']]) {
+      const { code, stderr } = await cluster.run(...words)
+      expect({ words, code, stderr }).toEqual({ words, code: 22, stderr: expect.stringContaining('--help') })
+    }
+  }, 120_000)
+
+  test('are all named here', () => {
+    const missing = leaves(buildProgram()).filter((name) => !ran.some((line) => `${line} `.startsWith(`${name} `)))
+    expect(missing).toEqual([])
+  })
+})

@@ -1,0 +1,14 @@
+import { clientBugs } from './client-bugs.ts'
+import { monitorBugs } from './monitor-bugs.ts'
+import { pgBugs } from './pg-bugs.ts'
+import type { PlantedBug } from './planted-bug.ts'
+import { recoveryBugs } from './recovery-bugs.ts'
+import { storeBugs } from './store-bugs.ts'
+
+export const plantedBugs: readonly PlantedBug[] = [
+  ...storeBugs,
+  ...pgBugs,
+  ...recoveryBugs,
+  ...monitorBugs,
+  ...clientBugs,
+]

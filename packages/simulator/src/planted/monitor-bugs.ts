@@ -1,0 +1,72 @@
+/** In consensus, the monitors and the spread of maps. */
+import type { PlantedBug } from './planted-bug.ts'
+
+const driver = 'monitor/dist/consensus/consensus-driver.js'
+
+export const monitorBugs: readonly PlantedBug[] = [
+  {
+    name: 'vote-not-persisted',
+    mechanism: 'a monitor forgets for whom it voted when it restarts',
+    promise: 'a term has at most one leader',
+    file: 'monitor/dist/consensus/raft-store.js',
+    find: 'value: encode(hardStateCodec, ready.hardState)',
+    replace: 'value: encode(hardStateCodec, { ...ready.hardState, votedFor: 0 })',
+    scenario: 'elections',
+  },
+  {
+    name: 'append-acknowledged-before-durable',
+    mechanism: 'raft messages go out before what they promise is stored',
+    promise: 'a committed entry is on stable storage of a majority',
+    file: driver,
+    find: '            await this.store.save(ready);',
+    replace: '            void this.store.save(ready);',
+    scenario: 'monitor-power',
+  },
+  {
+    name: 'stale-read-index',
+    mechanism: 'a leader answers reads without asking whether it still leads',
+    promise: 'answers of the monitors are linearizable',
+    file: 'raft/dist/read-queue.js',
+    find: 'voters.filter((id) => read.acks.has(id)).length < majority(voters.length)',
+    replace: 'majority(voters.length) < 1',
+    scenario: 'monitor-partitions',
+  },
+  {
+    name: 'old-term-entry-committed',
+    mechanism: 'entries of earlier terms are committed by counting',
+    promise: 'a committed entry is never replaced',
+    file: 'raft/dist/raft-node.js',
+    find: 'if (index <= this.commit || this.log.termAt(index) !== this.term)',
+    replace: 'if (index <= this.commit)',
+    scenario: 'elections',
+  },
+  {
+    name: 'append-without-match',
+    mechanism: 'a follower appends without comparing the entry before',
+    promise: 'logs that share an entry are equal up to it',
+    file: 'raft/dist/raft-node.js',
+    find: 'if (this.log.termAt(previousIndex) !== previousTerm) {',
+    replace: 'if (this.log.termAt(previousIndex) === undefined) {',
+    scenario: 'elections',
+  },
+  {
+    name: 'monitor-acks-before-commit',
+    mechanism: 'a change of the map is acknowledged when it is proposed',
+    promise: 'an acknowledged change is committed',
+    file: driver,
+    find: '            this.proposals.set(index, { term: node.term, resolve, reject, timer });',
+    replace:
+      "            this.proposals.set(index, { term: node.term, resolve, reject, timer });\n            resolve('applied');",
+    scenario: 'monitor-partitions',
+  },
+  {
+    name: 'incremental-on-wrong-base',
+    mechanism: 'a subscriber applies every incremental to the first map that it got',
+    promise: 'an epoch means the same map to everybody',
+    file: 'monitor-client/dist/map-follower.js',
+    find: 'this.adopt(applyOsdMapIncremental(this.osdMap, incremental));',
+    replace:
+      'this.base ??= this.osdMap;\n            this.adopt(applyOsdMapIncremental({ ...this.base, epoch: this.osdMap.epoch }, incremental));',
+    scenario: 'failover',
+  },
+]
