@@ -17,6 +17,7 @@ export interface Hunt {
   readonly osds: number
   readonly monitors?: number
   readonly pgNum?: number
+  readonly store?: Partial<Scenario['store']>
   readonly osdSettings?: Scenario['osdSettings']
   readonly monitorSettings?: Scenario['monitorSettings']
   /** For what no setting reaches: made with the bug and without it. */
@@ -32,7 +33,7 @@ const smallScans: readonly Edit[] = [
   { file: 'placement-group/dist/core.js', find: '    scanObjects: 64,', replace: '    scanObjects: 5,' },
 ]
 
-const small = { virtualSeconds: 30, everySeconds: 4, lastsSecondsMax: 12, osds: 4 }
+const small = { virtualSeconds: 25, everySeconds: 2, lastsSecondsMax: 6, osds: 4 }
 const quickDown: Pick<Hunt, 'osdSettings' | 'monitorSettings'> = {
   osdSettings: { osd_heartbeat_interval: 0.3, osd_heartbeat_grace: 2, osd_read_lease: 0.9, osd_max_markdown_count: 50 },
   monitorSettings: { osd_heartbeat_grace: 2, mon_osd_down_out_interval: 10 },
@@ -40,8 +41,20 @@ const quickDown: Pick<Hunt, 'osdSettings' | 'monitorSettings'> = {
 
 export const hunts: Readonly<Record<string, Hunt>> = {
   power: { ...small, workloads: ['registers', 'counters'], faults: ['power-cut-all', 'power-cut'] },
-  'power-large': { ...small, workloads: ['extents'], faults: ['power-cut-all'] },
-  restarts: { ...small, workloads: ['extents', 'registers'], faults: ['crash', 'crash', 'power-cut-all'], osds: 3 },
+  'power-large': {
+    ...small,
+    workloads: ['extents'],
+    faults: ['power-cut-all'],
+    store: { mount: { largeWriteBytes: 8192 } },
+  },
+  restarts: {
+    ...small,
+    workloads: ['extents', 'registers'],
+    faults: ['crash', 'crash', 'power-cut-all'],
+    everySeconds: 1,
+    osds: 3,
+    store: { journalBytes: 2 * 1024 * 1024 },
+  },
   rot: { ...small, workloads: ['extents'], faults: ['bit-rot', 'bit-rot', 'crash'], osds: 3 },
   failover: {
     ...small,
@@ -53,7 +66,6 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ...small,
     workloads: ['counters', 'counters'],
     faults: ['reset-connections', 'reset-connections', 'flaky-connections', 'crash', 'pause', 'delays'],
-    everySeconds: 2,
     ...quickDown,
   },
   'short-logs': {
@@ -74,7 +86,6 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ...small,
     workloads: ['registers'],
     faults: ['partial-partition', 'partition', 'cut-from-monitors', 'osd-primary-affinity', 'upmap', 'osd-reweight'],
-    everySeconds: 2,
     ...quickDown,
     osdSettings: { ...quickDown.osdSettings, osd_read_lease: 6 },
   },
@@ -83,7 +94,6 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     virtualSeconds: 60,
     workloads: ['registers', 'listing'],
     faults: ['osd-out', 'osd-reweight', 'upmap', 'crush-reweight', 'outage', 'outage', 'crash', 'power-cut'],
-    everySeconds: 2,
     osds: 6,
     pgNum: 4,
     ...quickDown,
@@ -105,7 +115,6 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ...small,
     workloads: ['compounds', 'listing'],
     faults: ['outage', 'outage', 'crash', 'restart'],
-    everySeconds: 2,
     ...quickDown,
   },
   elections: {
@@ -127,7 +136,6 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ...small,
     workloads: ['monitor-set'],
     faults: ['partition', 'partial-partition', 'pause', 'crash'],
-    everySeconds: 2,
     osds: 3,
   },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
@@ -151,6 +159,7 @@ export function huntScenario(seed: number, name: string): Scenario {
       minSize: 2,
     })),
     workloads: hunt.workloads.map((workload, i) => ({ workload, pool: `pool-${i}-${workload}`, clients: 3 })),
+    store: { ...base.store, ...hunt.store },
     osdSettings: { ...base.osdSettings, osd_client_message_cap: 1024, ...hunt.osdSettings },
     monitorSettings: { ...base.monitorSettings, ...hunt.monitorSettings },
   }

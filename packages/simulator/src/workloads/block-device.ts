@@ -96,10 +96,13 @@ type Request = 'write' | 'discard' | 'zeroes' | 'read'
 class Device {
   private readonly context: WorkloadContext
   private readonly image: Image
+  /** Of the client that has opened the image: a flush vouches for its own writes only. */
+  private readonly life: number
 
   constructor(context: WorkloadContext, image: Image) {
     this.context = context
     this.image = image
+    this.life = context.history.events.length
   }
 
   /** Several writes at once, then a flush that does not wait for them; sometimes what they wrote is read right after. */
@@ -158,7 +161,8 @@ class Device {
 
   private async record(invoke: HistoryEvent['invoke'], work: () => Promise<unknown>): Promise<void> {
     const { history, nowMs, process } = this.context
-    const event = history.begin(process, this.image.header.name, invoke, nowMs())
+    const call = { ...invoke, life: this.life }
+    const event = history.begin(process, this.image.header.name, call, nowMs())
     let outcome: HistoryOutcome
     try {
       outcome = { kind: 'ok', value: await work() }
@@ -228,8 +232,8 @@ function checkFlushes(events: readonly HistoryEvent[]): readonly Violation[] {
     for (const write of events) {
       if (write === flush) break
       if (write.invoke.kind === 'flush' || write.invoke.kind === 'read') continue
-      if (write.process !== flush.process || (write.endOrder ?? Number.POSITIVE_INFINITY) < (flush.endOrder ?? 0))
-        continue
+      if (write.invoke['life'] !== flush.invoke['life']) continue
+      if ((write.endOrder ?? Number.POSITIVE_INFINITY) < (flush.endOrder ?? 0)) continue
       const message = `${flush.object}: a flush was answered at ${flush.endMs} ms before a write begun at ${write.startMs} ms was settled`
       violations.push({ checker: 'flush', object: flush.object, message, details: { flush, write } })
     }
