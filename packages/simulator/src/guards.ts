@@ -30,7 +30,7 @@ export function guarded<T>(run: () => T): T {
 /** The first frame of the stack outside of this file. */
 function caller(): string {
   const frames = (new Error('who').stack ?? '').split('\n').slice(1)
-  return frames.find((frame) => !frame.includes('/guards.'))?.trim() ?? 'somebody'
+  return frames.find((frame) => !/\/guards\.[jt]s/.test(frame))?.trim() ?? 'somebody'
 }
 
 function forbid(what: string): void {
