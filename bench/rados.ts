@@ -2,8 +2,10 @@
  * Objects on a real cluster: three monitors and three OSDs as processes of this machine, size 3, the client in this
  * process. 8 KiB writes and reads at random offsets of 4 MiB objects, 64 in flight and one at a time.
  *
- *   npm run build && npx tsx --conditions=source bench/rados.ts [--record] [--seconds N] [--data DIR]
+ *   npm run build && npx tsx --conditions=source bench/rados.ts [--record] [--seconds N] [--ramp N] [--data DIR]
  *
+ * Each load runs for `--ramp` seconds before it is measured: daemons compile what is used often, which takes them some
+ * 10 s of processor time after their start. `bench/bare-path.ts` says what this machine can do at all.
  * With `--data` the load goes to the cluster of that directory, which must run; without, one is made and removed.
  */
 import { Histogram, Prng } from '../packages/base/src/index.ts'
@@ -31,12 +33,14 @@ interface Measurement {
 class Load {
   private readonly rows: readonly DaemonRow[]
   private readonly seconds: number
+  private readonly rampSeconds: number
   private readonly random = new Prng([1, 2, 3])
   private readonly run: (name: string, ops: readonly ObjectOp[]) => Promise<unknown>
 
-  constructor(rows: readonly DaemonRow[], seconds: number, run: Load['run']) {
+  constructor(rows: readonly DaemonRow[], seconds: number, rampSeconds: number, run: Load['run']) {
     this.rows = rows
     this.seconds = seconds
+    this.rampSeconds = rampSeconds
     this.run = run
   }
 
@@ -47,11 +51,16 @@ class Load {
   }
 
   async measure(workload: 'write' | 'read', depth: number): Promise<Measurement> {
+    await this.keepBusy(workload, depth, this.rampSeconds)
+    return this.keepBusy(workload, depth, this.seconds)
+  }
+
+  private async keepBusy(workload: 'write' | 'read', depth: number, forSeconds: number): Promise<Measurement> {
     const latencyUs = new Histogram()
     const data = new Uint8Array(blockBytes).fill(0xa5)
     const before = this.cpu()
     const startMs = performance.now()
-    const endMs = startMs + this.seconds * 1000
+    const endMs = startMs + forSeconds * 1000
     const worker = async (): Promise<void> => {
       while (performance.now() < endMs) {
         const offset = this.random.below(objectBytes / blockBytes) * blockBytes
@@ -94,7 +103,8 @@ async function main(cluster: LocalCluster): Promise<readonly Measurement[]> {
   const { monitor, client } = await cluster.connect()
   const pool = client.pool('objects')
   const seconds = Number(argument('--seconds') ?? 8)
-  const load = new Load(await cluster.daemons(), seconds, (name, ops) => pool.execute(name, ops))
+  const rampSeconds = Number(argument('--ramp') ?? 10)
+  const load = new Load(await cluster.daemons(), seconds, rampSeconds, (name, ops) => pool.execute(name, ops))
   await load.fill()
   const results: Measurement[] = []
   for (const [workload, depth] of [

@@ -7,6 +7,7 @@ import type { MonitorClient } from '@shoal/monitor-client'
 import { MapEpochChecker } from '../checkers/map-epochs.ts'
 import { type RaftEntryObservation, RaftSafetyChecker } from '../checkers/raft-safety.ts'
 import { type ResourceCap, ResourceCapChecker } from '../checkers/resource-caps.ts'
+import { ServingPrimariesChecker, type ServingPrimary } from '../checkers/serving-primaries.ts'
 import type { Violation } from '../history.ts'
 import type { Scenario } from '../scenario/scenario.ts'
 import type { DaemonNode } from './daemon-node.ts'
@@ -15,6 +16,7 @@ import type { SimCluster } from './sim-cluster.ts'
 
 const raftEveryMs = 250
 const capsEveryMs = 2_000
+const primariesEveryMs = 100
 /** A transaction or a message that is let in while there is room may overshoot by its own size. */
 const overshootBytes = 8 * 1024 * 1024
 
@@ -38,6 +40,20 @@ interface RaftInside {
   }
 }
 
+/** The parts of a placement group that the simulator alone looks at. */
+interface PgInside {
+  readonly core: {
+    readonly isPrimary: boolean
+    readonly mapping: unknown
+    readonly interval: { readonly since: number }
+  }
+  readonly clientIo: { readonly active: boolean; readonly leaseIsHeld: boolean }
+}
+
+interface TableInside {
+  readonly entries: ReadonlyMap<string, { readonly host: { readonly machine: PgInside } }>
+}
+
 interface OsdPerf {
   readonly store: Readonly<Record<string, unknown>>
   readonly clients: Readonly<Record<string, number>>
@@ -58,6 +74,7 @@ function capsOf({ store, osdSettings }: Scenario): readonly ResourceCap[] {
 export class Observers {
   readonly maps: MapEpochChecker = new MapEpochChecker()
   readonly raft: RaftSafetyChecker = new RaftSafetyChecker()
+  readonly primaries: ServingPrimariesChecker = new ServingPrimariesChecker()
   readonly caps: ResourceCapChecker
   private readonly cluster: SimCluster
   private readonly shownUpTo = new Map<string, number>()
@@ -68,13 +85,19 @@ export class Observers {
     this.every(raftEveryMs, () => {
       for (const monitor of cluster.monitors) this.lookAtRaft(monitor)
     })
+    this.every(primariesEveryMs, () => {
+      this.primaries.observe(
+        cluster.time.nowMs,
+        cluster.osds.flatMap((osd) => this.served(osd)),
+      )
+    })
     this.every(capsEveryMs, () => {
       for (const osd of cluster.osds) this.lookAtCaps(osd)
     })
   }
 
   get violations(): readonly Violation[] {
-    return [...this.maps.violations, ...this.raft.violations, ...this.caps.violations]
+    return [...this.maps.violations, ...this.raft.violations, ...this.primaries.violations, ...this.caps.violations]
   }
 
   /** Watches the maps that one life of a process is given. */
@@ -115,6 +138,20 @@ export class Observers {
     this.shownUpTo.set(life, commit)
     const atMs = this.cluster.time.nowMs
     this.raft.observe({ node, atMs, term, role, commitIndex: commit, entries })
+  }
+
+  /** The placement groups of which this OSD would answer a read now. */
+  private served({ id, daemon, machine }: OsdNode): readonly ServingPrimary[] {
+    const table = (daemon as unknown as { readonly table: TableInside } | undefined)?.table
+    if (table === undefined || machine.scope?.paused !== false) return []
+    const serving: ServingPrimary[] = []
+    for (const [pgId, { host }] of table.entries) {
+      const pg = host.machine
+      if (pg.core.mapping === undefined || !pg.core.isPrimary) continue
+      const { active, leaseIsHeld } = pg.clientIo
+      if (active && leaseIsHeld) serving.push({ pgId, osd: id, interval: pg.core.interval.since })
+    }
+    return serving
   }
 
   private lookAtCaps({ name, daemon }: OsdNode): void {

@@ -158,6 +158,26 @@ const withoutMonitors: Fault = {
   },
 }
 
+/** Clients that learn of no new map, and go on with the one they have. */
+const clientsWithoutMonitors: Fault = {
+  kind: 'clients-with-old-maps',
+  family: 'network',
+  weight: 2,
+  durationMs: forLong,
+  draw(random, plan) {
+    const clients = plan.workloads.reduce((sum, one) => sum + one.clients, 0)
+    return { clients: Array.from({ length: clients }, (_, at) => at).filter(() => random.below(2) === 0) }
+  },
+  strike({ cluster }, { clients }) {
+    const hosts = (clients as readonly number[]).flatMap((at) => cluster.clients[at]?.host ?? [])
+    if (hosts.length === 0) return undefined
+    const ways = hosts.flatMap((client) =>
+      cluster.monitors.flatMap(({ host }) => [[client, host] as const, [host, client] as const]),
+    )
+    return block(cluster, ways)
+  },
+}
+
 export const networkFaults: readonly Fault[] = [
   resetConnections,
   flakyConnections,
@@ -166,4 +186,5 @@ export const networkFaults: readonly Fault[] = [
   partition,
   partialPartition,
   withoutMonitors,
+  clientsWithoutMonitors,
 ]

@@ -27,6 +27,6 @@ export const clientBugs: readonly PlantedBug[] = [
     file: 'client/dist/objecter.js',
     find: "outcome: operation.sends > 0 ? 'unknown' : 'not-applied',",
     replace: "outcome: 'not-applied',",
-    scenario: 'resends',
+    scenario: 'timeouts',
   },
 ]

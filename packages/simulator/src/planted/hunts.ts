@@ -3,20 +3,27 @@ import { must, Prng } from '@shoal/base'
 import { findFault } from '../faults/fault-table.ts'
 import { drawScenario } from '../scenario/draw-scenario.ts'
 import type { FaultEvent, Scenario } from '../scenario/scenario.ts'
+import { type PatternName, patterns } from './hunt-patterns.ts'
 import type { Edit } from './planted-bug.ts'
 
 export interface Hunt {
   readonly virtualSeconds: number
   readonly workloads: readonly string[]
+  /** Of each workload. */
+  readonly clients?: number
   /** Kinds, more often drawn when named more often. */
-  readonly faults: readonly string[]
-  /** Between two faults, in the middle. */
+  readonly faults?: readonly string[]
+  readonly patterns?: readonly PatternName[]
+  /** Between two faults or patterns, in the middle. */
   readonly everySeconds: number
-  /** No fault lasts longer. */
+  /** No fault that is drawn alone lasts longer. */
   readonly lastsSecondsMax: number
   readonly osds: number
   readonly monitors?: number
   readonly pgNum?: number
+  readonly size?: number
+  readonly minSize?: number
+  readonly ioDelayMs?: Scenario['ioDelayMs']
   readonly store?: Partial<Scenario['store']>
   readonly osdSettings?: Scenario['osdSettings']
   readonly monitorSettings?: Scenario['monitorSettings']
@@ -33,110 +40,167 @@ const smallScans: readonly Edit[] = [
   { file: 'placement-group/dist/core.js', find: '    scanObjects: 64,', replace: '    scanObjects: 5,' },
 ]
 
+const mebibyte = 1024 * 1024
 const small = { virtualSeconds: 25, everySeconds: 2, lastsSecondsMax: 6, osds: 4 }
-const quickDown: Pick<Hunt, 'osdSettings' | 'monitorSettings'> = {
-  osdSettings: { osd_heartbeat_interval: 0.3, osd_heartbeat_grace: 2, osd_read_lease: 0.9, osd_max_markdown_count: 50 },
-  monitorSettings: { osd_heartbeat_grace: 2, mon_osd_down_out_interval: 10 },
+const slowDisk = { min: 1, max: 15 }
+const smallMemory: Scenario['store']['mount'] = { dataCacheBytes: 16 * 1024, largeWriteBytes: 8 * 1024 }
+const osdSettings: Scenario['osdSettings'] = {
+  osd_heartbeat_interval: 0.3,
+  osd_heartbeat_grace: 2,
+  osd_read_lease: 0.9,
+  osd_max_markdown_count: 50,
 }
+const quickDown = { osdSettings, monitorSettings: { osd_heartbeat_grace: 2, mon_osd_down_out_interval: 600 } }
+const quickOut = { osdSettings, monitorSettings: { osd_heartbeat_grace: 2, mon_osd_down_out_interval: 5 } }
+const monitorHunt = { ...small, workloads: ['monitor-set'], clients: 6, osds: 3 }
 
 export const hunts: Readonly<Record<string, Hunt>> = {
-  power: { ...small, workloads: ['registers', 'counters'], faults: ['power-cut-all', 'power-cut'] },
-  'power-large': {
+  power: {
     ...small,
-    workloads: ['extents'],
-    faults: ['power-cut-all'],
-    store: { mount: { largeWriteBytes: 8192 } },
+    workloads: ['registers', 'counters'],
+    faults: ['power-cut-all', 'power-cut'],
+    ioDelayMs: slowDisk,
+  },
+  'power-large': { ...small, workloads: ['extents'], faults: ['power-cut-all'], store: { mount: smallMemory } },
+  'power-but-one': {
+    ...small,
+    workloads: ['registers', 'counters'],
+    patterns: ['powerButOne'],
+    everySeconds: 5,
+    ioDelayMs: slowDisk,
+    ...quickDown,
   },
   restarts: {
     ...small,
-    workloads: ['extents', 'registers'],
+    workloads: ['attributes', 'registers'],
     faults: ['crash', 'crash', 'power-cut-all'],
+    osds: 3,
+    ioDelayMs: slowDisk,
+    store: { journalBytes: 2 * mebibyte },
+  },
+  rot: {
+    ...small,
+    workloads: ['extents', 'registers'],
+    faults: ['bit-rot', 'bit-rot', 'bit-rot', 'crash'],
     everySeconds: 1,
     osds: 3,
-    store: { journalBytes: 2 * 1024 * 1024 },
+    pgNum: 1,
+    store: { mount: smallMemory },
   },
-  rot: { ...small, workloads: ['extents'], faults: ['bit-rot', 'bit-rot', 'crash'], osds: 3 },
   failover: {
     ...small,
     workloads: ['compounds', 'counters'],
     faults: ['crash', 'outage', 'pause', 'power-cut', 'partition'],
     ...quickDown,
   },
+  lonely: {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['registers', 'counters'],
+    patterns: ['lonelyThenDead'],
+    everySeconds: 4,
+    ...quickDown,
+  },
   resends: {
     ...small,
     workloads: ['counters', 'counters'],
-    faults: ['reset-connections', 'reset-connections', 'flaky-connections', 'crash', 'pause', 'delays'],
+    faults: ['crash'],
+    patterns: ['lostAnswers', 'lostAnswers', 'lostAnswers'],
+    everySeconds: 0.5,
+    pgNum: 2,
     ...quickDown,
   },
   'short-logs': {
     ...small,
-    workloads: ['counters', 'counters'],
-    faults: ['reset-connections', 'reset-connections', 'flaky-connections', 'delays', 'crash'],
-    everySeconds: 1,
+    workloads: ['counters'],
+    clients: 6,
+    patterns: ['lostAnswers'],
+    everySeconds: 0.3,
+    pgNum: 1,
     ...quickDown,
-    osdSettings: { ...quickDown.osdSettings, ...shortLogs },
+    osdSettings: { ...osdSettings, ...shortLogs },
   },
-  partitions: {
+  timeouts: {
     ...small,
+    virtualSeconds: 40,
+    workloads: ['counters', 'registers'],
+    faults: ['pause'],
+    lastsSecondsMax: 12,
+    osdSettings: { osd_heartbeat_interval: 0.5, osd_heartbeat_grace: 30 },
+    monitorSettings: { osd_heartbeat_grace: 30 },
+  },
+  stale: {
+    ...small,
+    virtualSeconds: 40,
     workloads: ['registers'],
-    faults: ['partition', 'partial-partition', 'cut-from-monitors', 'pause'],
+    patterns: ['stalePrimaryAndClients'],
+    everySeconds: 6,
     ...quickDown,
   },
   leases: {
     ...small,
+    virtualSeconds: 40,
     workloads: ['registers'],
-    faults: ['partial-partition', 'partition', 'cut-from-monitors', 'osd-primary-affinity', 'upmap', 'osd-reweight'],
+    patterns: ['stalePrimaryAndClients'],
+    everySeconds: 6,
     ...quickDown,
-    osdSettings: { ...quickDown.osdSettings, osd_read_lease: 6 },
+    osdSettings: { ...osdSettings, osd_read_lease: 6 },
   },
-  moves: {
+  leapfrog: {
     ...small,
-    virtualSeconds: 60,
+    virtualSeconds: 50,
     workloads: ['registers', 'listing'],
-    faults: ['osd-out', 'osd-reweight', 'upmap', 'crush-reweight', 'outage', 'outage', 'crash', 'power-cut'],
-    osds: 6,
-    pgNum: 4,
+    patterns: ['leapfrog'],
+    everySeconds: 8,
+    osds: 3,
+    size: 2,
+    minSize: 1,
     ...quickDown,
-    osdSettings: { ...quickDown.osdSettings, ...shortLogs },
-    tuning: smallScans,
+  },
+  'last-one': {
+    ...small,
+    virtualSeconds: 50,
+    workloads: ['registers', 'counters'],
+    patterns: ['lastOneStanding'],
+    everySeconds: 8,
+    osds: 3,
+    ...quickDown,
   },
   backfills: {
     ...small,
     virtualSeconds: 60,
-    workloads: ['hot-cold'],
-    faults: ['osd-out', 'osd-reweight', 'outage', 'crush-reweight'],
+    workloads: ['hot-cold', 'listing'],
+    faults: ['osd-out', 'osd-reweight', 'outage', 'outage', 'crash', 'crash', 'crush-reweight'],
+    lastsSecondsMax: 10,
     osds: 5,
     pgNum: 2,
-    ...quickDown,
-    osdSettings: { ...quickDown.osdSettings, ...shortLogs },
+    ...quickOut,
+    osdSettings: { ...osdSettings, ...shortLogs },
     tuning: smallScans,
   },
   outages: {
     ...small,
+    virtualSeconds: 40,
     workloads: ['compounds', 'listing'],
-    faults: ['outage', 'outage', 'crash', 'restart'],
+    faults: ['crash'],
+    patterns: ['returnAndCrash', 'returnAndCrash'],
+    everySeconds: 5,
     ...quickDown,
   },
   elections: {
-    ...small,
+    ...monitorHunt,
     virtualSeconds: 60,
-    workloads: ['monitor-set'],
-    faults: ['crash', 'crash-loop', 'partition', 'partial-partition', 'power-cut', 'outage'],
-    everySeconds: 1,
-    osds: 3,
-    monitors: 5,
+    patterns: ['electionStorm'],
+    everySeconds: 1.5,
+    ioDelayMs: slowDisk,
   },
-  'monitor-power': {
-    ...small,
-    workloads: ['monitor-set'],
-    faults: ['power-cut-all', 'crash', 'power-cut'],
-    osds: 3,
-  },
-  'monitor-partitions': {
-    ...small,
-    workloads: ['monitor-set'],
-    faults: ['partition', 'partial-partition', 'pause', 'crash'],
-    osds: 3,
+  'monitor-power': { ...monitorHunt, faults: ['power-cut-all'], ioDelayMs: slowDisk },
+  'lonely-monitors': {
+    ...monitorHunt,
+    virtualSeconds: 60,
+    faults: ['crash'],
+    patterns: ['lonelyMonitor', 'lonelyMonitor', 'lonelyMonitor'],
+    everySeconds: 3,
   },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
@@ -155,10 +219,15 @@ export function huntScenario(seed: number, name: string): Scenario {
     pools: hunt.workloads.map((workload, i) => ({
       name: `pool-${i}-${workload}`,
       pgNum: hunt.pgNum ?? 4,
-      size: 3,
-      minSize: 2,
+      size: hunt.size ?? 3,
+      minSize: hunt.minSize ?? 2,
     })),
-    workloads: hunt.workloads.map((workload, i) => ({ workload, pool: `pool-${i}-${workload}`, clients: 3 })),
+    workloads: hunt.workloads.map((workload, i) => ({
+      workload,
+      pool: `pool-${i}-${workload}`,
+      clients: hunt.clients ?? 3,
+    })),
+    ioDelayMs: hunt.ioDelayMs ?? base.ioDelayMs,
     store: { ...base.store, ...hunt.store },
     osdSettings: { ...base.osdSettings, osd_client_message_cap: 1024, ...hunt.osdSettings },
     monitorSettings: { ...base.monitorSettings, ...hunt.monitorSettings },
@@ -167,20 +236,33 @@ export function huntScenario(seed: number, name: string): Scenario {
 }
 
 function drawHuntFaults(random: Prng, plan: Omit<Scenario, 'faults'>, hunt: Hunt): readonly FaultEvent[] {
+  const { faults = [], patterns: patternNames = [] } = hunt
   const events: FaultEvent[] = []
-  for (let atMs = 0; ; ) {
-    atMs += 2_000 * hunt.everySeconds * random.fraction()
-    if (atMs >= plan.durationMs) return events
-    const kind = must(hunt.faults[random.below(hunt.faults.length)], 'a kind of fault')
-    const fault = must(findFault(kind), `the fault ${kind}`)
-    const params = fault.draw(random, plan)
-    if (params === undefined) continue
-    const { durationMs } = fault
-    const max = Math.min(durationMs?.max ?? 0, hunt.lastsSecondsMax * 1_000)
-    const lasts =
-      durationMs === undefined
-        ? {}
-        : { durationMs: Math.round(durationMs.min * Math.max(1, max / durationMs.min) ** random.fraction()) }
-    events.push({ atMs: Math.round(atMs), kind, ...lasts, params })
+  for (let beginMs = 0; ; ) {
+    beginMs += 2_000 * hunt.everySeconds * random.fraction()
+    if (beginMs >= plan.durationMs) return events.sort((a, b) => a.atMs - b.atMs)
+    const choice = random.below(faults.length + patternNames.length)
+    const pattern = patternNames[choice - faults.length]
+    const drawn =
+      pattern === undefined
+        ? drawFault(random, plan, must(faults[choice], 'a kind of fault'), hunt.lastsSecondsMax)
+        : patterns[pattern](random, plan)
+    for (const event of drawn) events.push({ ...event, atMs: Math.round(beginMs + event.atMs) })
   }
+}
+
+function drawFault(
+  random: Prng,
+  plan: Omit<Scenario, 'faults'>,
+  kind: string,
+  lastsSecondsMax: number,
+): readonly FaultEvent[] {
+  const fault = must(findFault(kind), `the fault ${kind}`)
+  const params = fault.draw(random, plan)
+  if (params === undefined) return []
+  const { durationMs } = fault
+  if (durationMs === undefined) return [{ atMs: 0, kind, params }]
+  const max = Math.min(durationMs.max, lastsSecondsMax * 1_000)
+  const lasts = Math.round(durationMs.min * Math.max(1, max / durationMs.min) ** random.fraction())
+  return [{ atMs: 0, kind, durationMs: lasts, params }]
 }

@@ -29,16 +29,16 @@ export const monitorBugs: readonly PlantedBug[] = [
     file: 'raft/dist/read-queue.js',
     find: 'voters.filter((id) => read.acks.has(id)).length < majority(voters.length)',
     replace: 'majority(voters.length) < 1',
-    scenario: 'monitor-partitions',
+    scenario: 'lonely-monitors',
   },
   {
-    name: 'old-term-entry-committed',
-    mechanism: 'entries of earlier terms are committed by counting',
-    promise: 'a committed entry is never replaced',
-    file: 'raft/dist/raft-node.js',
-    find: 'if (index <= this.commit || this.log.termAt(index) !== this.term)',
-    replace: 'if (index <= this.commit)',
-    scenario: 'elections',
+    name: 'committed-without-majority',
+    mechanism: 'a leader commits what it alone has',
+    promise: 'a committed entry is on a majority, and never replaced',
+    file: 'raft/dist/membership.js',
+    find: '[majority(matches.length) - 1]',
+    replace: '[0]',
+    scenario: 'lonely-monitors',
   },
   {
     name: 'append-without-match',
@@ -47,7 +47,7 @@ export const monitorBugs: readonly PlantedBug[] = [
     file: 'raft/dist/raft-node.js',
     find: 'if (this.log.termAt(previousIndex) !== previousTerm) {',
     replace: 'if (this.log.termAt(previousIndex) === undefined) {',
-    scenario: 'elections',
+    scenario: 'lonely-monitors',
   },
   {
     name: 'monitor-acks-before-commit',
@@ -57,7 +57,7 @@ export const monitorBugs: readonly PlantedBug[] = [
     find: '            this.proposals.set(index, { term: node.term, resolve, reject, timer });',
     replace:
       "            this.proposals.set(index, { term: node.term, resolve, reject, timer });\n            resolve('applied');",
-    scenario: 'monitor-partitions',
+    scenario: 'lonely-monitors',
   },
   {
     name: 'incremental-on-wrong-base',

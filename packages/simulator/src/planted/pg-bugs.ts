@@ -13,7 +13,7 @@ export const pgBugs: readonly PlantedBug[] = [
     file: replicator,
     find: '        if (write.missing.size > 0)\n            return;',
     replace: '        if (osd !== this.core.whoami)\n            return;',
-    scenario: 'failover',
+    scenario: 'lonely',
   },
   {
     name: 'replica-acks-before-durable',
@@ -23,7 +23,7 @@ export const pgBugs: readonly PlantedBug[] = [
     find: "core.transact(steps, () => core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes }));",
     replace:
       "core.transact(steps);\n        core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes });",
-    scenario: 'power',
+    scenario: 'power-but-one',
   },
   {
     name: 'replica-applies-part',
@@ -41,7 +41,7 @@ export const pgBugs: readonly PlantedBug[] = [
     file: clientIo,
     find: '        if (queue.inFlight > 0 || queue.loading)\n            return false;',
     replace: '        if (queue.loading)\n            return false;',
-    scenario: 'failover',
+    scenario: 'lonely',
   },
   {
     name: 'dedup-dropped',
@@ -60,15 +60,6 @@ export const pgBugs: readonly PlantedBug[] = [
     find: '            if (this.find(entry.request) !== entry || !this.keep(entry))',
     replace: '            this.delete(entry);\n            if (entry.version !== undefined)',
     scenario: 'short-logs',
-  },
-  {
-    name: 'log-trimmed-too-early',
-    mechanism: 'the log keeps no entries behind its head',
-    promise: 'a resend is recognised after a failover, and short absences are mended by log',
-    file: replicator,
-    find: 'return log.length > keep * 1.1 ? (log.trimPoint(keep) ?? log.tail) : log.tail;',
-    replace: 'return keep > 0 ? (log.trimPoint(0) ?? log.tail) : log.tail;',
-    scenario: 'resends',
   },
   {
     name: 'version-reused',
@@ -95,7 +86,7 @@ export const pgBugs: readonly PlantedBug[] = [
     file: clientIo,
     find: '    get leaseIsHeld() {\n',
     replace: '    get leaseIsHeld() {\n        return true;\n',
-    scenario: 'partitions',
+    scenario: 'stale',
   },
   {
     name: 'old-lease-not-waited-for',
@@ -113,7 +104,7 @@ export const pgBugs: readonly PlantedBug[] = [
     file: peering,
     find: '    get hasUpThru() {\n',
     replace: '    get hasUpThru() {\n        return true;\n',
-    scenario: 'moves',
+    scenario: 'leapfrog',
   },
   {
     name: 'last-epoch-started-too-early',
@@ -123,7 +114,7 @@ export const pgBugs: readonly PlantedBug[] = [
     find: "        this.become('get-info');\n",
     replace:
       "        this.become('get-info');\n        this.core.setHistory({ lastEpochStarted: this.core.interval.since });\n",
-    scenario: 'moves',
+    scenario: 'leapfrog',
   },
   {
     name: 'past-interval-ignored',
@@ -132,7 +123,7 @@ export const pgBugs: readonly PlantedBug[] = [
     file: 'placement-group/dist/prior-set.js',
     find: 'if (interval.last < history.lastEpochStarted || !interval.maybeWrote)',
     replace: 'if (interval.last >= 0)',
-    scenario: 'moves',
+    scenario: 'leapfrog',
   },
   {
     name: 'min-size-ignored',
@@ -142,6 +133,6 @@ export const pgBugs: readonly PlantedBug[] = [
     find: `        if (core.mapping.acting.length >= (core.pool?.minSize ?? 1))
             this.clientIo.activate();`,
     replace: '        this.clientIo.activate();',
-    scenario: 'outages',
+    scenario: 'last-one',
   },
 ]

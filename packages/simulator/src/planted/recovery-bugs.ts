@@ -11,7 +11,7 @@ export const recoveryBugs: readonly PlantedBug[] = [
     file: 'placement-group/dist/merge-log.js',
     find: '    for (const [object, prior] of rewind(divergent)) {',
     replace: '    for (const [object, prior] of rewind(divergent.slice(0, 0))) {',
-    scenario: 'failover',
+    scenario: 'lonely',
   },
   {
     name: 'added-delete-forgotten',
@@ -32,7 +32,7 @@ export const recoveryBugs: readonly PlantedBug[] = [
     file: 'placement-group/dist/choose-acting.js',
     find: "return info !== undefined && info.lastBackfill.kind === 'complete' && compareVersions",
     replace: 'return info !== undefined && compareVersions',
-    scenario: 'moves',
+    scenario: 'backfills',
   },
   {
     name: 'backfill-cursor-too-far',

@@ -40,8 +40,15 @@ async function useLog(context: WorkloadContext, object: string): Promise<void> {
     await perform(context, object, readAllOps(readMax))
     return
   }
-  const token = nextToken(context).toString(36).padStart(tokenBytesEach, '.')
-  await perform(context, object, [{ kind: 'append', data: utf8Encode(token) }], { token })
+  // Without waiting for each other: one client's writes of one object take effect in the order of its calls.
+  const life = context.history.events.length
+  const burst = context.random.below(3) === 0 ? 2 + context.random.below(4) : 1
+  await Promise.all(
+    Array.from({ length: burst }, () => {
+      const token = nextToken(context).toString(36).padStart(tokenBytesEach, '.')
+      return perform(context, object, [{ kind: 'append', data: utf8Encode(token) }], { token, burst: life })
+    }),
+  )
 }
 
 async function useCounter(context: WorkloadContext, object: string): Promise<void> {
@@ -124,8 +131,28 @@ function checkLog(object: string, events: readonly HistoryEvent[], data: Uint8Ar
     if (outcome?.kind === 'ok' && count === 0) report(`the acknowledged ${token} is lost`, event)
     if (outcome?.kind === 'failed' && count > 0) report(`${token} failed with ${outcome.code}, and was appended`, event)
   }
+  checkBursts(events, tokensOf(data), report)
   for (const token of times.keys()) if (!asked.has(token)) report(`'${token}' was never appended by anybody`)
   return violations
+}
+
+/** Acknowledged appends of one burst stand in the log in the order in which they were called. */
+function checkBursts(
+  events: readonly HistoryEvent[],
+  tokens: readonly string[],
+  report: (message: string, event: HistoryEvent) => void,
+): void {
+  const places = new Map(tokens.map((token, at) => [token, at]))
+  const last = new Map<unknown, number>()
+  for (const event of events) {
+    const { token, burst } = event.invoke
+    if (burst === undefined || event.outcome?.kind !== 'ok') continue
+    const place = places.get(token as string)
+    if (place === undefined) continue
+    if (place < (last.get(burst) ?? -1))
+      report(`${token as string} stands before what its client appended earlier`, event)
+    last.set(burst, Math.max(place, last.get(burst) ?? -1))
+  }
 }
 
 function checkCount(object: string, events: readonly HistoryEvent[], final: number): readonly Violation[] {

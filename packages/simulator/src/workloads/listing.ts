@@ -83,20 +83,21 @@ function checkNamed(
   endMs: number,
   isNamed: boolean,
 ): string | undefined {
-  let there: boolean | undefined = false
+  let there = false
+  // An operation without an answer may come at any time after its start, even after operations that were answered.
+  let mayAppear = false
+  let mayVanish = false
   for (const event of events) {
     if (event.startMs > endMs) break
-    const over = event.endMs !== undefined && event.endMs < startMs
     const removes = (event.invoke['ops'] as readonly { readonly kind: string }[]).some(({ kind }) => kind === 'remove')
     const { outcome } = event
-    const settled = over && outcome !== undefined && outcome.kind !== 'unknown'
-    if (settled && outcome.kind === 'ok') there = !removes
-    else if (settled && outcome.kind === 'failed' && outcome.code === 'ENOENT') there = false
-    else if (!settled || outcome.kind !== 'failed') {
-      // It may come at any time from here on, even after operations that were answered.
-      if (there !== !removes) return undefined
-    }
+    const over = event.endMs !== undefined && event.endMs < startMs
+    if (over && outcome?.kind === 'ok') there = !removes
+    else if (over && outcome?.kind === 'failed') there = outcome.code === 'ENOENT' ? false : there
+    else if (outcome?.kind === 'failed') continue
+    else if (removes) mayVanish = true
+    else mayAppear = true
   }
-  if (there === isNamed || there === undefined) return undefined
+  if (there === isNamed || (isNamed ? mayAppear : mayVanish)) return undefined
   return there ? `${object} is there and was not listed` : `${object} is not there and was listed`
 }

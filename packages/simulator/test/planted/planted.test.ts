@@ -40,7 +40,7 @@ describe('planted bugs', () => {
 describe.each(Object.entries(hunts))('the hunt %s', (name, hunt) => {
   it('names workloads and faults that exist, and tunings that have their place', () => {
     for (const workload of hunt.workloads) expect(workloadNames).toContain(workload)
-    for (const kind of hunt.faults) expect(findFault(kind), kind).toBeDefined()
+    for (const kind of hunt.faults ?? []) expect(findFault(kind), kind).toBeDefined()
     for (const edit of hunt.tuning ?? []) plant(edit)
   })
 

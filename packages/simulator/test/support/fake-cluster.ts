@@ -4,6 +4,7 @@
  */
 import { assert, ClusterError, type ErrorCode, Prng } from '@shoal/base'
 import type { ClusterClient, PoolHandle } from '@shoal/client'
+import type { CommandReply, MonitorCommand } from '@shoal/monitor-client'
 import { SimTime } from '@shoal/testkit'
 import { isWriteOp, type ObjectOp } from '@shoal/wire'
 import type { ObjectAnswer } from '../../src/checkers/object-model.ts'
@@ -39,6 +40,7 @@ export class FakeCluster {
   private readonly fakes: Fakes
   private pools = new Map<string, Map<string, PlainObject>>()
   private readonly old = new Map<string, PlainObject['contents']>()
+  private readonly applications = new Set<string>()
   private stopping = false
 
   constructor(seed: number, fakes: Fakes = {}) {
@@ -66,21 +68,46 @@ export class FakeCluster {
       stopped: () => this.stopping,
       process,
       history: this.history,
-      command: async (request) => {
-        await this.pause(5 + 20 * this.random.fraction())
-        const name = String(request['pool'])
-        if (request.prefix === 'osd pool create' && !this.pools.has(name)) this.pools.set(name, new Map())
-        // A pool that is made again with what it held before.
-        if (request.prefix === 'osd pool rm' && !this.happens('reappearing write', 3)) this.pools.delete(name)
-        return { status: 'done', data: undefined }
-      },
+      command: (request) => this.command(request),
     }
   }
 
+  private async command(request: MonitorCommand): Promise<CommandReply> {
+    await this.pause(5 + 20 * this.random.fraction())
+    const name = String(request['pool'])
+    if (request.prefix.startsWith('osd pool application') || request.prefix === 'osd pool get') {
+      return this.applicationCommand(request)
+    }
+    if (request.prefix === 'osd pool create' && !this.pools.has(name)) this.pools.set(name, new Map())
+    // A pool that is made again with what it held before.
+    if (request.prefix === 'osd pool rm' && !this.happens('reappearing write', 3)) this.pools.delete(name)
+    return { status: 'done', data: undefined }
+  }
+
+  private async applicationCommand(request: MonitorCommand): Promise<CommandReply> {
+    const old = [...this.applications].slice(0, -1)
+    const item = String(request['app'])
+    const changes = request.prefix !== 'osd pool get'
+    if (changes && !this.happens('lost update', 20)) {
+      if (request.prefix.endsWith('enable')) this.applications.add(item)
+      else this.applications.delete(item)
+    }
+    const shown = !changes && this.happens('stale read', 10) ? old : [...this.applications]
+    await this.pause(20 * this.random.fraction())
+    return { status: 'done', data: changes ? undefined : { application: shown.join(',') } }
+  }
+
   private handle(name: string): PoolHandle {
+    /** One client's operations on one object take effect in the order of its calls. */
+    const before = new Map<string, Promise<void>>()
     return {
       name,
-      execute: (object: string, ops: readonly ObjectOp[]) => this.execute(name, object, ops),
+      execute: (object: string, ops: readonly ObjectOp[]) => {
+        const earlier = before.get(object)
+        const turn = this.pause(20 * this.random.fraction()).then(() => earlier)
+        before.set(object, turn)
+        return this.execute(name, object, ops, turn)
+      },
       list: () => this.list(name),
     } as unknown as PoolHandle
   }
@@ -96,10 +123,15 @@ export class FakeCluster {
     return new Promise((resolve) => this.time.timers.after(ms, resolve))
   }
 
-  private async execute(pool: string, name: string, ops: readonly ObjectOp[]): Promise<ObjectAnswer> {
+  private async execute(
+    pool: string,
+    name: string,
+    ops: readonly ObjectOp[],
+    turn: Promise<void>,
+  ): Promise<ObjectAnswer> {
     const objects = this.pools.get(pool)
     if (objects === undefined) throw new ClusterError('ENOENT', 'no such pool')
-    await this.pause(20 * this.random.fraction())
+    await turn
     if (this.random.below(100) < (this.fakes.unknownPercent ?? 3)) return this.withoutAnswer(objects, name, ops)
     const outcome = this.apply(objects, name, ops)
     await this.pause(20 * this.random.fraction())

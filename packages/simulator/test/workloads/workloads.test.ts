@@ -15,7 +15,7 @@ describe.each(Object.keys(workloads))('%s', (name) => {
     const cluster = new FakeCluster(seed)
     const violations = await cluster.run(make(name), 3, 12_000)
     expect(violations.map(({ message }) => message)).toEqual([])
-    expect(cluster.history.events.length).toBeGreaterThan(100)
+    expect(cluster.history.events.length).toBeGreaterThan(60)
   })
 })
 
@@ -30,6 +30,7 @@ const noticed: Readonly<Record<string, readonly Anomaly[]>> = {
   listing: ['lost update', 'forgotten by listings'],
   'block-device': ['lost update', 'reappearing write', 'misplaced bytes'],
   'pool-churn': ['lost update', 'reappearing write'],
+  'monitor-set': ['lost update', 'stale read'],
 }
 
 describe.each(Object.entries(noticed))('%s', (name, kinds) => {

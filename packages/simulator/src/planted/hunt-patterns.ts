@@ -1,0 +1,105 @@
+/**
+ * Sequences of faults for hunts: what brings a mechanism into the corner where it matters, drawn from the kinds of faults
+ * that every simulation has.
+ */
+import type { Prng } from '@shoal/base'
+import type { FaultEvent, Scenario } from '../scenario/scenario.ts'
+
+type Plan = Omit<Scenario, 'faults'>
+
+/** Events of one occurrence, relative to its beginning. */
+export type HuntPattern = (random: Prng, plan: Plan) => readonly FaultEvent[]
+
+const osd = (id: number): string => `osd.${id}`
+const monitor = (at: number): string => `mon.${String.fromCharCode(97 + at)}`
+
+function cutApart(atMs: number, durationMs: number, a: string, others: readonly string[]): readonly FaultEvent[] {
+  return others
+    .filter((b) => b !== a)
+    .map((b) => ({ atMs, kind: 'partial-partition', durationMs, params: { a, b, oneWay: 0 } }))
+}
+
+function outage(atMs: number, durationMs: number, node: string): FaultEvent {
+  return { atMs, kind: 'outage', durationMs, params: { node } }
+}
+
+const osdNames = (plan: Plan): readonly string[] => plan.osds.map(({ id }) => osd(id))
+const monitorNames = (plan: Plan): readonly string[] => Array.from({ length: plan.monitors }, (_, at) => monitor(at))
+
+export type PatternName =
+  | 'lonelyThenDead'
+  | 'stalePrimaryAndClients'
+  | 'leapfrog'
+  | 'lastOneStanding'
+  | 'returnAndCrash'
+  | 'powerButOne'
+  | 'lostAnswers'
+  | 'lonelyMonitor'
+  | 'electionStorm'
+
+export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
+  /** An OSD that clients reach and its peers do not; then it dies for a while. */
+  lonelyThenDead(random, plan) {
+    const lonely = osd(random.below(plan.osds.length))
+    const dies = 200 + random.below(1_500)
+    return [...cutApart(0, dies + 2_000, lonely, osdNames(plan)), outage(dies, 6_000, lonely)]
+  },
+  /** A primary that nobody but clients with old maps talks to. */
+  stalePrimaryAndClients(random, plan) {
+    const stale = osd(random.below(plan.osds.length))
+    const clients = Array.from({ length: plan.workloads.length * 3 }, (_, at) => at).filter(() => random.below(2) === 0)
+    return [
+      ...cutApart(0, 9_000, stale, [...osdNames(plan), ...monitorNames(plan)]),
+      { atMs: 0, kind: 'clients-with-old-maps', durationMs: 9_000, params: { clients } },
+    ]
+  },
+  /** First one is away while the others write, then it is back and they are away. */
+  leapfrog(random, plan) {
+    const back = random.below(plan.osds.length)
+    const others = plan.osds.map(({ id }) => id).filter((id) => id !== back)
+    return [outage(0, 6_000, osd(back)), ...others.map((id) => outage(5_500 + random.below(300), 5_000, osd(id)))]
+  },
+  /** All but one are away; then it is away and they are back. */
+  lastOneStanding(random, plan) {
+    const last = random.below(plan.osds.length)
+    const others = plan.osds.map(({ id }) => id).filter((id) => id !== last)
+    return [...others.map((id) => outage(random.below(200), 6_000, osd(id))), outage(5_500, 5_000, osd(last))]
+  },
+  /** Back after a while, and dead again before it has caught up. */
+  returnAndCrash(random, plan) {
+    const victim = osd(random.below(plan.osds.length))
+    const crash = { kind: 'crash', params: { node: victim } }
+    return [
+      outage(0, 4_000, victim),
+      { ...crash, atMs: 4_300 + random.below(1_500) },
+      { ...crash, atMs: 6_500 + random.below(1_500) },
+    ]
+  },
+  /** Power goes everywhere but in one place, which goes away: nobody is left who has more than its disk. */
+  powerButOne(random, plan) {
+    const last = random.below(plan.osds.length)
+    const nodes = osdNames(plan).filter((name) => name !== osd(last))
+    return [{ atMs: 0, kind: 'power-cut', durationMs: 300, params: { nodes } }, outage(0, 7_000, osd(last))]
+  },
+  /** Answers of OSDs to clients are lost, and the clients ask again. */
+  lostAnswers(random, plan) {
+    const node = osd(random.below(plan.osds.length))
+    return Array.from({ length: 4 }, (_, i) => ({
+      atMs: i * 90 + random.below(80),
+      kind: 'reset-connections',
+      params: { a: node, b: '' },
+    }))
+  },
+  /** A monitor that clients reach and the others do not. */
+  lonelyMonitor(random, plan) {
+    return cutApart(0, 2_000 + random.below(2_500), monitor(random.below(plan.monitors)), monitorNames(plan))
+  },
+  /** Monitors that die shortly one after the other, while they elect. */
+  electionStorm(random, plan) {
+    return Array.from({ length: 8 }, () => ({
+      atMs: random.below(1_800),
+      kind: 'crash',
+      params: { node: monitor(random.below(plan.monitors)) },
+    }))
+  },
+}
