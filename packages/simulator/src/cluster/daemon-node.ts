@@ -35,6 +35,8 @@ export abstract class DaemonNode<Daemon extends Stoppable = Stoppable> {
   wanted = false
   /** Gone for good. */
   removed = false
+  /** An operator works on it: nobody else starts it. */
+  held = false
   starts = 0
   /** Errors injected into the disk's answers in this life: after one the daemon may, and often must, end. */
   injectedErrors = 0
@@ -71,7 +73,7 @@ export abstract class DaemonNode<Daemon extends Stoppable = Stoppable> {
 
   /** Starts it unless it runs, and keeps it running. */
   start(): void {
-    if (this.removed) return
+    if (this.removed || this.held) return
     this.wanted = true
     if (!this.machine.isRunning) this.launch()
   }

@@ -233,7 +233,19 @@ export class SimCluster {
       since = { epoch: -1, polls: 0 }
       await this.time.advance(1_000)
     }
-    throw new Error(`not healthy within ${withinMs / 1000} s of virtual time: ${last}`)
+    throw new Error(`not healthy within ${withinMs / 1000} s of virtual time: ${last}${await this.uncleanGroups()}`)
+  }
+
+  /** What is known of the placement groups that are not well, for the report. */
+  private async uncleanGroups(): Promise<string> {
+    try {
+      const { data } = await this.settleCommand({ prefix: 'pg ls' }, 10_000)
+      const rows = data as readonly { readonly state: string }[]
+      const unclean = rows.filter(({ state }) => state !== 'active+clean')
+      return unclean.map((row) => `\n    ${JSON.stringify(row)}`).join('')
+    } catch {
+      return ''
+    }
   }
 
   monitorAddresses(): readonly Address[] {

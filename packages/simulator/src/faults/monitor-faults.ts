@@ -16,13 +16,17 @@ async function join(cluster: SimCluster, node: MonitorNode): Promise<void> {
     const scope = node.machine.scope
     assert(scope !== undefined, 'the machine runs')
     try {
-      await MonitorDaemon.join(env, monitorDirectory, {
+      const joining = MonitorDaemon.join(env, monitorDirectory, {
         name: node.shortName,
         address: node.address,
         monitors: others,
         transport: cluster.monitorNetwork.transport({ host: node.host, scope }),
       })
+      // A process that dies meanwhile never answers.
+      const died = node.machine.dead.then(() => Promise.reject(new Error('the process died')))
+      await Promise.race([joining, died])
       node.machine.kill()
+      node.held = false
       return
     } catch (error) {
       cluster.logs.add('info', node.name, 'joining failed', { error })
@@ -51,8 +55,10 @@ const diskLoss: Fault = {
   draw: (random, plan) => ({ node: pick(random, monitorNames(plan)), downMs: random.below(20_000) }),
   strike({ cluster, budget, background }, { node, downMs }) {
     const found = cluster.monitors.find((one) => one.name === node)
-    if (found?.wanted !== true || cluster.monitors.length < 3 || !budget.replaceMonitor(found.name)) return undefined
+    if (found?.wanted !== true || found.held || cluster.monitors.length < 3 || !budget.replaceMonitor(found.name))
+      return undefined
     found.wanted = false
+    found.held = true
     if (found.isAlive) found.kill()
     found.machine.replaceDisk()
     background(`${found.name} new disk`, async () => {
@@ -75,6 +81,7 @@ const add: Fault = {
     if (cluster.find(`mon.${String(name)}`) !== undefined || cluster.monitors.length >= 7) return undefined
     if (!budget.replaceMonitor(`mon.${String(name)}`)) return undefined
     const node = cluster.addMonitorNode(name as string)
+    node.held = true
     background(`${node.name} add`, async () => {
       await join(cluster, node)
       node.start()
@@ -91,7 +98,8 @@ const remove: Fault = {
   draw: (random, plan) => ({ node: pick(random, [...monitorNames(plan), 'mon.w', 'mon.x', 'mon.y', 'mon.z']) }),
   strike({ cluster, budget, background }, { node }) {
     const found = cluster.monitors.find((one) => one.name === node)
-    if (found === undefined || cluster.monitors.length <= 3 || !budget.replaceMonitor(found.name)) return undefined
+    if (found === undefined || found.held || cluster.monitors.length <= 3 || !budget.replaceMonitor(found.name))
+      return undefined
     background(`${found.name} remove`, async () => {
       try {
         await operate(cluster, { prefix: 'mon rm', name: found.shortName }, ['EBUSY'])

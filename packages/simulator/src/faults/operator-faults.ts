@@ -170,7 +170,7 @@ const crushWeight: Fault = {
   kind: 'crush-reweight',
   family: 'operator',
   weight: 2,
-  draw: (random, plan) => ({ node: pick(random, osdNames(plan)), weight: 0.00001 + 0.0002 * random.fraction() }),
+  draw: (random, plan) => ({ node: pick(random, osdNames(plan)), weight: 0.00005 + 0.00006 * random.fraction() }),
   strike({ cluster, background }, { node, weight }) {
     const found = osd(cluster, node)
     if (found === undefined) return undefined
@@ -206,16 +206,23 @@ const diskLoss: Fault = {
   draw: (random, plan) => ({ node: pick(random, osdNames(plan)), downMs: random.below(30_000) }),
   strike({ cluster, budget, background }, { node, downMs }) {
     const found = osd(cluster, node)
-    if (found?.wanted !== true || budget.spoiledStores.has(found.name) || !budget.spoil(found.name)) return undefined
+    if (found?.wanted !== true || found.held || budget.spoiledStores.has(found.name) || !budget.spoil(found.name))
+      return undefined
     found.wanted = false
+    found.held = true
     if (found.isAlive) found.kill()
     found.machine.replaceDisk()
     const { id } = found
     background(`${found.name} new disk`, async () => {
-      await sleep(cluster, downMs as number)
-      await operate(cluster, { prefix: 'osd down', ids: [id] })
-      await operate(cluster, { prefix: 'osd destroy', id, ...consent })
-      found.start()
+      try {
+        await sleep(cluster, downMs as number)
+        await operate(cluster, { prefix: 'osd down', ids: [id] })
+        // It may be marked up again by a boot that was still on its way.
+        await operate(cluster, { prefix: 'osd destroy', id, ...consent }, ['EBUSY'])
+      } finally {
+        found.held = false
+        found.start()
+      }
       await waitFor(cluster, () => found.daemon?.isUp === true)
       if (await waitFor(cluster, () => isClean(cluster))) budget.restored(found.name)
     })
@@ -258,6 +265,7 @@ const removeOsd: Fault = {
           await operate(cluster, { prefix: 'osd in', ids })
           return
         }
+        found.held = true
         await found.stop()
         found.removed = true
         await operate(cluster, { prefix: 'osd down', ids })
