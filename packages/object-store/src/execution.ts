@@ -239,9 +239,8 @@ export class Execution {
 
   put(c: Collection, key: Key, value: MetaValue | null): void {
     const layer = c.active
-    const before = layer.own(key)
+    const before = layer.put(key, value)
     this.undo.push(() => layer.restore(key, before))
-    layer.put(key, value)
   }
 
   private putAll(c: Collection, prefix: Key, entries: readonly OmapEntry[]): void {

@@ -2,7 +2,7 @@
  * What the parts of a placement group share: its persistent state, the map it acts on, and the effects of the step that
  * is being taken. Parts call each other through it; only `PlacementGroup` is public.
  */
-import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId } from '@shoal/base'
+import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId, type PoolId } from '@shoal/base'
 import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
 import type { PgEnvelope, Transaction, TransactionOp, Version } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
@@ -71,6 +71,7 @@ export type Continuation = (input: PgInput) => void
 
 export class PgCore {
   readonly pgId: PgId
+  private readonly poolId: PoolId
   readonly whoami: OsdId
   readonly settings: PgSettings
   readonly leases: PgLeases
@@ -106,6 +107,7 @@ export class PgCore {
     readonly interval: IntervalRecord
   }) {
     this.pgId = options.pgId
+    this.poolId = Number(options.pgId.slice(0, options.pgId.indexOf('.'))) as PoolId
     this.whoami = options.whoami
     this.settings = options.settings
     this.leases = options.leases
@@ -122,7 +124,7 @@ export class PgCore {
   }
 
   get pool(): Pool | undefined {
-    return this.map.pools.get(Number(this.pgId.slice(0, this.pgId.indexOf('.'))) as Pool['id'])
+    return this.map.pools.get(this.poolId)
   }
 
   /** False: this OSD has not seen every map of the PG's life, and may not know who served it. */
