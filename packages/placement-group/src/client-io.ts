@@ -169,7 +169,8 @@ export class ClientIo {
   get leaseIsHeld(): boolean {
     const { mapping, whoami, leases, clock } = this.core
     const nowMs = clock.monotonicMs()
-    return mapping.acting.every((osd) => osd === whoami || leases.heldUntilMs(osd) > nowMs)
+    for (const osd of mapping.acting) if (osd !== whoami && leases.heldUntilMs(osd) <= nowMs) return false
+    return true
   }
 
   // Known requests
@@ -333,7 +334,10 @@ export class ClientIo {
     if (queue.loaded !== undefined) return queue.loaded
     const cached = this.cache.get(queue.object)
     const wanted = loadRequestFor(queue.object, op.ops)
-    if (cached !== undefined && wanted === undefined) return { ...cached, omap: [], extents: [] }
+    if (cached !== undefined && wanted === undefined) {
+      const { exists, sizeBytes, xattrs } = cached
+      return { exists, sizeBytes, xattrs, omap: [], extents: [] }
+    }
     queue.loading = true
     const request = wanted ?? { object: queue.object, omapKeys: [], extents: [] }
     const token = this.core.expectInInterval((input) => {

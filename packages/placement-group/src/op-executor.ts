@@ -87,7 +87,8 @@ class Run {
   private readonly before: ObjectState
   private exists: boolean
   private sizeBytes: number
-  private xattrs: Map<string, Uint8Array>
+  /** Replaced, never changed: most operations leave them as they are. */
+  private xattrs: ReadonlyMap<string, Uint8Array>
   private nextExtent = 0
   /** A step before this one has changed bytes or omap: what was loaded is stale. */
   private changedData = false
@@ -99,7 +100,7 @@ class Run {
     this.before = state
     this.exists = state.exists
     this.sizeBytes = state.sizeBytes
-    this.xattrs = new Map(state.xattrs)
+    this.xattrs = state.xattrs
   }
 
   after(): CachedObject {
@@ -160,11 +161,8 @@ class Run {
         if (value === undefined) throw new Failure('ENODATA', `no attribute '${op.name}'`)
         return { kind: 'data', data: value }
       }
-      case 'get-xattrs': {
-        const xattrs = new Map(this.xattrs)
-        xattrs.delete(objectAttributeName)
-        return { kind: 'xattrs', xattrs }
-      }
+      case 'get-xattrs':
+        return { kind: 'xattrs', xattrs: without(this.xattrs, objectAttributeName) }
       case 'omap-get-keys': {
         if (this.changedOmap)
           throw new Failure('EOPNOTSUPP', 'an omap read cannot follow an omap write of the same operation')
@@ -253,13 +251,13 @@ class Run {
       case 'set-xattr':
         checkXattr(op.name, op.value)
         this.touch()
-        this.xattrs.set(op.name, op.value)
+        this.xattrs = new Map(this.xattrs).set(op.name, op.value)
         this.steps.push({ kind: 'set-xattrs', ...at, xattrs: new Map([[op.name, op.value]]) })
         return
       case 'remove-xattr':
         this.requireObject()
         if (this.userXattr(op.name) === undefined) throw new Failure('ENODATA', `no attribute '${op.name}'`)
-        this.xattrs.delete(op.name)
+        this.xattrs = without(this.xattrs, op.name)
         this.steps.push({ kind: 'remove-xattrs', ...at, names: [op.name] })
         return
       case 'omap-set':
@@ -310,6 +308,12 @@ class Run {
     this.sizeBytes = sizeBytes
     this.steps.push({ kind: 'truncate', collection: this.collection, object: this.object, sizeBytes })
   }
+}
+
+function without(xattrs: ReadonlyMap<string, Uint8Array>, name: string): ReadonlyMap<string, Uint8Array> {
+  const others = new Map(xattrs)
+  others.delete(name)
+  return others
 }
 
 function checkSize(sizeBytes: number): void {
