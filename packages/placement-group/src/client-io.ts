@@ -143,6 +143,25 @@ export class ClientIo {
     this.run(queue)
   }
 
+  /** Of sessions that the map fences now: what was not begun never lands, however long it has waited. */
+  dropFenced(): void {
+    const { blocklist } = this.core.map
+    const isFenced = ({ op }: { readonly op: ClientOp }): boolean => blocklist.has(String(op.request.client))
+    const drop = ({ session, op }: { readonly session: number; readonly op: ClientOp }): void =>
+      this.fail(session, op, 'ESHUTDOWN', 'this client session is fenced')
+    for (const one of this.waitingForActive.filter(isFenced)) drop(one)
+    this.waitingForActive = this.waitingForActive.filter((one) => !isFenced(one))
+    for (const queue of [...this.queues.values()]) {
+      const fenced = queue.waiting.filter(isFenced)
+      if (fenced.length === 0) continue
+      for (const one of fenced) {
+        queue.waiting.splice(queue.waiting.indexOf(one), 1)
+        drop(one)
+      }
+      this.run(queue)
+    }
+  }
+
   /** Recovery has finished with an object, or the lease is back. */
   retry(object?: ObjectId): void {
     if (object === undefined) {
@@ -260,7 +279,8 @@ export class ClientIo {
       else this.answers.failWith(session, op, input.errno, input.detail)
       this.run(queue)
     })
-    this.core.emit({ kind: 'execute-read', object: op.object, ops: op.ops, token })
+    const { client } = op.request
+    this.core.emit({ kind: 'execute-read', client, object: op.object, ops: op.ops, token })
     return true
   }
 
@@ -300,7 +320,8 @@ export class ClientIo {
     }
     const state = this.stateFor(queue, head.op)
     if (state === undefined) return false
-    const execution = executeWrite(this.core.pgId, object, head.op.ops, state)
+    const caller = { client: head.op.request.client, nowMs: this.core.clock.wallMs() }
+    const execution = executeWrite(this.core.pgId, object, head.op.ops, state, caller)
     const changes = execution.kind === 'done' && (execution.steps.length > 0 || execution.after.exists)
     // Invariant 3: what is told about the object must not depend on a write that may yet be lost.
     if (execution.kind === 'done' && !changes && queue.inFlight > 0) return false

@@ -1,9 +1,19 @@
 /** The attribute that a PG keeps on each object: which version it is, and who wrote it. Written with every modification. */
 import { type Codec, decode, encode, versioned } from '@shoal/base'
 import { type RequestId, requestIdCodec, type Version, versionCodec, zeroVersion } from '@shoal/wire'
+import { isLockAttribute } from './object-lock.ts'
 
 /** Reserved: clients can neither set nor see it. */
 export const objectAttributeName = '_'
+
+/** Attributes of the placement group itself, that one and those of locks, which clients never see. */
+export function isReservedAttribute(name: string): boolean {
+  return name === objectAttributeName || isLockAttribute(name)
+}
+
+export function clientAttributes(xattrs: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, Uint8Array> {
+  return new Map([...xattrs].filter(([name]) => !isReservedAttribute(name)))
+}
 
 export interface ObjectAttribute {
   readonly version: Version
