@@ -42,14 +42,14 @@ export class PgReport {
       backfill.isNeeded,
       backfill.isRunning,
       backfill.isTooFull,
-      clientIo.leaseIsHeld,
+      clientIo.isLaggy,
     ]
     if (state.some((value, at) => value !== this.published[at])) {
       this.published = state
       this.publish()
     }
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
-    const isLaggy = peering.phase === 'started' && !clientIo.leaseIsHeld
+    const isLaggy = peering.phase === 'started' && clientIo.isLaggy
     if ((this.publishedOps === this.operations && !isLaggy) || this.timerSet) return
     this.timerSet = true
     core.emit({ kind: 'set-timer', timer: 'stats', delayMs: statsMs })
@@ -82,7 +82,7 @@ export class PgReport {
     else if (phase === 'down' || phase === 'incomplete') states.push(phase)
     else states.push('peering')
     if (phase === 'wait-lease') states.push('wait')
-    if (phase === 'started' && !clientIo.leaseIsHeld) states.push('laggy')
+    if (phase === 'started' && clientIo.isLaggy) states.push('laggy')
     if (acting.length < size) states.push('undersized')
     if (acting.length < size || this.parts.recovery.isNeeded) states.push('degraded')
     if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')

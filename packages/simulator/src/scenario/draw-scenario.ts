@@ -132,6 +132,7 @@ function drawOsdSettings(random: Prng): Scenario['osdSettings'] {
   const lease = interval * pick(random, [3, 3, 4, 6])
   return {
     osd_heartbeat_interval: interval,
+    osd_heartbeat_idle_interval: pick(random, [0, 1.5, 1.5]),
     osd_heartbeat_grace: Math.max(2, lease) * pick(random, [1.5, 2.5]),
     osd_read_lease: lease,
     osd_heartbeat_min_peers: pick(random, [2, 10]),
