@@ -248,6 +248,7 @@ export class ClientIo {
       return false
     }
     if (!this.leaseIsHeld) {
+      this.wantLease()
       this.waitForLease()
       return false
     }

@@ -59,6 +59,7 @@ export function drawScenario(seed: number, options: DrawOptions = {}): Scenario 
     pools: pools.map(({ pool }) => pool),
     workloads: pools.map(({ workload }) => workload),
     pauseFactor: pick(random, [1, 3, 10, 10]),
+    ...drawRest(random),
     network: {
       delayMs: pick<Range>(random, [
         { min: 0.05, max: 0.5 },
@@ -115,6 +116,11 @@ function drawPools(
       workload: { workload, pool: `pool-${workload}`, clients: 1 + random.below(3) },
     }
   })
+}
+
+/** Long enough, now and then, for promises between OSDs to run out. */
+function drawRest(random: Prng): Pick<Scenario, 'rest'> {
+  return pick<Pick<Scenario, 'rest'>>(random, [{}, {}, {}, { rest: { everyMs: 40_000, busyMs: 10_000 } }])
 }
 
 function drawMount(random: Prng): Scenario['store']['mount'] {
