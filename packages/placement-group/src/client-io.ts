@@ -64,7 +64,9 @@ interface ObjectQueue {
 
 /** What is wrong with the request itself, whatever the object is. */
 const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
-const leaseRetryMs = 50
+/** A promise that nobody needed lately comes within the time of a ping; one that does not is asked for less and less. */
+const leaseRetryMsMin = 1
+const leaseRetryMsMax = 50
 /** The driver holds sessions back long before: this bounds what gets past it. */
 const waitingMax = 4_096
 
@@ -78,6 +80,7 @@ export class ClientIo {
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
   private active = false
   private leaseTimerSet = false
+  private leaseRetryMs = leaseRetryMsMin
   readOps = 0
   writeOps = 0
   readBytes = 0
@@ -136,6 +139,7 @@ export class ClientIo {
       this.waitingForActive.push({ session, op })
       return
     }
+    this.wantLease()
     const writes = op.ops.some(isWriteOp)
     if (writes && this.answerKnown(session, op)) return
     const queue = this.queueOf(op.object)
@@ -190,6 +194,20 @@ export class ClientIo {
     const nowMs = clock.monotonicMs()
     for (const osd of mapping.acting) if (osd !== whoami && leases.heldUntilMs(osd) <= nowMs) return false
     return true
+  }
+
+  /** Whether a member of acting owes its promise. */
+  get isLaggy(): boolean {
+    const { mapping, whoami, leases, clock } = this.core
+    const nowMs = clock.monotonicMs()
+    for (const osd of mapping.acting) if (osd !== whoami && leases.isLate(osd, nowMs)) return true
+    return false
+  }
+
+  private wantLease(): void {
+    const { mapping, whoami, leases, clock } = this.core
+    const nowMs = clock.monotonicMs()
+    for (const osd of mapping.acting) if (osd !== whoami) leases.want(osd, nowMs)
   }
 
   // Known requests
@@ -251,9 +269,11 @@ export class ClientIo {
       return false
     }
     if (!this.leaseIsHeld) {
+      this.wantLease()
       this.waitForLease()
       return false
     }
+    this.leaseRetryMs = leaseRetryMsMin
     queue.waiting.shift()
     queue.reading++
     const missing = missingForLists(op.ops, this.core.missing)
@@ -287,7 +307,8 @@ export class ClientIo {
   private waitForLease(): void {
     if (this.leaseTimerSet) return
     this.leaseTimerSet = true
-    this.core.emit({ kind: 'set-timer', timer: 'lease-renew', delayMs: leaseRetryMs })
+    this.core.emit({ kind: 'set-timer', timer: 'lease-renew', delayMs: this.leaseRetryMs })
+    this.leaseRetryMs = Math.min(leaseRetryMsMax, this.leaseRetryMs * 2)
   }
 
   /** Finds out which version the bad copy should be, then has it replaced. */

@@ -42,6 +42,10 @@ export const defaultPgSettings: PgSettings = {
 export interface PgLeases {
   /** Until when this peer has promised us, by answers that knew no newer map than ours. */
   heldUntilMs(peer: OsdId): number
+  /** A client uses a placement group of which this peer has a copy: its promise is needed, now and for a while. */
+  want(peer: OsdId, nowMs: number): void
+  /** It has not promised what was asked of it. Not so while nobody asks: then promises may run out. */
+  isLate(peer: OsdId, nowMs: number): boolean
   /**
    * Until when we have promised this peer, by answers to pings that named a map before `since`: a peer that knows of the
    * interval that began then has stopped to serve the one before it, however often it still pings.

@@ -74,7 +74,7 @@ function livePart(lock: ObjectLock, nowMs: number): ObjectLock | undefined {
 
 const failed = (code: ErrorCode, detail: string): LockOutcome => ({ kind: 'failed', code, detail })
 
-export function describeHolder(holder: LockHolder): string {
+function describeHolder(holder: LockHolder): string {
   const cookie = holder.cookie === '' ? '' : ` (cookie '${holder.cookie}')`
   return `client.${holder.client}${cookie}`
 }

@@ -32,7 +32,7 @@ export class PgReport {
 
   publishChanges(): void {
     const { core, peering, clientIo, recovery, backfill } = this.parts
-    const { leaseIsHeld } = clientIo
+    const isOwedPromises = clientIo.isLaggy
     this.changed = false
     this.note(0, core.map.epoch)
     this.note(1, peering.phase)
@@ -44,10 +44,10 @@ export class PgReport {
     this.note(7, backfill.isNeeded)
     this.note(8, backfill.isRunning)
     this.note(9, backfill.isTooFull)
-    this.note(10, leaseIsHeld)
+    this.note(10, isOwedPromises)
     if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
-    const isLaggy = peering.phase === 'started' && !leaseIsHeld
+    const isLaggy = peering.phase === 'started' && isOwedPromises
     if ((this.publishedOps === this.operations && !isLaggy) || this.timerSet) return
     this.timerSet = true
     core.emit({ kind: 'set-timer', timer: 'stats', delayMs: statsMs })
@@ -87,7 +87,7 @@ export class PgReport {
     else if (phase === 'down' || phase === 'incomplete') states.push(phase)
     else states.push('peering')
     if (phase === 'wait-lease') states.push('wait')
-    if (phase === 'started' && !clientIo.leaseIsHeld) states.push('laggy')
+    if (phase === 'started' && clientIo.isLaggy) states.push('laggy')
     if (acting.length < size) states.push('undersized')
     if (acting.length < size || this.parts.recovery.isNeeded) states.push('degraded')
     if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')

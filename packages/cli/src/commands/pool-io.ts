@@ -22,7 +22,7 @@ export function parsePoolAndName(text: string, defaultPool: string): PoolAndName
 }
 
 export const defaultBlockPool = 'block'
-export const defaultObjectPool = 'objects'
+const defaultObjectPool = 'objects'
 
 /** Where a command's objects are. */
 export function addPoolOptions(command: Command): void {
