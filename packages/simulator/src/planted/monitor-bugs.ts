@@ -11,7 +11,7 @@ export const monitorBugs: readonly PlantedBug[] = [
     file: 'monitor/dist/consensus/raft-store.js',
     find: 'value: encode(hardStateCodec, ready.hardState)',
     replace: 'value: encode(hardStateCodec, { ...ready.hardState, votedFor: 0 })',
-    scenario: 'elections',
+    scenario: 'rivals',
   },
   {
     name: 'append-acknowledged-before-durable',

@@ -23,7 +23,7 @@ export const pgBugs: readonly PlantedBug[] = [
     find: "core.transact(steps, () => core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes }));",
     replace:
       "core.transact(steps);\n        core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes });",
-    scenario: 'power-but-one',
+    scenario: 'slow-replicas',
   },
   {
     name: 'replica-applies-part',
@@ -77,7 +77,7 @@ export const pgBugs: readonly PlantedBug[] = [
     file: clientIo,
     find: 'if (op.epoch < this.core.interval.since)',
     replace: 'if (op.epoch < 0)',
-    scenario: 'resends',
+    scenario: 'pieces',
   },
   {
     name: 'read-without-lease',
