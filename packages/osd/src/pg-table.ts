@@ -70,8 +70,8 @@ export class PgTable {
       if (pgId === metaCollection) continue
       let stored = loadPgState(await this.records(pgId))
       if (distrust && stored !== undefined) {
-        const { copy, step } = distrustCopy(pgId, stored)
-        await store.submit({ ops: [step] })
+        const { copy, steps } = distrustCopy(pgId, stored)
+        await store.submit({ ops: steps })
         stored = copy
       }
       const epoch = stored?.record.interval.mapEpoch ?? (0 as Epoch)

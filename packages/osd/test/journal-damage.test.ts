@@ -22,6 +22,35 @@ describe('a damaged journal', () => {
     for (let i = 0; i < 30; i++) expect(await cluster.get(things, `thing-${i}`)).toEqual(bytesOf(i, 5_000))
   })
 
+  it('costs nothing either when the copy was behind, and what it missed was written again since', async () => {
+    const cluster = await MiniCluster.create(33, 3)
+    const pool = await cluster.pool('things', 1, 3, 2)
+    const things = await cluster.client('things')
+    const putAll = async (generation: number): Promise<void> => {
+      for (let i = 0; i < 8; i++) await cluster.put(things, `thing-${i}`, bytesOf(10 * generation + i, 5_000))
+    }
+    const victim = 2 as OsdId
+    const isDown = (): boolean => cluster.monitors.map.osds.get(victim)?.up === false
+    await putAll(1)
+    cluster.kill(victim)
+    await cluster.until(isDown)
+    await putAll(2)
+    // Back, with the newest log and the old objects.
+    cluster.monitors.setFlags('norecover')
+    await cluster.start(victim)
+    await cluster.until(() => cluster.monitors.allPgs(pool, 'active', 'degraded', 'recovery_wait'))
+    for (let i = 0; i < 4; i++) await cluster.put(things, `other-${i}`, bytesOf(100 + i, 5_000))
+    cluster.kill(victim)
+    await cluster.until(isDown)
+    await putAll(3)
+    await damageJournal(cluster, victim, bytesOf(101, 5_000))
+    cluster.monitors.setFlags()
+    await cluster.start(victim)
+    await cluster.untilClean(pool)
+    cluster.kill(0)
+    for (let i = 0; i < 8; i++) expect(await cluster.get(things, `thing-${i}`)).toEqual(bytesOf(30 + i, 5_000))
+  })
+
   it('is never covered up: with no copy that has the lost write, the older state is not served', async () => {
     const cluster = await MiniCluster.create(32, 2)
     const pool = await cluster.pool('things', 1, 2, 1)

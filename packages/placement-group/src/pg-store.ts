@@ -139,15 +139,20 @@ export function loadPgState(entries: readonly OmapEntry[]): StoredPg | undefined
 
 /**
  * A copy whose store has lost acknowledged writes: true, but older than it says. It counts as not filled, so that it is
- * never the one that others believe, and backfill compares every object of it. Store the step before anything else.
+ * never the one that others believe, and backfill compares every object of it. Store the steps before anything else.
+ *
+ * Nothing is missing where nothing is filled: what was, is backfilled, too. Counter-example: the log says nothing more of
+ * objects that are not filled, so that one that was missing would be asked for in a version that others have no longer,
+ * and backfill would wait for that recovery for ever. Its old copy goes, which may be a rotten one of the right version.
  */
 export function distrustCopy(
   collection: PgId,
   stored: StoredPg,
-): { readonly copy: StoredPg; readonly step: TransactionOp } {
-  const info = { ...stored.record.info, lastBackfill: backfillStart }
-  const copy = { ...stored, record: { ...stored.record, info } }
-  return { copy, step: setRecord(collection, copy.record) }
+): { readonly copy: StoredPg; readonly steps: readonly TransactionOp[] } {
+  const info = { ...stored.record.info, lastBackfill: backfillStart, missingCount: 0 }
+  const copy = { ...stored, record: { ...stored.record, info }, missing: new MissingSet() }
+  const gone = [...stored.missing.values()].map(({ object }): TransactionOp => ({ kind: 'remove', collection, object }))
+  return { copy, steps: [...gone, clearMissing(collection), setRecord(collection, copy.record)] }
 }
 
 // Transaction steps

@@ -39,11 +39,7 @@ export class RaftSafetyChecker {
 
   observe(seen: RaftObservation): void {
     const { node, term } = seen
-    if (seen.role === 'leader') {
-      const leader = this.leaders.get(term)
-      if (leader === undefined) this.leaders.set(term, node)
-      else if (leader !== node) this.report(`term ${term} has two leaders: ${leader} and ${node}`, seen)
-    }
+    if (seen.role === 'leader') this.observeLeader(seen)
     const before = this.terms.get(node) ?? 0
     // Terms are durable: they outlive the process. A node whose disk was replaced is another node.
     if (term < before) this.report(`${node} went from term ${before} back to ${term}`, seen)
@@ -51,6 +47,17 @@ export class RaftSafetyChecker {
     this.observeLog(seen)
     this.observeCommitted(seen)
     this.observeApplied(seen)
+  }
+
+  /**
+   * A node that leads. Unlike the rest of what it shows, this holds while it is writing, too: its term was on its disk
+   * before it asked for votes.
+   */
+  observeLeader(seen: Pick<RaftObservation, 'node' | 'atMs' | 'term'>): void {
+    const { node, term } = seen
+    const leader = this.leaders.get(term)
+    if (leader === undefined) this.leaders.set(term, node)
+    else if (leader !== node) this.report(`term ${term} has two leaders: ${leader} and ${node}`, seen)
   }
 
   /** A node whose disk was replaced knows nothing of before. */

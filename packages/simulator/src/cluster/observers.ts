@@ -144,12 +144,15 @@ export class Observers {
 
   private lookAtRaft({ name, daemon, starts }: MonitorNode): void {
     const driver = (daemon as unknown as { readonly driver: RaftInside } | undefined)?.driver
-    // What is not on the disk yet has promised nothing to anybody.
-    if (driver === undefined || driver.running !== undefined) return
+    if (driver === undefined) return
     const inside = driver.node
     const { log, lastIndex, term, role, commit } = inside
     // A new disk makes a new member: ids are drawn with the store.
     const node = `${name}/${inside.id}`
+    const atMs = this.cluster.time.nowMs
+    if (role === 'leader') this.raft.observeLeader({ node, atMs, term })
+    // What is not on the disk yet has promised nothing to anybody.
+    if (driver.running !== undefined) return
     const life = `${node}#${starts}`
     const shown = `${term} ${role} ${commit} ${lastIndex} ${log.snapshotIndex}`
     if (this.shownRaft.get(life) === shown) return
@@ -160,7 +163,6 @@ export class Observers {
       .slice(from, lastIndex)
       .map((entry) => ({ index: entry.index, term: entry.term, digest: digestBytes(entry.data) }))
     this.shownUpTo.set(life, commit)
-    const atMs = this.cluster.time.nowMs
     this.raft.observe({ node, atMs, term, role, commitIndex: commit, entries })
   }
 

@@ -23,19 +23,30 @@ function outage(atMs: number, durationMs: number, node: string): FaultEvent {
   return { atMs, kind: 'outage', durationMs, params: { node } }
 }
 
+/** Client processes: as many as the workloads have. */
+function clientsOf(plan: Plan): number {
+  return plan.workloads.reduce((sum, { clients }) => sum + clients, 0)
+}
+
+function slowDisk(atMs: number, durationMs: number, node: string, extraMs: number): FaultEvent {
+  return { atMs, kind: 'slow-disk', durationMs, params: { node, extraMs } }
+}
+
 const osdNames = (plan: Plan): readonly string[] => plan.osds.map(({ id }) => osd(id))
 const monitorNames = (plan: Plan): readonly string[] => Array.from({ length: plan.monitors }, (_, at) => monitor(at))
 
 export type PatternName =
   | 'lonelyThenDead'
+  | 'lonelyAndForgotten'
   | 'stalePrimaryAndClients'
   | 'leapfrog'
   | 'lastOneStanding'
   | 'returnAndCrash'
-  | 'powerButOne'
+  | 'slowThenDark'
+  | 'flap'
   | 'lostAnswers'
   | 'lonelyMonitor'
-  | 'electionStorm'
+  | 'rivalMonitors'
 
 export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
   /** An OSD that clients reach and its peers do not; then it dies for a while. */
@@ -44,10 +55,21 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
     const dies = 200 + random.below(1_500)
     return [...cutApart(0, dies + 2_000, lonely, osdNames(plan)), outage(dies, 6_000, lonely)]
   },
+  /** The same, and half of the clients that wait for it die before it does: what it alone has is not asked for again. */
+  lonelyAndForgotten(random, plan) {
+    const lonely = osd(random.below(plan.osds.length))
+    const dies = 1_500 + random.below(1_500)
+    const clients = Array.from({ length: clientsOf(plan) }, (_, at) => at).filter(() => random.below(2) === 0)
+    return [
+      ...cutApart(0, dies + 2_000, lonely, osdNames(plan)),
+      ...clients.map((at) => ({ atMs: dies - 100, kind: 'client-crash', params: { at } })),
+      outage(dies, 6_000, lonely),
+    ]
+  },
   /** A primary that nobody but clients with old maps talks to. */
   stalePrimaryAndClients(random, plan) {
     const stale = osd(random.below(plan.osds.length))
-    const clients = Array.from({ length: plan.workloads.length * 3 }, (_, at) => at).filter(() => random.below(2) === 0)
+    const clients = Array.from({ length: clientsOf(plan) }, (_, at) => at).filter(() => random.below(2) === 0)
     return [
       ...cutApart(0, 9_000, stale, [...osdNames(plan), ...monitorNames(plan)]),
       { atMs: 0, kind: 'clients-with-old-maps', durationMs: 9_000, params: { clients } },
@@ -75,11 +97,20 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       { ...crash, atMs: 6_500 + random.below(1_500) },
     ]
   },
-  /** Power goes everywhere but in one place, which goes away: nobody is left who has more than its disk. */
-  powerButOne(random, plan) {
-    const last = random.below(plan.osds.length)
-    const nodes = osdNames(plan).filter((name) => name !== osd(last))
-    return [{ atMs: 0, kind: 'power-cut', durationMs: 300, params: { nodes } }, outage(0, 7_000, osd(last))]
+  /** Power goes where the disks are slow, and the one with the quick disk goes away: what only it has stored is not there. */
+  slowThenDark(random, plan) {
+    const quick = random.below(plan.osds.length)
+    const nodes = osdNames(plan).filter((name) => name !== osd(quick))
+    const dark = 600 + random.below(900)
+    return [
+      ...nodes.map((node) => slowDisk(0, dark + 100, node, 20 + random.below(200))),
+      { atMs: dark, kind: 'power-cut', durationMs: 300, params: { nodes } },
+      outage(dark, 7_000, osd(quick)),
+    ]
+  },
+  /** One is away for so short that its placement groups only change hands, there and back. */
+  flap(random, plan) {
+    return [outage(0, 200 + random.below(1_500), osd(random.below(plan.osds.length)))]
   },
   /** Answers of OSDs to clients are lost, and the clients ask again. */
   lostAnswers(random, plan) {
@@ -94,12 +125,17 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
   lonelyMonitor(random, plan) {
     return cutApart(0, 2_000 + random.below(2_500), monitor(random.below(plan.monitors)), monitorNames(plan))
   },
-  /** Monitors that die shortly one after the other, while they elect. */
-  electionStorm(random, plan) {
-    return Array.from({ length: 8 }, () => ({
-      atMs: random.below(1_800),
-      kind: 'crash',
-      params: { node: monitor(random.below(plan.monitors)) },
-    }))
+  /** Two monitors that do not see each other and store slowly; both need the others, which restart again and again. */
+  rivalMonitors(random, plan) {
+    const lastsMs = 8_000
+    const names = monitorNames(plan)
+    const first = random.below(names.length)
+    const second = (first + 1 + random.below(names.length - 1)) % names.length
+    const events = [...cutApart(0, lastsMs, monitor(first), [monitor(second)])]
+    for (const at of [first, second]) events.push(slowDisk(0, lastsMs, monitor(at), 300 + random.below(900)))
+    for (const voter of names.filter((_, at) => at !== first && at !== second)) {
+      for (let atMs = 0; atMs < lastsMs; atMs += 400 + random.below(900)) events.push(outage(atMs, 100, voter))
+    }
+    return events
   },
 }

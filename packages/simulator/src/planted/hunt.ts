@@ -21,9 +21,9 @@ async function hunt(seed: number, name: string): Promise<HuntResult> {
   const crash = result.crashes[0]
   const violations = result.violations.filter(({ undecided }) => undecided !== true)
   // What is left in a queue is a consequence of something else, as a rule.
-  const violation = violations.find(({ checker }) => checker !== 'caps') ?? violations[0]
-  const checker =
-    violation !== undefined ? violation.checker : crash !== undefined ? 'assertion' : (result.verdict as string)
+  const violation =
+    violations.find(({ checker }) => checker !== 'caps') ?? (result.liveness === undefined ? violations[0] : undefined)
+  const checker = violation?.checker ?? (crash === undefined ? 'liveness' : 'assertion')
   const crashed = crash === undefined ? '' : `${crash.node}: ${crash.reason}: ${crash.details.split('\n')[0]}`
   return {
     seed,

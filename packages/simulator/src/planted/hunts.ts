@@ -24,6 +24,8 @@ export interface Hunt {
   readonly size?: number
   readonly minSize?: number
   readonly ioDelayMs?: Scenario['ioDelayMs']
+  readonly network?: Scenario['network']
+  readonly pauseFactor?: number
   readonly store?: Partial<Scenario['store']>
   readonly osdSettings?: Scenario['osdSettings']
   readonly monitorSettings?: Scenario['monitorSettings']
@@ -38,6 +40,15 @@ const shortLogs: Scenario['osdSettings'] = {
 }
 const smallScans: readonly Edit[] = [
   { file: 'placement-group/dist/core.js', find: '    scanObjects: 64,', replace: '    scanObjects: 5,' },
+]
+
+/** A monitor that has just started waits as long as the others do before it stands for election. */
+const patientStarts: readonly Edit[] = [
+  {
+    file: 'monitor/dist/consensus/consensus-driver.js',
+    find: 'const firstElectionTicks = 2;',
+    replace: 'const firstElectionTicks = 8;',
+  },
 ]
 
 const mebibyte = 1024 * 1024
@@ -62,12 +73,13 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ioDelayMs: slowDisk,
   },
   'power-large': { ...small, workloads: ['extents'], faults: ['power-cut-all'], store: { mount: smallMemory } },
-  'power-but-one': {
+  'slow-replicas': {
     ...small,
+    virtualSeconds: 40,
     workloads: ['registers', 'counters'],
-    patterns: ['powerButOne'],
+    patterns: ['slowThenDark'],
     everySeconds: 5,
-    ioDelayMs: slowDisk,
+    pauseFactor: 1,
     ...quickDown,
   },
   restarts: {
@@ -99,6 +111,26 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     workloads: ['registers', 'counters'],
     patterns: ['lonelyThenDead'],
     everySeconds: 4,
+    ...quickDown,
+  },
+  divergence: {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['hot-cold'],
+    clients: 8,
+    patterns: ['lonelyAndForgotten'],
+    everySeconds: 5,
+    ...quickDown,
+  },
+  pieces: {
+    ...small,
+    workloads: ['counters'],
+    clients: 8,
+    patterns: ['flap'],
+    everySeconds: 1.5,
+    pgNum: 1,
+    pauseFactor: 1,
+    network: { delayMs: { min: 1, max: 60 }, chunkBytesMax: 300 },
     ...quickDown,
   },
   resends: {
@@ -187,12 +219,12 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     everySeconds: 5,
     ...quickDown,
   },
-  elections: {
+  rivals: {
     ...monitorHunt,
     virtualSeconds: 60,
-    patterns: ['electionStorm'],
-    everySeconds: 1.5,
-    ioDelayMs: slowDisk,
+    patterns: ['rivalMonitors'],
+    everySeconds: 5,
+    tuning: patientStarts,
   },
   'monitor-power': { ...monitorHunt, faults: ['power-cut-all'], ioDelayMs: slowDisk },
   'lonely-monitors': {
@@ -228,6 +260,8 @@ export function huntScenario(seed: number, name: string): Scenario {
       clients: hunt.clients ?? 3,
     })),
     ioDelayMs: hunt.ioDelayMs ?? base.ioDelayMs,
+    network: hunt.network ?? base.network,
+    pauseFactor: hunt.pauseFactor ?? base.pauseFactor,
     store: { ...base.store, ...hunt.store },
     osdSettings: { ...base.osdSettings, osd_client_message_cap: 1024, ...hunt.osdSettings },
     monitorSettings: { ...base.monitorSettings, ...hunt.monitorSettings },

@@ -11,7 +11,7 @@ export const monitorBugs: readonly PlantedBug[] = [
     file: 'monitor/dist/consensus/raft-store.js',
     find: 'value: encode(hardStateCodec, ready.hardState)',
     replace: 'value: encode(hardStateCodec, { ...ready.hardState, votedFor: 0 })',
-    scenario: 'elections',
+    scenario: 'rivals',
   },
   {
     name: 'append-acknowledged-before-durable',
@@ -61,12 +61,13 @@ export const monitorBugs: readonly PlantedBug[] = [
   },
   {
     name: 'incremental-on-wrong-base',
-    mechanism: 'a subscriber applies every incremental to the first map that it got',
+    mechanism: 'of several incrementals that come at once, each is applied to the map from before them',
     promise: 'an epoch means the same map to everybody',
     file: 'monitor-client/dist/map-follower.js',
     find: 'this.adopt(applyOsdMapIncremental(this.osdMap, incremental));',
-    replace:
-      'this.base ??= this.osdMap;\n            this.adopt(applyOsdMapIncremental({ ...this.base, epoch: this.osdMap.epoch }, incremental));',
+    replace: `this.bases ??= new WeakMap();
+            if (!this.bases.has(update)) this.bases.set(update, this.osdMap);
+            this.adopt(applyOsdMapIncremental({ ...this.bases.get(update), epoch: this.osdMap.epoch }, incremental));`,
     scenario: 'failover',
   },
 ]

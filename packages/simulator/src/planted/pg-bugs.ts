@@ -23,7 +23,7 @@ export const pgBugs: readonly PlantedBug[] = [
     find: "core.transact(steps, () => core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes }));",
     replace:
       "core.transact(steps);\n        core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes });",
-    scenario: 'power-but-one',
+    scenario: 'slow-replicas',
   },
   {
     name: 'replica-applies-part',
@@ -77,7 +77,7 @@ export const pgBugs: readonly PlantedBug[] = [
     file: clientIo,
     find: 'if (op.epoch < this.core.interval.since)',
     replace: 'if (op.epoch < 0)',
-    scenario: 'resends',
+    scenario: 'pieces',
   },
   {
     name: 'read-without-lease',
@@ -108,12 +108,12 @@ export const pgBugs: readonly PlantedBug[] = [
   },
   {
     name: 'last-epoch-started-too-early',
-    mechanism: 'an interval counts as started when its peering begins',
-    promise: 'only intervals before the last one that served may be left out',
+    mechanism: 'a primary counts itself among those who began an interval before it knows the log of it',
+    promise: 'the log that wins has every acknowledged write',
     file: peering,
     find: "        this.become('get-info');\n",
     replace:
-      "        this.become('get-info');\n        this.core.setHistory({ lastEpochStarted: this.core.interval.since });\n",
+      "        this.become('get-info');\n        this.core.info = { ...this.core.info, lastEpochStarted: this.core.interval.since };\n",
     scenario: 'leapfrog',
   },
   {

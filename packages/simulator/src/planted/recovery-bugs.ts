@@ -11,7 +11,7 @@ export const recoveryBugs: readonly PlantedBug[] = [
     file: 'placement-group/dist/merge-log.js',
     find: '    for (const [object, prior] of rewind(divergent)) {',
     replace: '    for (const [object, prior] of rewind(divergent.slice(0, 0))) {',
-    scenario: 'lonely',
+    scenario: 'divergence',
   },
   {
     name: 'added-delete-forgotten',
