@@ -2,7 +2,7 @@
  * Objects on a real cluster: three monitors and three OSDs as processes of this machine, size 3, the client in this
  * process. 8 KiB writes and reads at random offsets of 4 MiB objects, 64 in flight and one at a time.
  *
- *   npm run build && npx tsx --conditions=source bench/rados.ts [--record] [--seconds N] [--ramp N] [--data DIR]
+ *   npm run build && npx tsx --conditions=source bench/rados.ts [--record] [--seconds N] [--ramp N] [--data DIR] [--loads write:64,read:1]
  *
  * Each load runs for `--ramp` seconds before it is measured: daemons compile what is used often, which takes them some
  * 10 s of processor time after their start. `bench/bare-path.ts` says what this machine can do at all.
@@ -107,12 +107,10 @@ async function main(cluster: LocalCluster): Promise<readonly Measurement[]> {
   const load = new Load(await cluster.daemons(), seconds, rampSeconds, (name, ops) => pool.execute(name, ops))
   await load.fill()
   const results: Measurement[] = []
-  for (const [workload, depth] of [
-    ['write', 64],
-    ['read', 64],
-    ['write', 1],
-    ['read', 1],
-  ] as const) {
+  for (const named of (argument('--loads') ?? 'write:64,read:64,write:1,read:1').split(',')) {
+    const [word, number] = named.split(':')
+    const workload = word === 'read' ? 'read' : 'write'
+    const depth = Number(number)
     process.stderr.write(`${workload} 8 KiB, depth ${depth} ...\n`)
     results.push(await load.measure(workload, depth))
   }

@@ -1,5 +1,10 @@
 import { utf8Decode } from './bytes.ts'
 import { ClusterError } from './errors.ts'
+import { shortText } from './short-text.ts'
+
+/** Where a double is put together: a view of each buffer would cost more than the copy. */
+const doubleBytes = new Uint8Array(8)
+const double = new DataView(doubleBytes.buffer)
 
 /**
  * Reads what a ByteWriter wrote. Input may be hostile: every read is bounds-checked and throws a
@@ -7,16 +12,17 @@ import { ClusterError } from './errors.ts'
  */
 export class ByteReader {
   private readonly buffer: Uint8Array
-  private readonly view: DataView
   private at = 0
+  /** Where the input, or the section that is being read, ends. */
+  private limit: number
 
   constructor(buffer: Uint8Array) {
     this.buffer = buffer
-    this.view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+    this.limit = buffer.length
   }
 
   get remaining(): number {
-    return this.buffer.length - this.at
+    return this.limit - this.at
   }
 
   get offset(): number {
@@ -24,35 +30,38 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.view.getUint8(this.take(1))
+    return this.buffer[this.take(1)] as number
   }
 
   u16(): number {
-    return this.view.getUint16(this.take(2), true)
+    const at = this.take(2)
+    return (this.buffer[at] as number) | ((this.buffer[at + 1] as number) << 8)
   }
 
   u32(): number {
-    return this.view.getUint32(this.take(4), true)
+    return this.signedAt(this.take(4)) >>> 0
   }
 
   i32(): number {
-    return this.view.getInt32(this.take(4), true)
+    return this.signedAt(this.take(4))
   }
 
   /** Refuses values over 2^53 - 1. */
   u64(): number {
     const at = this.take(8)
-    const high = this.view.getUint32(at + 4, true)
+    const high = this.signedAt(at + 4) >>> 0
     if (high > 0x1f_ffff) throw new ClusterError('EBADMSG', `integer over 2^53 at offset ${at}`)
-    return high * 0x1_0000_0000 + this.view.getUint32(at, true)
+    return high * 0x1_0000_0000 + (this.signedAt(at) >>> 0)
   }
 
   big64(): bigint {
-    return this.view.getBigUint64(this.take(8), true)
+    this.fetchDouble()
+    return double.getBigUint64(0, true)
   }
 
   f64(): number {
-    return this.view.getFloat64(this.take(8), true)
+    this.fetchDouble()
+    return double.getFloat64(0, true)
   }
 
   boolean(): boolean {
@@ -67,28 +76,40 @@ export class ByteReader {
     return this.buffer.subarray(at, at + length)
   }
 
+  /** A view of what was read from `offset` on. */
+  since(offset: number): Uint8Array {
+    return this.buffer.subarray(offset, this.at)
+  }
+
   /** A view of u32-counted bytes, not a copy. */
   bytes(): Uint8Array {
     return this.raw(this.u32())
   }
 
   string(): string {
-    const bytes = this.bytes()
-    if (bytes.length <= 64) {
-      let text = ''
-      let i = 0
-      for (; i < bytes.length; i++) {
-        const byte = bytes[i] as number
-        if (byte > 0x7f) break
-        text += String.fromCharCode(byte)
-      }
-      if (i === bytes.length) return text
-    }
+    const length = this.u32()
+    const at = this.take(length)
+    const short = shortText(this.buffer, at, length)
+    if (short !== undefined) return short
     try {
-      return utf8Decode(bytes)
+      return utf8Decode(this.buffer.subarray(at, at + length))
     } catch (cause) {
-      throw new ClusterError('EBADMSG', `text that is not UTF-8 at offset ${this.at - bytes.length}`, { cause })
+      throw new ClusterError('EBADMSG', `text that is not UTF-8 at offset ${at}`, { cause })
     }
+  }
+
+  /** Begins a section of `length` bytes: reads end there until `leave` is given what this returns. */
+  enter(length: number): number {
+    if (length > this.remaining) this.take(length)
+    const outer = this.limit
+    this.limit = this.at + length
+    return outer
+  }
+
+  /** Ends a section, and skips what of it was not read. */
+  leave(outer: number): void {
+    this.at = this.limit
+    this.limit = outer
   }
 
   /** A count of elements that take at least `elementBytesMin` bytes each, checked against what is left. */
@@ -111,10 +132,25 @@ export class ByteReader {
 
   private take(length: number): number {
     const at = this.at
-    if (length > this.buffer.length - at) {
-      throw new ClusterError('EBADMSG', `input ends at ${this.buffer.length}, ${length} bytes wanted at offset ${at}`)
+    if (length > this.limit - at) {
+      throw new ClusterError('EBADMSG', `input ends at ${this.limit}, ${length} bytes wanted at offset ${at}`)
     }
     this.at = at + length
     return at
+  }
+
+  private signedAt(at: number): number {
+    const { buffer } = this
+    return (
+      (buffer[at] as number) |
+      ((buffer[at + 1] as number) << 8) |
+      ((buffer[at + 2] as number) << 16) |
+      ((buffer[at + 3] as number) << 24)
+    )
+  }
+
+  private fetchDouble(): void {
+    const at = this.take(8)
+    for (let i = 0; i < 8; i++) doubleBytes[i] = this.buffer[at + i] as number
   }
 }

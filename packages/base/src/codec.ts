@@ -143,7 +143,10 @@ export function versioned<T>(
           },
         )
       }
-      return body.read(new ByteReader(reader.bytes()), theirs)
+      const outer = reader.enter(reader.u32())
+      const value = body.read(reader, theirs)
+      reader.leave(outer)
+      return value
     },
   }
 }

@@ -1,10 +1,12 @@
 /** The client library: `const pool = client.pool('objects'); await pool.execute('name', [{kind: 'write-full', data}])`. */
-import type { Env } from '@shoal/base'
+import type { Env, Epoch } from '@shoal/base'
 import type { MessengerSecurity } from '@shoal/messenger'
 import type { MonitorClient } from '@shoal/monitor-client'
 import { Objecter } from './objecter.ts'
 import { PoolHandle } from './pool-handle.ts'
 import { Throttle } from './throttle.ts'
+
+const fenceTimeoutMs = 60_000
 
 export interface ClusterClientOptions {
   /** Started; stays the caller's to close. */
@@ -38,6 +40,20 @@ export class ClusterClient {
   /** A handle; whether the pool exists shows at the first operation. */
   pool(name: string, namespace = ''): PoolHandle {
     return new PoolHandle(name, namespace, this.objecter, this.monitor, this.throttle)
+  }
+
+  /** Names this client to others: in locks, and in fences. */
+  get session(): number {
+    return this.objecter.clientId
+  }
+
+  /**
+   * Fences another client session: from when this resolves, nothing that it sends, or has sent, takes effect on an object
+   * after this client's next operation on it, and no OSD that has heard of the fence does anything for it any more.
+   */
+  async fence(session: number, seconds: number): Promise<void> {
+    const { data } = await this.monitor.command({ prefix: 'osd blocklist add', session: String(session), seconds })
+    await this.monitor.waitForEpoch((data as { readonly epoch: Epoch }).epoch, fenceTimeoutMs)
   }
 
   /** Operations under way end with ESHUTDOWN. */

@@ -1,2 +1,8 @@
 export { ClusterClient, type ClusterClientOptions } from './cluster-client.ts'
-export { type ObjectStat, type OperationOptions, type OperationOutcome, PoolHandle } from './pool-handle.ts'
+export {
+  type LockOptions,
+  type ObjectStat,
+  type OperationOptions,
+  type OperationOutcome,
+  PoolHandle,
+} from './pool-handle.ts'

@@ -160,6 +160,10 @@ export class Objecter {
     return objecter
   }
 
+  get clientId(): number {
+    return this.options.clientId
+  }
+
   get map(): OsdMap {
     return this.placement.map
   }

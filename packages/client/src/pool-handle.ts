@@ -4,7 +4,10 @@ import { type Pool, poolByName } from '@shoal/cluster-map'
 import type { MonitorClient } from '@shoal/monitor-client'
 import {
   isWriteOp,
+  type LockMode,
+  type LockRenewal,
   type ObjectId,
+  type ObjectLock,
   type ObjectOp,
   type ObjectOpResult,
   type OmapEntry,
@@ -35,6 +38,17 @@ export interface ObjectStat {
 export interface OperationOptions {
   readonly timeoutMs?: number
   readonly traceId?: number
+}
+
+export interface LockOptions {
+  readonly mode?: LockMode
+  /** Tells the locks of one client apart. */
+  readonly cookie?: string
+  readonly tag?: string
+  readonly description?: string
+  /** 0: until it is given back or broken. */
+  readonly durationMs?: number
+  readonly renew?: LockRenewal
 }
 
 export class PoolHandle {
@@ -113,6 +127,27 @@ export class PoolHandle {
   async xattrs(objectName: string): Promise<ReadonlyMap<string, Uint8Array>> {
     const [result] = (await this.execute(objectName, [{ kind: 'get-xattrs' }])).results
     return answer(result, 'xattrs').xattrs
+  }
+
+  /** Takes a lock; see `LockOp` of the wire for the rules, and for the codes that this rejects with. */
+  async lock(objectName: string, name: string, options: LockOptions = {}): Promise<void> {
+    const { mode = 'exclusive', cookie = '', tag = '', description = '', durationMs = 0, renew = 'no' } = options
+    await this.execute(objectName, [{ kind: 'lock', name, mode, cookie, tag, description, durationMs, renew }])
+  }
+
+  /** Gives a lock back. ENOENT when this client does not hold it under this cookie. */
+  async unlock(objectName: string, name: string, cookie = ''): Promise<void> {
+    await this.execute(objectName, [{ kind: 'unlock', name, cookie }])
+  }
+
+  /** Takes a lock from another session, which may be writing still: fence it first. */
+  async breakLock(objectName: string, name: string, client: number, cookie = ''): Promise<void> {
+    await this.execute(objectName, [{ kind: 'break-lock', name, client, cookie }])
+  }
+
+  /** All locks on an object that hold now, or one of them. */
+  async locks(objectName: string, name = ''): Promise<readonly ObjectLock[]> {
+    return answer((await this.execute(objectName, [{ kind: 'list-locks', name }])).results[0], 'locks').locks
   }
 
   /** The entries of the omap whose keys begin with `prefix`, in order, page by page. */

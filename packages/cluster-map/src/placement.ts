@@ -11,9 +11,20 @@ import { noOsd, noPrimary, type OsdMap, type PgMapping, type Pool, weightOne } f
 
 const namespaceSeparator = '\u001F'
 
+/** Of names that were hashed lately: the same object is asked for again and again. */
+const hashes = new Map<string, number>()
+const hashesMax = 4096
+
 /** The rjenkins hash that places an object: the name, with its namespace in front where there is one. */
 export function hashObjectName(namespace: string, name: string): number {
-  return strHashRjenkins(utf8Encode(namespace === '' ? name : `${namespace}${namespaceSeparator}${name}`))
+  const text = namespace === '' ? name : `${namespace}${namespaceSeparator}${name}`
+  let hash = hashes.get(text)
+  if (hash === undefined) {
+    hash = strHashRjenkins(utf8Encode(text))
+    if (hashes.size >= hashesMax) hashes.clear()
+    hashes.set(text, hash)
+  }
+  return hash
 }
 
 export interface ObjectPlacement {

@@ -44,29 +44,53 @@ const low32 = 0xffff_ffffn
 /** Larger chunks are hashed in parts: the hash's own memory stays small, and in the processor's cache. */
 const hashPartBytes = 128 * 1024
 
+function checksumOf(bytes: Uint8Array): number {
+  if (bytes.length > hashPartBytes) return checksum([bytes])
+  return Number(must(checksums, 'loadFrameChecksum was awaited').h64Raw(bytes) & low32)
+}
+
 /** The low half of xxh64, over all chunks as one. */
 export function checksum(chunks: readonly Uint8Array[]): number {
-  const api = must(checksums, 'loadFrameChecksum was awaited')
   const first = chunks[0]
-  if (chunks.length === 1 && first !== undefined && first.length <= hashPartBytes) {
-    return Number(api.h64Raw(first) & low32)
-  }
-  const hash = api.create64()
+  if (chunks.length === 1 && first !== undefined && first.length <= hashPartBytes) return checksumOf(first)
+  const hash = must(checksums, 'loadFrameChecksum was awaited').create64()
   for (const chunk of chunks) {
     for (let at = 0; at < chunk.length; at += hashPartBytes) hash.update(chunk.subarray(at, at + hashPartBytes))
   }
   return Number(hash.digest() & low32)
 }
 
-function setU64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value >>> 0, true)
-  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true)
+// Little-endian fields of headers, without a view made for each frame.
+
+function putU16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
 }
 
-function getU64(view: DataView, at: number): number {
-  const high = view.getUint32(at + 4, true)
+function putU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
+  bytes[at + 2] = value >>> 16
+  bytes[at + 3] = value >>> 24
+}
+
+function putU64(bytes: Uint8Array, at: number, value: number): void {
+  putU32(bytes, at, value >>> 0)
+  putU32(bytes, at + 4, Math.floor(value / 0x1_0000_0000))
+}
+
+function getU16(bytes: Uint8Array, at: number): number {
+  return (bytes[at] as number) | ((bytes[at + 1] as number) << 8)
+}
+
+function getU32(bytes: Uint8Array, at: number): number {
+  return (getU16(bytes, at) | (getU16(bytes, at + 2) << 16)) >>> 0
+}
+
+function getU64(bytes: Uint8Array, at: number): number {
+  const high = getU32(bytes, at + 4)
   if (high > 0x1f_ffff) throw new ClusterError('EBADMSG', 'number over 2^53 in a frame header')
-  return high * 0x1_0000_0000 + view.getUint32(at, true)
+  return high * 0x1_0000_0000 + getU32(bytes, at)
 }
 
 export function frameBytes(frame: OutgoingFrame): number {
@@ -78,16 +102,17 @@ export function frameBytes(frame: OutgoingFrame): number {
 /** Small buffers are cut from one large: an allocation of its own for each frame costs more than filling it. */
 const slabBytes = 64 * 1024
 const slabShareBytesMax = 4 * 1024
-let slab = new DataView(new ArrayBuffer(slabBytes))
+let slab = new Uint8Array(slabBytes)
 let slabUsed = 0
 
-function allocate(sizeBytes: number): DataView {
-  if (sizeBytes > slabShareBytesMax) return new DataView(new ArrayBuffer(sizeBytes))
+/** Zeros. */
+function allocate(sizeBytes: number): Uint8Array {
+  if (sizeBytes > slabShareBytesMax) return new Uint8Array(sizeBytes)
   if (sizeBytes > slabBytes - slabUsed) {
-    slab = new DataView(new ArrayBuffer(slabBytes))
+    slab = new Uint8Array(slabBytes)
     slabUsed = 0
   }
-  const share = new DataView(slab.buffer, slabUsed, sizeBytes)
+  const share = slab.subarray(slabUsed, slabUsed + sizeBytes)
   slabUsed += sizeBytes
   return share
 }
@@ -103,20 +128,19 @@ export function encodeFrame(
 ): readonly Uint8Array[] {
   let payloadBytes = 0
   for (const chunk of frame.payload) payloadBytes += chunk.length
-  const view = allocate(frameHeaderBytes + frame.header.length)
-  const head = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-  view.setUint32(0, frameMagic, true)
-  view.setUint16(4, frame.type, true)
-  view.setUint32(8, frame.header.length, true)
-  view.setUint32(12, payloadBytes, true)
-  setU64(view, 16, sequence)
-  setU64(view, 24, frame.tid)
-  setU64(view, 32, frame.traceId)
+  const head = allocate(frameHeaderBytes + frame.header.length)
+  putU32(head, 0, frameMagic)
+  putU16(head, 4, frame.type)
+  putU32(head, 8, frame.header.length)
+  putU32(head, 12, payloadBytes)
+  putU64(head, 16, sequence)
+  putU64(head, 24, frame.tid)
+  putU64(head, 32, frame.traceId)
   head.set(frame.header, frameHeaderBytes)
   if (checks === 'checksums') {
-    view.setUint32(44, payloadBytes === 0 ? 0 : checksum(frame.payload), true)
+    if (payloadBytes > 0) putU32(head, 44, checksum(frame.payload))
     // Over everything but itself: computed while its own field is zero.
-    view.setUint32(40, checksum([head]), true)
+    putU32(head, 40, checksumOf(head))
   }
   return payloadBytes === 0 ? [head] : [head, ...frame.payload]
 }
@@ -154,10 +178,9 @@ export class FrameReader {
     const { queue } = this
     if (queue.length < this.needed) return undefined
     const head = queue.peek(frameHeaderBytes)
-    const view = new DataView(head.buffer, head.byteOffset, head.byteLength)
-    const headerLength = view.getUint32(8, true)
-    const payloadLength = view.getUint32(12, true)
-    if (view.getUint32(0, true) !== frameMagic) throw new ClusterError('EBADMSG', 'bytes that are no frame')
+    const headerLength = getU32(head, 8)
+    const payloadLength = getU32(head, 12)
+    if (getU32(head, 0) !== frameMagic) throw new ClusterError('EBADMSG', 'bytes that are no frame')
     if (headerLength > this.limits.headerBytesMax || payloadLength > this.limits.payloadBytesMax) {
       throw new ClusterError('EBADMSG', `frame of ${headerLength} + ${payloadLength} bytes is over the limit`)
     }
@@ -170,26 +193,25 @@ export class FrameReader {
 }
 
 function decodeFrame(whole: Uint8Array, headerLength: number, checks: FrameChecks): NumberedFrame {
-  const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength)
   const payload = whole.subarray(frameHeaderBytes + headerLength)
-  const stored = view.getUint32(40, true)
+  const stored = getU32(whole, 40)
   if (checks === 'sealed') {
-    if (stored !== 0 || view.getUint32(44, true) !== 0) throw new ClusterError('EBADMSG', 'checksums in a sealed frame')
+    if (stored !== 0 || getU32(whole, 44) !== 0) throw new ClusterError('EBADMSG', 'checksums in a sealed frame')
   } else {
-    view.setUint32(40, 0, true)
-    if (checksum([whole.subarray(0, frameHeaderBytes + headerLength)]) !== stored) {
+    putU32(whole, 40, 0)
+    if (checksumOf(whole.subarray(0, frameHeaderBytes + headerLength)) !== stored) {
       throw new ClusterError('EBADMSG', 'checksum of a frame header does not match')
     }
-    if ((payload.length === 0 ? 0 : checksum([payload])) !== view.getUint32(44, true)) {
+    if ((payload.length === 0 ? 0 : checksumOf(payload)) !== getU32(whole, 44)) {
       throw new ClusterError('EBADMSG', 'checksum of a payload does not match')
     }
   }
-  if (view.getUint16(6, true) !== 0) throw new ClusterError('EBADMSG', 'a frame with flags that nobody negotiated')
+  if (getU16(whole, 6) !== 0) throw new ClusterError('EBADMSG', 'a frame with flags that nobody negotiated')
   return {
-    type: view.getUint16(4, true),
-    sequence: getU64(view, 16),
-    tid: getU64(view, 24),
-    traceId: getU64(view, 32),
+    type: getU16(whole, 4),
+    sequence: getU64(whole, 16),
+    tid: getU64(whole, 24),
+    traceId: getU64(whole, 32),
     header: whole.subarray(frameHeaderBytes, frameHeaderBytes + headerLength),
     payload,
   }

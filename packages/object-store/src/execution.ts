@@ -14,6 +14,7 @@ import type { MetaValue } from './layer.ts'
 import { bytesToKey, checkObjectId, holeUnit, type Key, keys, onodeNumber, prefixEnd, shardBlocks } from './layout.ts'
 import { Collection, type MetaStore } from './meta-store.ts'
 import {
+  copyOnode,
   copyShard,
   hasShard,
   newOnode,
@@ -80,6 +81,13 @@ export class Execution {
   readonly loaded: Loaded
   readonly freedUnits: number[] = []
   private readonly undo: (() => void)[] = []
+  /** The onode and the shard that were looked at last: the steps of a transaction mostly are about the same. */
+  private lastOnodeKey: Key | undefined
+  private lastOnode: Onode | null = null
+  private lastShardKey: Key | undefined
+  private lastShard: Shard | undefined
+  private lastShardNumber: Key | undefined
+  private lastShardIndex = 0
 
   constructor(sequence: number, meta: MetaStore, allocator: Allocator | undefined, loaded: Loaded) {
     this.sequence = sequence
@@ -204,9 +212,14 @@ export class Execution {
   /** The onode of this moment, read only. */
   onode(c: Collection, id: ObjectId): Onode | null {
     const key = c.objectKey(id)
+    if (key === this.lastOnodeKey) return this.lastOnode
     let known = this.meta.peekOnode(c, key)
     if (known === undefined) known = this.loaded.values.get(key) as Onode | null | undefined
-    if (known !== undefined) return known
+    if (known !== undefined) {
+      this.lastOnodeKey = key
+      this.lastOnode = known
+      return known
+    }
     throw new NeedLoad(async () => {
       this.loaded.values.set(key, await this.meta.loadOnode(c, key))
     })
@@ -214,16 +227,36 @@ export class Execution {
 
   shard(c: Collection, onode: Onode, index: number): Shard | undefined {
     if (!hasShard(onode, index)) return undefined
-    const key = keys.shard(onode.number, index)
+    const key = this.shardKey(onode, index)
+    if (this.lastShard !== undefined) return this.lastShard
     const known = (this.meta.peek(c, key) ?? this.loaded.values.get(key)) as Shard | null | undefined
-    if (known !== undefined && known !== null) return known
+    if (known !== undefined && known !== null) {
+      this.lastShard = known
+      return known
+    }
     throw new NeedLoad(async () => {
       this.loaded.values.set(key, await this.meta.loadShard(c, onode, index))
     })
   }
 
+  /** The key of a shard, which from now on is the one that was looked at last. */
+  private shardKey(onode: Onode, index: number): Key {
+    if (this.lastShardKey === undefined || index !== this.lastShardIndex || onode.number !== this.lastShardNumber) {
+      this.lastShardNumber = onode.number
+      this.lastShardIndex = index
+      this.lastShardKey = keys.shard(onode.number, index)
+      this.lastShard = undefined
+    }
+    return this.lastShardKey
+  }
+
   /** Makes sure of all shards in a range at once, instead of one load after the other. */
   needShards(c: Collection, onode: Onode, firstBlock: number, endBlock: number): void {
+    const index = Math.floor(firstBlock / shardBlocks)
+    if (endBlock <= (index + 1) * shardBlocks) {
+      this.shard(c, onode, index)
+      return
+    }
     const missing = shardsInRange(onode, firstBlock, endBlock).filter((index) => {
       const key = keys.shard(onode.number, index)
       return this.meta.peek(c, key) === undefined && !this.loaded.values.has(key)
@@ -238,10 +271,11 @@ export class Execution {
   }
 
   put(c: Collection, key: Key, value: MetaValue | null): void {
+    if (key === this.lastOnodeKey) this.lastOnodeKey = undefined
+    if (key === this.lastShardKey) this.lastShard = undefined
     const layer = c.active
-    const before = layer.own(key)
+    const before = layer.put(key, value)
     this.undo.push(() => layer.restore(key, before))
-    layer.put(key, value)
   }
 
   private putAll(c: Collection, prefix: Key, entries: readonly OmapEntry[]): void {
@@ -323,7 +357,7 @@ export class Execution {
 
   private own(c: Collection, onode: Onode): Onode {
     if (onode.stamp === this.sequence) return onode
-    const copy = { ...onode, stamp: this.sequence }
+    const copy = copyOnode(onode, this.sequence)
     this.put(c, c.objectKey(onode.id), copy)
     return copy
   }
@@ -334,7 +368,7 @@ export class Execution {
     if (shard?.layer === layer) return shard
     const copy = shard === undefined ? newShard(layer) : copyShard(shard, layer)
     if (shard === undefined) onode.present = withShard(onode.present, index, true)
-    this.put(c, keys.shard(onode.number, index), copy)
+    this.put(c, this.shardKey(onode, index), copy)
     return copy
   }
 

@@ -60,12 +60,14 @@ export class Layer {
     return this.values.get(key)
   }
 
-  put(key: Key, value: MetaValue | null): void {
+  /** Returns what the layer itself stored before, for `restore`. */
+  put(key: Key, value: MetaValue | null): MetaValue | null | undefined {
     const before = this.values.get(key)
     if (before === undefined) this.order.add(key)
     else this.bytes -= memoryBytes(key, before)
     this.bytes += memoryBytes(key, value)
     this.values.set(key, value)
+    return before
   }
 
   /** Forgets the key: older states show through again. */

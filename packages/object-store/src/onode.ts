@@ -60,6 +60,12 @@ export function newOnode(id: ObjectId, number: Key, stamp: number): Onode {
   }
 }
 
+/** Written out: a spread copies property by property, and every write copies an onode. */
+export function copyOnode(onode: Onode, stamp: number): Onode {
+  const { id, number, sizeBytes, allocatedBlocks, hasOmap, omapHeader, xattrs, present } = onode
+  return { kind: 'onode', id, number, sizeBytes, allocatedBlocks, hasOmap, omapHeader, xattrs, present, stamp }
+}
+
 export function newShard(layer: number): Shard {
   return {
     kind: 'shard',

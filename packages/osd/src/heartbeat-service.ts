@@ -2,6 +2,8 @@
  * Pings between OSDs over connections of their own, so that a full data connection never looks like death, and a dead
  * process never looks like a full connection. Drives a {@link HeartbeatTracker}.
  *
+ * While promises are used every peer that gives one is pinged at each interval; otherwise less often.
+ *
  * A connection that breaks is opened again at once: where the process is gone its host refuses, and the peer is reported
  * without waiting for the grace.
  */
@@ -25,6 +27,7 @@ export interface HeartbeatOptions {
   readonly fsid: string
   readonly security: MessengerSecurity | undefined
   readonly intervalMs: number
+  readonly idleIntervalMs: number
   readonly graceMs: number
   readonly counters: PerfCounters
   readonly leases: LeaseTable
@@ -52,12 +55,21 @@ export class HeartbeatService {
   private messenger: Messenger | undefined
   private map: OsdMap | undefined
   private timer: Timer | undefined
+  /** Until the next tick, before jitter. */
+  private nextMs: number
+  private tickIsDue = false
   private stopped = false
 
   constructor(env: Env, options: HeartbeatOptions) {
     this.env = env
     this.options = options
+    this.nextMs = options.intervalMs
     this.tracker = new HeartbeatTracker(options)
+    // In a turn of its own: whoever wants a promise is in the middle of something.
+    options.leases.onWanted = () => {
+      if (!this.tickIsDue) env.timers.soon(() => this.tickNow())
+      this.tickIsDue = true
+    }
   }
 
   /** Listens; returns the address with its port. */
@@ -115,15 +127,23 @@ export class HeartbeatService {
 
   private schedule(): void {
     if (this.stopped) return
-    const delayMs = this.options.intervalMs * (0.8 + 0.4 * this.env.random.fraction())
-    this.timer = this.env.timers.after(delayMs, () => {
-      this.tick()
-      this.schedule()
-    })
+    const delayMs = this.nextMs * (0.8 + 0.4 * this.env.random.fraction())
+    this.timer = this.env.timers.after(delayMs, () => this.tickNow())
+  }
+
+  private tickNow(): void {
+    this.tickIsDue = false
+    if (this.stopped) return
+    this.timer?.cancel()
+    this.tick()
+    this.schedule()
   }
 
   private tick(): void {
-    const { ping, report } = this.tracker.tick(this.env.clock.monotonicMs())
+    const { leases } = this.options
+    const nowMs = this.env.clock.monotonicMs()
+    const { ping, report, nextMs } = this.tracker.tick(nowMs, (osd) => leases.isWanted(osd, nowMs))
+    this.nextMs = nextMs
     for (const each of report) this.options.onReport(each)
     for (const peer of ping) this.ping(peer)
   }

@@ -2,7 +2,8 @@
  * Who answers pings and who does not: the bookkeeping of heartbeats without their I/O. Time comes in with every call.
  *
  * Invariant 1: a peer is reported only after silence of the whole grace in which this OSD was itself awake: after a pause
- *              of this process (SIGSTOP, a suspended machine) everybody's silence starts anew.
+ *              of this process (SIGSTOP, a suspended machine) everybody's silence starts anew. Time in which it was not
+ *              asked, beyond the usual interval, is no silence.
  * Invariant 2: what was reported is taken back as soon as the same run of the peer answers.
  * Invariant 3: a report names the run that was pinged; a peer that restarted is a new peer.
  */
@@ -24,11 +25,16 @@ export interface HeartbeatReport {
 export interface HeartbeatTick {
   readonly ping: readonly HeartbeatPeer[]
   readonly report: readonly HeartbeatReport[]
+  /** When to tick again; to be drawn from 0.8 to 1.2 of it. */
+  readonly nextMs: number
 }
 
 interface PeerState extends HeartbeatPeer {
   /** When it last answered, or when we began to ask. */
   heardMs: number
+  pingedMs: number
+  /** When the first ping was due of those that came after its last answer. */
+  unansweredMs: number | undefined
   answered: boolean
   refused: boolean
   reported: boolean
@@ -37,6 +43,8 @@ interface PeerState extends HeartbeatPeer {
 
 export interface HeartbeatTimes {
   readonly intervalMs: number
+  /** Between pings to a peer of which nothing but life is wanted. */
+  readonly idleIntervalMs: number
   readonly graceMs: number
 }
 
@@ -46,7 +54,7 @@ const repeatReportMs = 2_000
 export class HeartbeatTracker {
   private readonly times: HeartbeatTimes
   private readonly peers = new Map<OsdId, PeerState>()
-  private tickedMs: number | undefined
+  private expectedMs: number | undefined
 
   constructor(times: HeartbeatTimes) {
     this.times = times
@@ -63,6 +71,8 @@ export class HeartbeatTracker {
       this.peers.set(peer.osd, {
         ...peer,
         heardMs: nowMs,
+        pingedMs: Number.NEGATIVE_INFINITY,
+        unansweredMs: undefined,
         answered: false,
         refused: false,
         reported: false,
@@ -71,21 +81,30 @@ export class HeartbeatTracker {
     }
   }
 
-  /** Once per interval: whom to ping, and what to tell the monitors. */
-  tick(nowMs: number): HeartbeatTick {
-    const pausedMs = this.tickedMs === undefined ? 0 : nowMs - this.tickedMs
-    this.tickedMs = nowMs
-    if (pausedMs > this.times.intervalMs * 2 + this.times.graceMs / 4) {
-      for (const state of this.peers.values()) state.heardMs = Math.max(state.heardMs, nowMs)
-    }
+  /** Whom to ping, and what to tell the monitors. `isWanted`: its promises are used, so it is pinged at every interval. */
+  tick(nowMs: number, isWanted: (osd: OsdId) => boolean): HeartbeatTick {
+    const { intervalMs, idleIntervalMs, graceMs } = this.times
+    const lateMs = this.expectedMs === undefined ? 0 : nowMs - this.expectedMs
+    const paused = lateMs > intervalMs + graceMs / 4
     const report: HeartbeatReport[] = []
+    const ping: HeartbeatPeer[] = []
+    let nextMs = idleIntervalMs
     for (const state of this.peers.values()) {
-      const silent = nowMs - state.heardMs >= this.times.graceMs
-      if (!silent && !state.refused) continue
-      if (state.reported && nowMs - state.reportedMs < repeatReportMs) continue
-      report.push(this.reportOf(state, nowMs))
+      if (paused) state.heardMs = Math.max(state.heardMs, nowMs)
+      const overdue = state.refused || this.silentForMs(state, nowMs) >= graceMs
+      if (overdue && !(state.reported && nowMs - state.reportedMs < repeatReportMs)) {
+        report.push(this.reportOf(state, nowMs))
+      }
+      const often = state.unansweredMs !== undefined || !state.answered || isWanted(state.osd)
+      if (often) nextMs = intervalMs
+      // A tick comes early or late by a part of the interval.
+      if (!often && nowMs - state.pingedMs < idleIntervalMs - intervalMs / 2) continue
+      ping.push(state)
+      state.pingedMs = nowMs
+      state.unansweredMs ??= nowMs
     }
-    return { ping: [...this.peers.values()], report }
+    this.expectedMs = nowMs + nextMs
+    return { ping, report, nextMs }
   }
 
   /** A reply came. The retraction of an earlier report, if there was one. */
@@ -93,6 +112,7 @@ export class HeartbeatTracker {
     const state = this.peers.get(osd)
     if (state === undefined || state.incarnation !== incarnation) return undefined
     state.heardMs = nowMs
+    state.unansweredMs = undefined
     state.answered = true
     state.refused = false
     if (!state.reported) return undefined
@@ -111,7 +131,7 @@ export class HeartbeatTracker {
   /** Peers whose last reply is overdue. */
   silentPeers(nowMs: number): readonly OsdId[] {
     return [...this.peers.values()]
-      .filter((state) => state.refused || nowMs - state.heardMs >= this.times.graceMs)
+      .filter((state) => state.refused || this.silentForMs(state, nowMs) >= this.times.graceMs)
       .map((state) => state.osd)
   }
 
@@ -131,6 +151,13 @@ export class HeartbeatTracker {
     state.reported = true
     state.reportedMs = nowMs
     const { osd, incarnation, refused } = state
-    return { osd, incarnation, silentForMs: nowMs - state.heardMs, refused, retracted: false }
+    return { osd, incarnation, silentForMs: this.silentForMs(state, nowMs), refused, retracted: false }
+  }
+
+  /** Invariant 1. A peer that could not be pinged, for want of a connection, owes an answer all the same. */
+  private silentForMs({ heardMs, unansweredMs, answered }: PeerState, nowMs: number): number {
+    if (!answered) return nowMs - heardMs
+    if (unansweredMs === undefined) return 0
+    return nowMs - Math.max(heardMs, unansweredMs - this.times.intervalMs)
   }
 }

@@ -1,6 +1,7 @@
 /**
  * Promises between OSDs that ride on heartbeats: whoever answers a ping lets, for a while, nobody but the pinger serve
- * the placement groups that the pinger leads. docs/mechanisms/heartbeat.md, docs/mechanisms/read-leases.md
+ * the placement groups that the pinger leads. Promises that no client needs may run out: the first operation after that
+ * asks for them again. docs/mechanisms/heartbeat.md, docs/mechanisms/read-leases.md
  *
  * Invariant 1: what a pinger believes to hold ends before what its peer believes to have granted: the pinger counts from
  *              when it sent the ping, the peer from when it received it.
@@ -25,6 +26,16 @@ interface Grant {
   untilMs: number
 }
 
+/** Operations of clients are going on, and need a peer's promise. */
+interface Want {
+  sinceMs: number
+  untilMs: number
+}
+
+/** A promise is kept up for so long after the last operation that needed it. */
+const wantedMs = 10_000
+/** Written down again after this part of it. */
+const wantedParts = 10
 /** Pings to one peer that may still be answered. */
 const sentMax = 16
 /** Promises to one peer, by epoch, that have not run out. */
@@ -33,11 +44,16 @@ const grantsMax = 32
 const clockDrift = 0.02
 
 export class LeaseTable implements PgLeases {
+  /** Told when a promise is wanted that was not. */
+  onWanted: () => void = () => undefined
   private readonly leaseMs: number
   private readonly inheritedUntilMs: number
   private readonly held = new Map<OsdId, number>()
   private readonly granted = new Map<OsdId, Grant[]>()
   private readonly sent = new Map<OsdId, SentPing[]>()
+  private readonly wants = new Map<OsdId, Want>()
+  /** Peers whose last answer was a promise. */
+  private readonly granting = new Set<OsdId>()
 
   /** `nowMs` undefined for a store that never served: it has promised nothing. */
   constructor(leaseMs: number, nowMs: number | undefined) {
@@ -47,6 +63,32 @@ export class LeaseTable implements PgLeases {
 
   heldUntilMs(peer: OsdId): number {
     return this.held.get(peer) ?? Number.NEGATIVE_INFINITY
+  }
+
+  want(peer: OsdId, nowMs: number): void {
+    const want = this.wants.get(peer)
+    const untilMs = nowMs + wantedMs
+    if (want !== undefined && want.untilMs > nowMs) {
+      if (untilMs - want.untilMs > wantedMs / wantedParts) want.untilMs = untilMs
+      return
+    }
+    this.wants.set(peer, { sinceMs: nowMs, untilMs })
+    this.onWanted()
+  }
+
+  /** Whether to ping the peer at every interval. */
+  isWanted(peer: OsdId, nowMs: number): boolean {
+    return !this.granting.has(peer) || (this.wants.get(peer)?.untilMs ?? 0) > nowMs
+  }
+
+  isLate(peer: OsdId, nowMs: number): boolean {
+    const heldMs = this.heldUntilMs(peer)
+    if (heldMs > nowMs) return false
+    if (!this.granting.has(peer)) return true
+    const asked = this.sent.get(peer)?.[0]
+    if (asked !== undefined && nowMs - asked.stampMs > this.leaseMs) return true
+    const want = this.wants.get(peer)
+    return want !== undefined && want.untilMs > nowMs && nowMs - Math.max(want.sinceMs, heldMs) > this.leaseMs / 3
   }
 
   grantedUntilMs(peer: OsdId, since: Epoch): number {
@@ -89,7 +131,11 @@ export class LeaseTable implements PgLeases {
     if (pings === undefined || at < 0) return
     const ping = pings[at] as SentPing
     pings.splice(0, at + 1)
-    if (replyEpoch > ping.epoch) return
+    if (replyEpoch > ping.epoch) {
+      this.granting.delete(from)
+      return
+    }
+    this.granting.add(from)
     const untilMs = stampMs + this.leaseMs * (1 - clockDrift)
     if (untilMs > this.heldUntilMs(from)) this.held.set(from, untilMs)
   }

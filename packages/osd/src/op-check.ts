@@ -1,7 +1,7 @@
 /** What a client operation must satisfy before a placement group sees it: input from the network may be anything. */
 import { type ErrorCode, type PgId, pgPool, pgSeed } from '@shoal/base'
 import { hashObjectName, type OsdMap, seedOfHash } from '@shoal/cluster-map'
-import { objectAttributeName } from '@shoal/placement-group'
+import { checkLockOp, isReservedAttribute } from '@shoal/placement-group'
 import {
   type ClientOp,
   headSnap,
@@ -96,6 +96,14 @@ function checkStep(step: ObjectOp): Refusal | undefined {
       )
     case 'omap-set-header':
       return checkOmap(undefined, step.header)
+    case 'lock':
+    case 'unlock':
+    case 'break-lock':
+    case 'assert-locked':
+    case 'list-locks': {
+      const detail = checkLockOp(step)
+      return detail === undefined ? undefined : { code: 'EINVAL', detail }
+    }
     default:
       return undefined
   }
@@ -107,7 +115,7 @@ function checkEnd(end: number): Refusal | undefined {
 }
 
 function checkXattrName(name: string): Refusal | undefined {
-  if (name === objectAttributeName || name === '') return { code: 'EINVAL', detail: `'${name}' names no attribute` }
+  if (isReservedAttribute(name) || name === '') return { code: 'EINVAL', detail: `'${name}' names no attribute` }
   if (name.length <= opLimits.xattrNameBytesMax) return undefined
   return { code: 'E2BIG', detail: `the name of an attribute has at most ${opLimits.xattrNameBytesMax} bytes` }
 }

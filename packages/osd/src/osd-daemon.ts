@@ -141,6 +141,7 @@ export class OsdDaemon {
       fsid: this.fsid,
       security: options.security,
       intervalMs: settings.osd_heartbeat_interval * 1000,
+      idleIntervalMs: Math.max(settings.osd_heartbeat_interval, settings.osd_heartbeat_idle_interval) * 1000,
       graceMs: settings.osd_heartbeat_grace * 1000,
       counters,
       leases: this.leases,
@@ -342,13 +343,15 @@ export class OsdDaemon {
         true,
       )
     }
-    this.tryBoot(map)
+    this.pollBoot()
   }
 
   // Boot
 
+  /** Until it is up, and again when it is marked down. */
   private pollBoot(): void {
-    if (this.stopped) return
+    this.bootTimer?.cancel()
+    if (this.stopped || this.isUp) return
     const map = this.table.placement?.map
     if (map !== undefined) this.tryBoot(map)
     this.bootTimer = this.env.timers.after(bootPollMs, () => this.pollBoot())

@@ -121,8 +121,17 @@ export class PeerLinks {
   }
 }
 
+/** Names that were taken apart before: the same few come with every message. */
+const osds = new Map<EntityName, OsdId>()
+const osdsMax = 4096
+
 function osdOf(name: EntityName): OsdId {
+  const known = osds.get(name)
+  if (known !== undefined) return known
   const match = /^osd\.(\d{1,9})$/.exec(name)
   if (match === null) throw new ClusterError('EPROTO', `'${name}' is no OSD`)
-  return Number(match[1]) as OsdId
+  const osd = Number(match[1]) as OsdId
+  if (osds.size >= osdsMax) osds.clear()
+  osds.set(name, osd)
+  return osd
 }

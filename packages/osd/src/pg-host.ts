@@ -179,7 +179,7 @@ export class PgHost {
     )
   }
 
-  private executeRead({ object, ops, token }: Effect<'execute-read'>): void {
+  private executeRead({ client, object, ops, token }: Effect<'execute-read'>): void {
     const { store, env, counters } = this.services
     const startMs = env.clock.monotonicMs()
     const done = (errno: number, detail: string, results: readonly ObjectOpResult[]): void => {
@@ -198,7 +198,7 @@ export class PgHost {
       )
       return
     }
-    this.reads.execute(object, ops).then(
+    this.reads.execute(object, ops, { client, nowMs: env.clock.wallMs() }).then(
       (outcome) => {
         if (outcome.errno === errorTable.ECHECKSUM.errno) this.onChecksumError(outcome.detail)
         done(outcome.errno, outcome.detail, outcome.results)

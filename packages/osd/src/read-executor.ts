@@ -17,7 +17,15 @@ import {
   unreachable,
 } from '@shoal/base'
 import type { ObjectStore } from '@shoal/object-store'
-import { decodeObjectAttribute, objectAttributeName } from '@shoal/placement-group'
+import {
+  type Caller,
+  clientAttributes,
+  decodeObjectAttribute,
+  lockIn,
+  locksIn,
+  objectAttributeName,
+  whyNotLocked,
+} from '@shoal/placement-group'
 import { compareHolds, type ObjectId, type ObjectOp, type ObjectOpResult, opLimits } from '@shoal/wire'
 
 export const readBytesMax: number = opLimits.writeBytesMax
@@ -53,13 +61,13 @@ export class ReadExecutor {
   }
 
   /** Never rejects for what the world does: failures are in the outcome. */
-  async execute(object: ObjectId, ops: readonly ObjectOp[]): Promise<ReadOutcome> {
+  async execute(object: ObjectId, ops: readonly ObjectOp[], caller: Caller): Promise<ReadOutcome> {
     const results: ObjectOpResult[] = []
     const budget = { leftBytes: readBytesMax }
     let at = 0
     try {
       for (const op of ops) {
-        results.push(await this.step(object, op, budget))
+        results.push(await this.step(object, op, budget, caller))
         at++
       }
       return { errno: 0, detail: '', results }
@@ -68,7 +76,12 @@ export class ReadExecutor {
     }
   }
 
-  private async step(object: ObjectId, op: ObjectOp, budget: { leftBytes: number }): Promise<ObjectOpResult> {
+  private async step(
+    object: ObjectId,
+    op: ObjectOp,
+    budget: { leftBytes: number },
+    caller: Caller,
+  ): Promise<ObjectOpResult> {
     switch (op.kind) {
       case 'read':
         return { kind: 'data', data: await this.read(object, op.offset, op.length, budget) }
@@ -103,13 +116,20 @@ export class ReadExecutor {
           kind: 'objects',
           ...(await this.store.list(this.collection, op.after, Math.min(op.limit, listObjectsMax))),
         }
+      case 'list-locks':
+        return { kind: 'locks', locks: locksIn(await this.allXattrs(object), op.name, caller.nowMs) }
       default:
-        return this.guard(object, op)
+        return this.guard(object, op, caller)
     }
   }
 
-  private async guard(object: ObjectId, op: ObjectOp): Promise<ObjectOpResult> {
+  private async guard(object: ObjectId, op: ObjectOp, caller: Caller): Promise<ObjectOpResult> {
     switch (op.kind) {
+      case 'assert-locked': {
+        const why = whyNotLocked(lockIn(await this.allXattrs(object), op.name, caller.nowMs), op, caller)
+        if (why !== undefined) throw new StepFailure('EBUSY', why)
+        return none
+      }
       case 'assert-exists':
         await this.requireObject(object)
         return none
@@ -149,6 +169,9 @@ export class ReadExecutor {
       case 'omap-remove':
       case 'omap-clear':
       case 'omap-set-header':
+      case 'lock':
+      case 'unlock':
+      case 'break-lock':
         throw new StepFailure('EINVAL', `${op.kind} is not a read`)
       case 'read':
       case 'sparse-read':
@@ -160,6 +183,7 @@ export class ReadExecutor {
       case 'omap-get-keys':
       case 'omap-get-range':
       case 'list-objects':
+      case 'list-locks':
         throw new StepFailure('EINVAL', `${op.kind} is not a guard`)
       default:
         return unreachable(op)
@@ -252,9 +276,12 @@ export class ReadExecutor {
       if (orNone) return new Map()
       throw new StepFailure('ENOENT', 'no such object')
     }
-    const shown = new Map(await this.store.xattrs(this.collection, object))
-    shown.delete(objectAttributeName)
-    return shown
+    return clientAttributes(await this.store.xattrs(this.collection, object))
+  }
+
+  private async allXattrs(object: ObjectId): Promise<ReadonlyMap<string, Uint8Array>> {
+    await this.requireObject(object)
+    return this.store.xattrs(this.collection, object)
   }
 
   private async attribute(object: ObjectId): Promise<{ readonly version: number; readonly modifiedMs: number }> {

@@ -7,6 +7,8 @@ import { ClusterError } from '@shoal/base'
 export interface OsdSettings {
   /** Seconds between pings to one peer; each is drawn from 0.8 to 1.2 of it. */
   readonly osd_heartbeat_interval: number
+  /** The same while no client uses a placement group that both hold; never less than `osd_heartbeat_interval`. */
+  readonly osd_heartbeat_idle_interval: number
   /** Silence, in seconds, after which a peer is reported to the monitors, who decide. */
   readonly osd_heartbeat_grace: number
   /** For how long, in seconds, an answered ping lets the pinger serve reads. Several heartbeat intervals. */
@@ -45,6 +47,7 @@ export interface OsdSettings {
 
 export const defaultOsdSettings: OsdSettings = {
   osd_heartbeat_interval: 0.5,
+  osd_heartbeat_idle_interval: 1.5,
   osd_heartbeat_grace: 4,
   osd_read_lease: 1.5,
   osd_heartbeat_min_peers: 10,

@@ -24,6 +24,7 @@ it('holds no lease of a peer whose map does not show it up yet', async () => {
       fsid,
       security: undefined,
       intervalMs: 500,
+      idleIntervalMs: 1_500,
       graceMs: 4_000,
       counters: new PerfCounters(),
       leases: must(leases[whoami], 'a table'),

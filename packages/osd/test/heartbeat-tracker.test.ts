@@ -2,13 +2,15 @@ import type { OsdId } from '@shoal/base'
 import { describe, expect, it } from 'vitest'
 import { HeartbeatTracker } from '../src/heartbeat-tracker.ts'
 
-const times = { intervalMs: 500, graceMs: 4_000 }
+const times = { intervalMs: 500, idleIntervalMs: 1_500, graceMs: 4_000 }
+const wanted = (): boolean => true
+const idle = (): boolean => false
 const peer = (osd: number, incarnation = 7) => ({ osd: osd as OsdId, incarnation })
 
 function ticking(tracker: HeartbeatTracker, fromMs: number, toMs: number, answer: readonly number[] = []) {
   const reports = []
   for (let nowMs = fromMs; nowMs <= toMs; nowMs += times.intervalMs) {
-    const tick = tracker.tick(nowMs)
+    const tick = tracker.tick(nowMs, wanted)
     for (const report of tick.report) reports.push({ atMs: nowMs, ...report })
     for (const { osd, incarnation } of tick.ping) if (answer.includes(osd)) tracker.onReply(osd, incarnation, nowMs + 1)
   }
@@ -44,15 +46,15 @@ describe('heartbeat tracker', () => {
     expect(tracker.onRefused(1 as OsdId, 6, 10)).toBeUndefined()
     expect(tracker.onRefused(1 as OsdId, 7, 10)).toMatchObject({ osd: 1, refused: true, retracted: false })
     expect(tracker.onRefused(1 as OsdId, 7, 20)).toBeUndefined()
-    expect(tracker.tick(500).report).toEqual([])
-    expect(tracker.tick(2_500).report).toMatchObject([{ osd: 1, refused: true }])
+    expect(tracker.tick(500, wanted).report).toEqual([])
+    expect(tracker.tick(2_500, wanted).report).toMatchObject([{ osd: 1, refused: true }])
   })
 
   it('accuses nobody after it was itself paused', () => {
     const tracker = new HeartbeatTracker(times)
     tracker.setPeers([peer(1)], 0)
     ticking(tracker, 0, 1_000, [1])
-    expect(tracker.tick(31_000).report).toEqual([])
+    expect(tracker.tick(31_000, wanted).report).toEqual([])
     expect(ticking(tracker, 31_500, 34_500)).toEqual([])
     expect(ticking(tracker, 35_000, 35_000)).toHaveLength(1)
   })
@@ -62,7 +64,22 @@ describe('heartbeat tracker', () => {
     tracker.setPeers([peer(1), peer(2)], 0)
     ticking(tracker, 0, 3_500)
     tracker.setPeers([peer(1, 8), peer(2)], 3_500)
-    expect(tracker.tick(4_000).report.map((report) => report.osd)).toEqual([2])
+    expect(tracker.tick(4_000, wanted).report.map((report) => report.osd)).toEqual([2])
+  })
+
+  it('pings less often whom nobody needs, and holds the time between against nobody', () => {
+    const tracker = new HeartbeatTracker(times)
+    tracker.setPeers([peer(1)], 0)
+    expect(tracker.tick(0, idle)).toMatchObject({ ping: [peer(1)], nextMs: 500 })
+    tracker.onReply(1 as OsdId, 7, 1)
+    expect(tracker.tick(500, idle)).toMatchObject({ ping: [], nextMs: 1_500 })
+    expect(tracker.tick(1_500, idle)).toMatchObject({ ping: [peer(1)], nextMs: 1_500 })
+    tracker.onReply(1 as OsdId, 7, 1_501)
+    // It stops now. Asked at 3,000 it is silent since 2,500, an interval before.
+    expect(tracker.tick(3_000, idle)).toMatchObject({ ping: [peer(1)], nextMs: 1_500 })
+    expect(tracker.tick(4_500, idle)).toMatchObject({ ping: [peer(1)], nextMs: 500 })
+    expect(tracker.tick(6_000, idle).report).toEqual([])
+    expect(tracker.tick(6_500, idle).report).toMatchObject([{ osd: 1, silentForMs: 4_000 }])
   })
 
   it('is healthy while a third of its peers answer', () => {

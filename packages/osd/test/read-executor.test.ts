@@ -47,14 +47,16 @@ beforeAll(async () => {
   executor = new ReadExecutor(store, collection)
 })
 
+const caller = { client: 7, nowMs: 1_000 }
+
 async function run(...ops: ObjectOp[]) {
-  const outcome = await executor.execute(object, ops)
+  const outcome = await executor.execute(object, ops, caller)
   expect(outcome).toMatchObject({ errno: 0, detail: '' })
   return outcome.results
 }
 
 async function codeOf(target: ObjectId, ...ops: ObjectOp[]): Promise<ErrorCode> {
-  const { errno, results } = await executor.execute(target, ops)
+  const { errno, results } = await executor.execute(target, ops, caller)
   expect(results).toEqual([])
   return errorCodeOf(errno)
 }
@@ -137,7 +139,7 @@ describe('read steps', () => {
       expect(await codeOf(absent, op)).toBe('ENOENT')
     }
     const empty = { kind: 'compare-xattr', name: 'color', mode: 'equal', value: new Uint8Array(0) } as const
-    expect(await executor.execute(absent, [empty])).toMatchObject({ errno: 0 })
+    expect(await executor.execute(absent, [empty], caller)).toMatchObject({ errno: 0 })
   })
 
   it('answer no more than fits a reply, and cut what is asked to what is there first', async () => {

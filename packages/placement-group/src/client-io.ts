@@ -69,7 +69,9 @@ interface ObjectQueue {
 
 /** What is wrong with the request itself, whatever the object is. */
 const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
-const leaseRetryMs = 50
+/** A promise that nobody needed lately comes within the time of a ping; one that does not is asked for less and less. */
+const leaseRetryMsMin = 1
+const leaseRetryMsMax = 50
 /** The driver holds sessions back long before: this bounds what gets past it. */
 const waitingMax = 4_096
 
@@ -83,6 +85,7 @@ export class ClientIo {
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
   private active = false
   private leaseTimerSet = false
+  private leaseRetryMs = leaseRetryMsMin
   readOps = 0
   writeOps = 0
   readBytes = 0
@@ -141,11 +144,31 @@ export class ClientIo {
       this.waitingForActive.push({ session, op })
       return
     }
+    this.wantLease()
     const writes = op.ops.some(isWriteOp)
     if (writes && this.answerKnown(session, op)) return
     const queue = this.queueOf(op.object)
     queue.waiting.push({ session, op, writes })
     this.run(queue)
+  }
+
+  /** Of sessions that the map fences now: what was not begun never lands, however long it has waited. */
+  dropFenced(): void {
+    const { blocklist } = this.core.map
+    const isFenced = ({ op }: { readonly op: ClientOp }): boolean => blocklist.has(String(op.request.client))
+    const drop = ({ session, op }: { readonly session: number; readonly op: ClientOp }): void =>
+      this.fail(session, op, 'ESHUTDOWN', 'this client session is fenced')
+    for (const one of this.waitingForActive.filter(isFenced)) drop(one)
+    this.waitingForActive = this.waitingForActive.filter((one) => !isFenced(one))
+    for (const queue of [...this.queues.values()]) {
+      const fenced = queue.waiting.filter(isFenced)
+      if (fenced.length === 0) continue
+      for (const one of fenced) {
+        queue.waiting.splice(queue.waiting.indexOf(one), 1)
+        drop(one)
+      }
+      this.run(queue)
+    }
   }
 
   /** Recovery has finished with an object, or the lease is back. */
@@ -174,7 +197,22 @@ export class ClientIo {
   get leaseIsHeld(): boolean {
     const { mapping, whoami, leases, clock } = this.core
     const nowMs = clock.monotonicMs()
-    return mapping.acting.every((osd) => osd === whoami || leases.heldUntilMs(osd) > nowMs)
+    for (const osd of mapping.acting) if (osd !== whoami && leases.heldUntilMs(osd) <= nowMs) return false
+    return true
+  }
+
+  /** Whether a member of acting owes its promise. */
+  get isLaggy(): boolean {
+    const { mapping, whoami, leases, clock } = this.core
+    const nowMs = clock.monotonicMs()
+    for (const osd of mapping.acting) if (osd !== whoami && leases.isLate(osd, nowMs)) return true
+    return false
+  }
+
+  private wantLease(): void {
+    const { mapping, whoami, leases, clock } = this.core
+    const nowMs = clock.monotonicMs()
+    for (const osd of mapping.acting) if (osd !== whoami) leases.want(osd, nowMs)
   }
 
   // Known requests
@@ -252,9 +290,11 @@ export class ClientIo {
       return false
     }
     if (!this.leaseIsHeld) {
+      this.wantLease()
       this.waitForLease()
       return false
     }
+    this.leaseRetryMs = leaseRetryMsMin
     queue.waiting.shift()
     queue.reading++
     const missing = missingForLists(op.ops, this.core.missing)
@@ -280,14 +320,16 @@ export class ClientIo {
       else this.answers.failWith(session, op, input.errno, input.detail)
       this.run(queue)
     })
-    this.core.emit({ kind: 'execute-read', object: op.object, ops: op.ops, token })
+    const { client } = op.request
+    this.core.emit({ kind: 'execute-read', client, object: op.object, ops: op.ops, token })
     return true
   }
 
   private waitForLease(): void {
     if (this.leaseTimerSet) return
     this.leaseTimerSet = true
-    this.core.emit({ kind: 'set-timer', timer: 'lease-renew', delayMs: leaseRetryMs })
+    this.core.emit({ kind: 'set-timer', timer: 'lease-renew', delayMs: this.leaseRetryMs })
+    this.leaseRetryMs = Math.min(leaseRetryMsMax, this.leaseRetryMs * 2)
   }
 
   /** Finds out which version the bad copy should be, then has it replaced. */
@@ -321,7 +363,8 @@ export class ClientIo {
     }
     const state = this.stateFor(queue, head.op)
     if (state === undefined) return false
-    const execution = executeWrite(this.core.pgId, object, head.op.ops, state)
+    const caller = { client: head.op.request.client, nowMs: this.core.clock.wallMs() }
+    const execution = executeWrite(this.core.pgId, object, head.op.ops, state, caller)
     const changes = execution.kind === 'done' && (execution.steps.length > 0 || execution.after.exists)
     // Invariant 3: what is told about the object must not depend on a write that may yet be lost.
     if (execution.kind === 'done' && !changes && queue.inFlight > 0) return false
@@ -365,7 +408,10 @@ export class ClientIo {
     if (queue.loaded !== undefined) return queue.loaded
     const cached = this.cache.get(queue.object)
     const wanted = loadRequestFor(queue.object, op.ops)
-    if (cached !== undefined && wanted === undefined) return { ...cached, omap: [], extents: [] }
+    if (cached !== undefined && wanted === undefined) {
+      const { exists, sizeBytes, xattrs } = cached
+      return { exists, sizeBytes, xattrs, omap: [], extents: [] }
+    }
     queue.loading = true
     const request = wanted ?? { object: queue.object, omapKeys: [], extents: [] }
     const token = this.core.expectInInterval((input) => {

@@ -2,7 +2,7 @@
  * What the parts of a placement group share: its persistent state, the map it acts on, and the effects of the step that
  * is being taken. Parts call each other through it; only `PlacementGroup` is public.
  */
-import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId } from '@shoal/base'
+import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId, type PoolId } from '@shoal/base'
 import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
 import type { PgEnvelope, Transaction, TransactionOp, Version } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
@@ -42,6 +42,10 @@ export const defaultPgSettings: PgSettings = {
 export interface PgLeases {
   /** Until when this peer has promised us, by answers that knew no newer map than ours. */
   heldUntilMs(peer: OsdId): number
+  /** A client uses a placement group of which this peer has a copy: its promise is needed, now and for a while. */
+  want(peer: OsdId, nowMs: number): void
+  /** It has not promised what was asked of it. Not so while nobody asks: then promises may run out. */
+  isLate(peer: OsdId, nowMs: number): boolean
   /**
    * Until when we have promised this peer, by answers to pings that named a map before `since`: a peer that knows of the
    * interval that began then has stopped to serve the one before it, however often it still pings.
@@ -71,6 +75,7 @@ export type Continuation = (input: PgInput) => void
 
 export class PgCore {
   readonly pgId: PgId
+  private readonly poolId: PoolId
   readonly whoami: OsdId
   readonly settings: PgSettings
   readonly leases: PgLeases
@@ -106,6 +111,7 @@ export class PgCore {
     readonly interval: IntervalRecord
   }) {
     this.pgId = options.pgId
+    this.poolId = Number(options.pgId.slice(0, options.pgId.indexOf('.'))) as PoolId
     this.whoami = options.whoami
     this.settings = options.settings
     this.leases = options.leases
@@ -122,7 +128,7 @@ export class PgCore {
   }
 
   get pool(): Pool | undefined {
-    return this.map.pools.get(Number(this.pgId.slice(0, this.pgId.indexOf('.'))) as Pool['id'])
+    return this.map.pools.get(this.poolId)
   }
 
   /** False: this OSD has not seen every map of the PG's life, and may not know who served it. */

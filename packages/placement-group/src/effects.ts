@@ -56,6 +56,8 @@ export type PgEffect =
   /** Runs the read steps against the store; input `read-done` follows. The machine has checked lease, object and order. */
   | {
       readonly kind: 'execute-read'
+      /** Session of whose operation it is. */
+      readonly client: number
       readonly object: ObjectId
       readonly ops: readonly ObjectOp[]
       readonly token: number

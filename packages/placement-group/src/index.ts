@@ -1,11 +1,14 @@
 export { defaultPgSettings, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
 export * from './effects.ts'
 export {
+  clientAttributes,
   decodeObjectAttribute,
   encodeObjectAttribute,
+  isReservedAttribute,
   type ObjectAttribute,
   objectAttributeName,
 } from './object-attribute.ts'
+export { type Caller, checkLockOp, lockIn, locksIn, whyNotLocked } from './object-lock.ts'
 export { isTemporary } from './object-transfer.ts'
 export { needsSpace, spaceBytesOf, writeOverheadBytes } from './op-space.ts'
 export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'

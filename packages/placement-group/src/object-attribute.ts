@@ -1,9 +1,19 @@
 /** The attribute that a PG keeps on each object: which version it is, and who wrote it. Written with every modification. */
-import { type Codec, decode, encode, f64, struct, u64, versioned } from '@shoal/base'
+import { type Codec, decode, encode, versioned } from '@shoal/base'
 import { type RequestId, requestIdCodec, type Version, versionCodec, zeroVersion } from '@shoal/wire'
+import { isLockAttribute } from './object-lock.ts'
 
 /** Reserved: clients can neither set nor see it. */
 export const objectAttributeName = '_'
+
+/** Attributes of the placement group itself, that one and those of locks, which clients never see. */
+export function isReservedAttribute(name: string): boolean {
+  return name === objectAttributeName || isLockAttribute(name)
+}
+
+export function clientAttributes(xattrs: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, Uint8Array> {
+  return new Map([...xattrs].filter(([name]) => !isReservedAttribute(name)))
+}
 
 export interface ObjectAttribute {
   readonly version: Version
@@ -13,12 +23,19 @@ export interface ObjectAttribute {
   readonly request: RequestId
 }
 
-const objectAttributeCodec: Codec<ObjectAttribute> = versioned<ObjectAttribute>(
-  1,
-  1,
-  'object attribute',
-  struct<ObjectAttribute>({ version: versionCodec, userVersion: u64(), modifiedMs: f64(), request: requestIdCodec }),
-)
+const objectAttributeCodec: Codec<ObjectAttribute> = versioned<ObjectAttribute>(1, 1, 'object attribute', {
+  write(writer, { version, userVersion, modifiedMs, request }) {
+    versionCodec.write(writer, version)
+    writer.u64(userVersion).f64(modifiedMs)
+    requestIdCodec.write(writer, request)
+  },
+  read: (reader) => ({
+    version: versionCodec.read(reader),
+    userVersion: reader.u64(),
+    modifiedMs: reader.f64(),
+    request: requestIdCodec.read(reader),
+  }),
+})
 
 export function encodeObjectAttribute(attribute: ObjectAttribute): Uint8Array {
   // A copy of its own: it lives on in caches, and should not keep a whole slab of writers alive.

@@ -15,7 +15,13 @@ import {
   type TransactionOp,
 } from '@shoal/wire'
 import type { LoadRequest, ObjectState } from './effects.ts'
-import { decodeObjectAttribute, objectAttributeName } from './object-attribute.ts'
+import {
+  clientAttributes,
+  decodeObjectAttribute,
+  isReservedAttribute,
+  objectAttributeName,
+} from './object-attribute.ts'
+import { type Caller, changeLock, encodeLock, lockAttributeName, lockIn, locksIn, whyNotLocked } from './object-lock.ts'
 
 /** What the machine remembers of an object between operations. */
 export interface CachedObject {
@@ -65,8 +71,9 @@ export function executeWrite(
   object: ObjectId,
   ops: readonly ObjectOp[],
   state: ObjectState,
+  caller: Caller,
 ): Execution {
-  const run = new Run(collection, object, state)
+  const run = new Run(collection, object, state, caller)
   const results: ObjectOpResult[] = []
   for (const [at, op] of ops.entries()) {
     try {
@@ -85,21 +92,24 @@ class Run {
   private readonly collection: PgId
   private readonly object: ObjectId
   private readonly before: ObjectState
+  private readonly caller: Caller
   private exists: boolean
   private sizeBytes: number
-  private xattrs: Map<string, Uint8Array>
+  /** Replaced, never changed: most operations leave them as they are. */
+  private xattrs: ReadonlyMap<string, Uint8Array>
   private nextExtent = 0
   /** A step before this one has changed bytes or omap: what was loaded is stale. */
   private changedData = false
   private changedOmap = false
 
-  constructor(collection: PgId, object: ObjectId, state: ObjectState) {
+  constructor(collection: PgId, object: ObjectId, state: ObjectState, caller: Caller) {
     this.collection = collection
     this.object = object
     this.before = state
+    this.caller = caller
     this.exists = state.exists
     this.sizeBytes = state.sizeBytes
-    this.xattrs = new Map(state.xattrs)
+    this.xattrs = state.xattrs
   }
 
   after(): CachedObject {
@@ -113,7 +123,9 @@ class Run {
       case 'get-xattr':
       case 'get-xattrs':
       case 'omap-get-keys':
+      case 'list-locks':
         return this.read(op)
+      case 'assert-locked':
       case 'assert-version':
       case 'assert-exists':
       case 'compare-xattr':
@@ -138,11 +150,11 @@ class Run {
   }
 
   private userXattr(name: string): Uint8Array | undefined {
-    return name === objectAttributeName ? undefined : this.xattrs.get(name)
+    return isReservedAttribute(name) ? undefined : this.xattrs.get(name)
   }
 
   private read(
-    op: Extract<ObjectOp, { kind: 'read' | 'stat' | 'get-xattr' | 'get-xattrs' | 'omap-get-keys' }>,
+    op: Extract<ObjectOp, { kind: 'read' | 'stat' | 'get-xattr' | 'get-xattrs' | 'omap-get-keys' | 'list-locks' }>,
   ): ObjectOpResult {
     this.requireObject()
     switch (op.kind) {
@@ -160,11 +172,10 @@ class Run {
         if (value === undefined) throw new Failure('ENODATA', `no attribute '${op.name}'`)
         return { kind: 'data', data: value }
       }
-      case 'get-xattrs': {
-        const xattrs = new Map(this.xattrs)
-        xattrs.delete(objectAttributeName)
-        return { kind: 'xattrs', xattrs }
-      }
+      case 'get-xattrs':
+        return { kind: 'xattrs', xattrs: clientAttributes(this.xattrs) }
+      case 'list-locks':
+        return { kind: 'locks', locks: locksIn(this.xattrs, op.name, this.caller.nowMs) }
       case 'omap-get-keys': {
         if (this.changedOmap)
           throw new Failure('EOPNOTSUPP', 'an omap read cannot follow an omap write of the same operation')
@@ -177,10 +188,17 @@ class Run {
   private guard(
     op: Extract<
       ObjectOp,
-      { kind: 'assert-version' | 'assert-exists' | 'compare-xattr' | 'compare-omap' | 'compare-extent' }
+      {
+        kind: 'assert-version' | 'assert-exists' | 'assert-locked' | 'compare-xattr' | 'compare-omap' | 'compare-extent'
+      }
     >,
   ): void {
     switch (op.kind) {
+      case 'assert-locked': {
+        const why = whyNotLocked(lockIn(this.xattrs, op.name, this.caller.nowMs), op, this.caller)
+        if (why !== undefined) throw new Failure('EBUSY', why)
+        return
+      }
       case 'assert-exists':
         return this.requireObject()
       case 'assert-version': {
@@ -253,13 +271,13 @@ class Run {
       case 'set-xattr':
         checkXattr(op.name, op.value)
         this.touch()
-        this.xattrs.set(op.name, op.value)
+        this.xattrs = new Map(this.xattrs).set(op.name, op.value)
         this.steps.push({ kind: 'set-xattrs', ...at, xattrs: new Map([[op.name, op.value]]) })
         return
       case 'remove-xattr':
         this.requireObject()
         if (this.userXattr(op.name) === undefined) throw new Failure('ENODATA', `no attribute '${op.name}'`)
-        this.xattrs.delete(op.name)
+        this.xattrs = without(this.xattrs, op.name)
         this.steps.push({ kind: 'remove-xattrs', ...at, names: [op.name] })
         return
       case 'omap-set':
@@ -283,9 +301,29 @@ class Run {
         this.touch()
         this.steps.push({ kind: 'omap-set-header', ...at, header: op.header })
         return
+      case 'lock':
+      case 'unlock':
+      case 'break-lock':
+        return this.writeLock(op)
       default:
         throw new Failure('EOPNOTSUPP', `${op.kind} is not known here`)
     }
+  }
+
+  private writeLock(op: Extract<ObjectOp, { kind: 'lock' | 'unlock' | 'break-lock' }>): void {
+    const outcome = changeLock(lockIn(this.xattrs, op.name, this.caller.nowMs), op, this.caller)
+    if (outcome.kind === 'failed') throw new Failure(outcome.code, outcome.detail)
+    const name = lockAttributeName(op.name)
+    const at = { collection: this.collection, object: this.object }
+    if (outcome.lock === undefined) {
+      this.xattrs = without(this.xattrs, name)
+      this.steps.push({ kind: 'remove-xattrs', ...at, names: [name] })
+      return
+    }
+    this.touch()
+    const value = encodeLock(outcome.lock)
+    this.xattrs = new Map(this.xattrs).set(name, value)
+    this.steps.push({ kind: 'set-xattrs', ...at, xattrs: new Map([[name, value]]) })
   }
 
   private touch(): void {
@@ -312,6 +350,12 @@ class Run {
   }
 }
 
+function without(xattrs: ReadonlyMap<string, Uint8Array>, name: string): ReadonlyMap<string, Uint8Array> {
+  const others = new Map(xattrs)
+  others.delete(name)
+  return others
+}
+
 function checkSize(sizeBytes: number): void {
   if (sizeBytes > opLimits.objectBytesMax)
     throw new Failure('EFBIG', `an object has at most ${opLimits.objectBytesMax} bytes`)
@@ -319,7 +363,7 @@ function checkSize(sizeBytes: number): void {
 
 function checkXattr(name: string, value: Uint8Array): void {
   const length = utf8Encode(name).length
-  if (name === objectAttributeName || length === 0 || length > opLimits.xattrNameBytesMax) {
+  if (isReservedAttribute(name) || length === 0 || length > opLimits.xattrNameBytesMax) {
     throw new Failure('EINVAL', `'${name}' is not a name for an attribute`)
   }
   if (value.length > opLimits.xattrValueBytesMax)

@@ -153,8 +153,8 @@ const none: Codec<object> = struct({})
 const maybeBytes = maybe(bytes())
 const scannedObject = struct<{ object: ObjectId; version: Version }>({ object: objectIdCodec, version: versionCodec })
 
-/** Messages without payload. `replicate` and `piece` have theirs apart. */
-const codecs: { readonly [K in Exclude<Kind, 'replicate' | 'piece'>]: Codec<Body<K>> } = {
+/** Messages without payload. `replicate` and `piece` have theirs apart; so has `replicated`, which comes with every write. */
+const codecs: { readonly [K in Exclude<Kind, 'replicate' | 'replicated' | 'piece'>]: Codec<Body<K>> } = {
   'query-info': none,
   info: struct<Body<'info'>>({ info: pgInfoCodec, pastIntervals: pastIntervalsCodec, leaseLeftMs: f64() }),
   'query-log': struct<Body<'query-log'>>({ since: versionCodec }),
@@ -168,7 +168,6 @@ const codecs: { readonly [K in Exclude<Kind, 'replicate' | 'piece'>]: Codec<Body
   }),
   activated: struct<Body<'activated'>>({ roomBytes: f64() }),
   history: struct<Body<'history'>>({ info: pgInfoCodec, clean: boolean() }),
-  replicated: struct<Body<'replicated'>>({ tid: u64(), roomBytes: f64() }),
   recover: struct<Body<'recover'>>({ object: objectIdCodec, version: versionCodec }),
   recovered: struct<Body<'recovered'>>({ object: objectIdCodec, version: versionCodec, errno: u16(), bytes: u64() }),
   pull: struct<Body<'pull'>>({ object: objectIdCodec, version: versionCodec, offset: u64(), omapAfter: maybeBytes }),
@@ -244,6 +243,8 @@ function writeBody(writer: ByteWriter, payload: Uint8Array[], message: PeerMessa
     entriesCodec.write(writer, message.entries)
     versionCodec.write(writer, message.trimTo)
     encodeTransaction(message.transaction, writer, payload)
+  } else if (message.kind === 'replicated') {
+    writer.u64(message.tid).f64(message.roomBytes)
   } else if (message.kind === 'piece') {
     objectIdCodec.write(writer, message.object)
     versionCodec.write(writer, message.version)
@@ -264,6 +265,7 @@ function readBody(reader: ByteReader, payload: PayloadCursor, kind: Kind): PeerM
     const trimTo = versionCodec.read(reader)
     return { kind, tid, entries, trimTo, transaction: decodeTransaction(reader, payload) }
   }
+  if (kind === 'replicated') return { kind, tid: reader.u64(), roomBytes: reader.f64() }
   if (kind === 'piece') {
     const object = objectIdCodec.read(reader)
     const version = versionCodec.read(reader)

@@ -21,7 +21,8 @@ const statsMs = 500
 export class PgReport {
   private readonly parts: PgParts
   private sequence = 0
-  private published: readonly unknown[] = []
+  private readonly published: unknown[] = []
+  private changed = false
   private publishedOps = 0
   private timerSet = false
 
@@ -31,28 +32,32 @@ export class PgReport {
 
   publishChanges(): void {
     const { core, peering, clientIo, recovery, backfill } = this.parts
-    const state = [
-      core.map.epoch,
-      peering.phase,
-      core.clean,
-      recovery.missingCopies,
-      recovery.isRunning,
-      recovery.isTooFull,
-      recovery.unfoundCount,
-      backfill.isNeeded,
-      backfill.isRunning,
-      backfill.isTooFull,
-      clientIo.leaseIsHeld,
-    ]
-    if (state.some((value, at) => value !== this.published[at])) {
-      this.published = state
-      this.publish()
-    }
+    const isOwedPromises = clientIo.isLaggy
+    this.changed = false
+    this.note(0, core.map.epoch)
+    this.note(1, peering.phase)
+    this.note(2, core.clean)
+    this.note(3, recovery.missingCopies)
+    this.note(4, recovery.isRunning)
+    this.note(5, recovery.isTooFull)
+    this.note(6, recovery.unfoundCount)
+    this.note(7, backfill.isNeeded)
+    this.note(8, backfill.isRunning)
+    this.note(9, backfill.isTooFull)
+    this.note(10, isOwedPromises)
+    if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
-    const isLaggy = peering.phase === 'started' && !clientIo.leaseIsHeld
+    const isLaggy = peering.phase === 'started' && isOwedPromises
     if ((this.publishedOps === this.operations && !isLaggy) || this.timerSet) return
     this.timerSet = true
     core.emit({ kind: 'set-timer', timer: 'stats', delayMs: statsMs })
+  }
+
+  /** After every step of the machine: no list is made to be compared. */
+  private note(at: number, value: unknown): void {
+    if (this.published[at] === value) return
+    this.published[at] = value
+    this.changed = true
   }
 
   onTimer(reports: boolean): void {
@@ -82,7 +87,7 @@ export class PgReport {
     else if (phase === 'down' || phase === 'incomplete') states.push(phase)
     else states.push('peering')
     if (phase === 'wait-lease') states.push('wait')
-    if (phase === 'started' && !clientIo.leaseIsHeld) states.push('laggy')
+    if (phase === 'started' && clientIo.isLaggy) states.push('laggy')
     if (acting.length < size) states.push('undersized')
     if (acting.length < size || this.parts.recovery.isNeeded) states.push('degraded')
     if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')

@@ -26,7 +26,7 @@ import {
 import { type ObjectId, type OmapEntry, objectIdCodec, type TransactionOp, type Version } from '@shoal/wire'
 import { type MissingObject, MissingSet, missingObjectCodec } from './missing-set.ts'
 import { backfillStart, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
-import { type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
+import { encodeLogEntry, type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
 import { type DoneRequest, doneRequestsCodec } from './request-table.ts'
 
 /** The interval that a PG was last in, so that a restart goes on from the maps after it. */
@@ -165,7 +165,7 @@ export function setLogEntries(collection: PgId, entries: readonly LogEntry[]): T
   return {
     kind: 'meta-set',
     collection,
-    entries: entries.map((entry) => ({ key: logKey(entry.version), value: encode(logEntryCodec, entry) })),
+    entries: entries.map((entry) => ({ key: logKey(entry.version), value: encodeLogEntry(entry) })),
   }
 }
 

@@ -48,7 +48,7 @@ export function planWrite(
     pgObjects: core.objects + (after.exists ? 1 : 0) - (before.exists ? 1 : 0),
     pgBytes: core.bytes + after.sizeBytes - before.sizeBytes,
   }
-  return { entry, steps, after: { ...after, xattrs } }
+  return { entry, steps, after: { exists: after.exists, sizeBytes: after.sizeBytes, xattrs } }
 }
 
 /**

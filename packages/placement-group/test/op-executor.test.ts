@@ -17,6 +17,8 @@ const userVersion = 7
 class Bench {
   readonly store = new MemoryStore()
 
+  caller = { client: 1, nowMs: 1_000 }
+
   constructor(...setUp: ObjectOp[]) {
     this.store.submit({ ops: [{ kind: 'create-collection', collection: simulatedPg }] })
     if (setUp.length === 0) return
@@ -33,7 +35,7 @@ class Bench {
 
   execute(...ops: ObjectOp[]): Execution {
     const request = loadRequestFor(id, ops) ?? { object: id, omapKeys: [], extents: [] }
-    return executeWrite(simulatedPg, id, ops, this.store.load(request))
+    return executeWrite(simulatedPg, id, ops, this.store.load(request), this.caller)
   }
 
   /** Executes, and applies it unless it fails. */
@@ -72,6 +74,46 @@ const put = (value: string): ObjectOp => ({ kind: 'write-full', data: text(value
 const setOmap = (...pairs: [string, string][]): ObjectOp => ({
   kind: 'omap-set',
   entries: pairs.map(([key, value]) => ({ key: text(key), value: text(value) })),
+})
+
+describe('locks', () => {
+  const take = {
+    kind: 'lock',
+    name: 'l',
+    mode: 'exclusive',
+    cookie: '',
+    tag: '',
+    description: '',
+    durationMs: 100,
+    renew: 'no',
+  } as const
+  const ask = { kind: 'assert-locked', name: 'l', mode: 'exclusive', cookie: '', tag: '' } as const
+
+  it('are taken and asked for in one operation with what they protect, by whom and when it is executed', () => {
+    const bench = new Bench()
+    expect(codeOf(bench.run(take, ask, put('mine')))).toBeUndefined()
+    bench.caller = { client: 2, nowMs: 1_099 }
+    expect(codeOf(bench.run(ask, put('stolen')))).toBe('EBUSY')
+    expect(codeOf(bench.run(take))).toBe('EBUSY')
+    expect(bench.content).toBe('mine')
+    bench.caller = { client: 2, nowMs: 1_100 }
+    expect(codeOf(bench.run(take, put('taken over')))).toBeUndefined()
+    expect(resultsOf(bench.run({ kind: 'list-locks', name: '' }, put('again')))[0]).toMatchObject({
+      kind: 'locks',
+      locks: [{ name: 'l', holders: [{ client: 2, expiresMs: 1_200 }] }],
+    })
+  })
+
+  it('are not among the attributes, and cannot be forged', () => {
+    const bench = new Bench(put('x'), { kind: 'set-xattr', name: 'a', value: text('1') })
+    bench.run(take)
+    const [xattrs] = resultsOf(bench.execute({ kind: 'get-xattrs' }, { kind: 'create', exclusive: false }))
+    expect(xattrs).toMatchObject({ xattrs: new Map([['a', text('1')]]) })
+    expect(codeOf(bench.execute({ kind: 'set-xattr', name: '_lock.l', value: text('') }))).toBe('EINVAL')
+    expect(codeOf(bench.execute({ kind: 'remove-xattr', name: '_lock.l' }))).toBe('ENODATA')
+    expect(codeOf(bench.run({ kind: 'unlock', name: 'l', cookie: '' }))).toBeUndefined()
+    expect([...(bench.object?.xattrs.keys() ?? [])].sort()).toEqual(['_', 'a'])
+  })
 })
 
 describe('bytes', () => {

@@ -109,6 +109,16 @@ export class RaftNode {
     return this.progress.get(id)
   }
 
+  /** The next so many ticks but one only count, unless a message comes between them. At least one. */
+  get ticksUntilDue(): number {
+    const { electionTicks, heartbeatTicks } = this.options
+    const left =
+      this.role === 'leader'
+        ? Math.min(electionTicks - this.electionElapsed, heartbeatTicks - this.heartbeatElapsed)
+        : this.electionTimeout - this.electionElapsed
+    return Math.max(1, left)
+  }
+
   tick(): void {
     if (this.role === 'leader') return this.tickLeader()
     // Learners count too: one that was promoted and has not heard of it must be free to vote when its leader is gone.

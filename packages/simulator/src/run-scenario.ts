@@ -85,6 +85,7 @@ class Simulation {
   private readonly scenario: Scenario
   private running = 0
   private stopping = false
+  private loadedSinceMs = 0
   private nextProcess = 1
 
   constructor(scenario: Scenario, print: ((line: string) => void) | undefined) {
@@ -100,6 +101,7 @@ class Simulation {
     onPhase('create')
     await cluster.create(createWithinMs)
     onPhase('load')
+    this.loadedSinceMs = cluster.time.nowMs
     for (const plan of scenario.workloads) this.startWorkload(plan)
     this.faults.start(scenario.faults)
     await cluster.time.advance(scenario.durationMs)
@@ -152,7 +154,7 @@ class Simulation {
         pool: client.pool(running.plan.pool),
         random: random.fork(),
         nowMs: () => cluster.time.nowMs,
-        sleep: (ms) => new Promise((resolve) => env.timers.after(ms * this.scenario.pauseFactor, resolve)),
+        sleep: (ms) => new Promise((resolve) => env.timers.after(this.pauseMs(ms), resolve)),
         stopped: () => this.stopping,
         process,
         history: running.history,
@@ -171,6 +173,18 @@ class Simulation {
       })
     })
     node.start()
+  }
+
+  /** How long a client pauses that would for `ms`: it may rest until the next busy stretch, or until the end. */
+  private pauseMs(ms: number): number {
+    const { rest, pauseFactor } = this.scenario
+    const pausedMs = ms * pauseFactor
+    if (rest === undefined) return pausedMs
+    const loadedMs = this.cluster.time.nowMs - this.loadedSinceMs
+    const untilMs = loadedMs + pausedMs
+    if (untilMs % rest.everyMs < rest.busyMs) return pausedMs
+    const nextMs = (Math.floor(untilMs / rest.everyMs) + 1) * rest.everyMs
+    return Math.max(pausedMs, Math.min(nextMs, this.scenario.durationMs) - loadedMs)
   }
 
   private async check(): Promise<void> {

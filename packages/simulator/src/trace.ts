@@ -35,10 +35,12 @@ export class Trace {
   /** The length, the beginning and the end: enough to tell two messages apart, cheap for large ones. */
   bytes(value: Uint8Array): void {
     const { length } = value
-    this.word(length)
     const head = Math.min(64, length)
-    for (let i = 0; i < head; i++) this.word(value[i] as number)
-    for (let i = Math.max(head, length - 16); i < length; i++) this.word(value[i] as number)
+    let hash = 0x811c9dc5
+    for (let i = 0; i < head; i++) hash = Math.imul(hash ^ (value[i] as number), 0x01000193)
+    for (let i = Math.max(head, length - 16); i < length; i++) hash = Math.imul(hash ^ (value[i] as number), 0x01000193)
+    this.word(length)
+    this.word(hash)
   }
 
   line(nowMs: number, text: () => string): void {

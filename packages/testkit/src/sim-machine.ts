@@ -47,6 +47,8 @@ export class SimMachine {
   disk: SimDiskImage = new SimDiskImage()
   /** Reasons given to `env.abort`, of all lives. */
   readonly aborts: string[] = []
+  /** Operations of the disk so far, of all lives. */
+  operations = 0
   /** Operations so far that changed the medium, of all lives. */
   steps = 0
   /** The power is cut while this step is under way. */
@@ -181,6 +183,7 @@ export class SimMachine {
 
   private async pass(life: Life, operation: IoOperation): Promise<void> {
     if (this.life !== life) return never
+    this.operations++
     this.onIo?.(operation)
     if (isCrashPoint(operation) && ++this.steps === this.cutPowerAtStep) {
       this.powerCut()

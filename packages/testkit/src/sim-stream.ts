@@ -1,12 +1,5 @@
 /** One end of a simulated connection. Its owner's calls never lead to callbacks within them. */
-import {
-  type ByteStream,
-  type ByteStreamHandler,
-  ClusterError,
-  concatBytes,
-  type ErrorCode,
-  type Random,
-} from '@shoal/base'
+import { type ByteStream, type ByteStreamHandler, ClusterError, type ErrorCode, type Random } from '@shoal/base'
 import type { NetworkFaults } from './sim-network.ts'
 import type { SimScope, SimTime } from './sim-time.ts'
 
@@ -198,19 +191,28 @@ export class SimStream implements ByteStream {
   }
 
   private takeOutgoing(bytes: number): Uint8Array {
-    const taken: Uint8Array[] = []
-    let missing = bytes
-    while (missing > 0) {
-      const first = this.outgoing[0] as Uint8Array
-      const part = first.subarray(0, missing)
-      taken.push(part)
-      missing -= part.length
-      if (part.length === first.length) this.outgoing.shift()
-      else this.outgoing[0] = first.subarray(part.length)
-    }
-    this.outgoingBytes -= bytes
     // The receiver owns what it gets: never the sender's buffers.
-    return taken.length === 1 ? (taken[0] as Uint8Array).slice() : concatBytes(taken)
+    const piece = new Uint8Array(bytes)
+    const { outgoing } = this
+    let done = 0
+    let whole = 0
+    while (done < bytes) {
+      const first = outgoing[whole] as Uint8Array
+      const missing = bytes - done
+      if (first.length <= missing) {
+        piece.set(first, done)
+        done += first.length
+        whole++
+      } else {
+        piece.set(first.subarray(0, missing), done)
+        outgoing[whole] = first.subarray(missing)
+        done = bytes
+      }
+    }
+    if (whole === outgoing.length) this.outgoing = []
+    else outgoing.splice(0, whole)
+    this.outgoingBytes -= bytes
+    return piece
   }
 
   private onPiece(piece: Uint8Array): void {

@@ -9,12 +9,23 @@
  */
 import { assert, type Clock, must, type Timer, type Timers } from '@shoal/base'
 
-interface SimEvent {
+class SimEvent implements Timer {
   readonly atMs: number
   readonly order: number
   readonly scope: SimScope | undefined
   readonly run: () => void
-  cancelled: boolean
+  cancelled = false
+
+  constructor(atMs: number, order: number, scope: SimScope | undefined, run: () => void) {
+    this.atMs = atMs
+    this.order = order
+    this.scope = scope
+    this.run = run
+  }
+
+  cancel(): void {
+    this.cancelled = true
+  }
 }
 
 /**
@@ -95,14 +106,9 @@ export class SimTime {
 
   /** For scopes. */
   schedule(delayMs: number, scope: SimScope | undefined, run: () => void): Timer {
-    const atMs = this.currentMs + Math.max(0, delayMs)
-    const event: SimEvent = { atMs, order: this.nextOrder++, scope, run, cancelled: false }
+    const event = new SimEvent(this.currentMs + Math.max(0, delayMs), this.nextOrder++, scope, run)
     this.push(event)
-    return {
-      cancel: () => {
-        event.cancelled = true
-      },
-    }
+    return event
   }
 
   /** For scopes. */

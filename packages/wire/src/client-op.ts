@@ -18,6 +18,7 @@ import {
   unreachable,
 } from '@shoal/base'
 import { type ObjectId, objectIdCodec, objectIdsCodec } from './object-id.ts'
+import { type LockOp, type ObjectLock, objectLocksCodec, readLockOp, writeLockOp } from './object-lock.ts'
 import { type OmapEntry, omapEntryCodec, type PayloadCursor } from './transaction.ts'
 import { type RequestId, requestIdCodec, type Version, versionCodec } from './version.ts'
 
@@ -93,6 +94,8 @@ export type ObjectOp =
   | { readonly kind: 'omap-remove'; readonly keys: readonly Uint8Array[] }
   | { readonly kind: 'omap-clear' }
   | { readonly kind: 'omap-set-header'; readonly header: Uint8Array }
+  // Locks: some read, some guard, some write
+  | LockOp
 
 export type ObjectOpKind = ObjectOp['kind']
 
@@ -109,6 +112,7 @@ export type ObjectOpResult =
   | { readonly kind: 'xattrs'; readonly xattrs: ReadonlyMap<string, Uint8Array> }
   | { readonly kind: 'omap'; readonly entries: readonly OmapEntry[]; readonly more: boolean }
   | { readonly kind: 'objects'; readonly objects: readonly ObjectId[]; readonly more: boolean }
+  | { readonly kind: 'locks'; readonly locks: readonly ObjectLock[] }
 
 /** Tags on the wire: never reused, new kinds at the end. */
 const opTags = [
@@ -140,12 +144,19 @@ const opTags = [
   'omap-remove',
   'omap-clear',
   'omap-set-header',
+  'list-locks',
+  'assert-locked',
+  'lock',
+  'unlock',
+  'break-lock',
 ] as const satisfies readonly ObjectOpKind[]
 const opTagOf = new Map<ObjectOpKind, number>(opTags.map((kind, index) => [kind, index]))
 const firstWriteTag = opTags.indexOf('create')
+/** Reads and guards that came after the first writes. */
+const laterReads: ReadonlySet<ObjectOpKind> = new Set<ObjectOpKind>(['list-locks', 'assert-locked'])
 
 export function isWriteOp(op: ObjectOp): boolean {
-  return (opTagOf.get(op.kind) as number) >= firstWriteTag
+  return (opTagOf.get(op.kind) as number) >= firstWriteTag && !laterReads.has(op.kind)
 }
 
 const entriesCodec = array(omapEntryCodec)
@@ -220,6 +231,8 @@ function writeObjectOp(writer: ByteWriter, op: ObjectOp, payload: Uint8Array[]):
     case 'omap-set-header':
       writer.bytes(op.header)
       return
+    default:
+      return writeLockOp(writer, op)
   }
 }
 
@@ -283,7 +296,7 @@ function readObjectOp(reader: ByteReader, payload: PayloadCursor): ObjectOp {
     case 'omap-set-header':
       return { kind, header: reader.bytes() }
     default:
-      return unreachable(kind)
+      return readLockOp(reader, kind)
   }
 }
 
@@ -295,6 +308,7 @@ const resultTags = [
   'xattrs',
   'omap',
   'objects',
+  'locks',
 ] as const satisfies readonly ObjectOpResult['kind'][]
 
 function writeResult(writer: ByteWriter, result: ObjectOpResult, payload: Uint8Array[]): void {
@@ -321,6 +335,8 @@ function writeResult(writer: ByteWriter, result: ObjectOpResult, payload: Uint8A
       objectIdsCodec.write(writer, result.objects)
       writer.boolean(result.more)
       return
+    case 'locks':
+      return objectLocksCodec.write(writer, result.locks)
   }
 }
 
@@ -346,6 +362,8 @@ function readResult(reader: ByteReader, payload: PayloadCursor): ObjectOpResult 
       return { kind, entries: entriesCodec.read(reader), more: reader.boolean() }
     case 'objects':
       return { kind, objects: objectIdsCodec.read(reader), more: reader.boolean() }
+    case 'locks':
+      return { kind, locks: objectLocksCodec.read(reader) }
   }
 }
 

@@ -44,11 +44,18 @@ export function sameObjectIds(a: ObjectId, b: ObjectId): boolean {
   return a.hash === b.hash && a.name === b.name && a.snap === b.snap && a.namespace === b.namespace && a.pool === b.pool
 }
 
+/** Of the id that was asked for last: the steps of an operation ask for the same one again and again. */
+let lastId: ObjectId | undefined
+let lastKey = ''
+
 /** A key for maps: equal exactly for equal ids. */
 export function objectKey(id: ObjectId): string {
-  return id.snap === headSnap
-    ? `${id.pool}\0${id.namespace}\0${id.name}`
-    : `${id.pool}\0${id.namespace}\0${id.name}\0${id.snap}`
+  if (id !== lastId) {
+    lastId = id
+    const name = `${id.pool}\0${id.namespace}\0${id.name}`
+    lastKey = id.snap === headSnap ? name : `${name}\0${id.snap}`
+  }
+  return lastKey
 }
 
 export function formatObjectId(id: ObjectId): string {

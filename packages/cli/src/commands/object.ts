@@ -11,7 +11,8 @@ import { asClusterError } from '../output/failure.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes } from '../output/units.ts'
 import { addBenchCommand } from './object-bench.ts'
-import { defaultObjectPool } from './pool-io.ts'
+import { addLockCommands } from './object-lock.ts'
+import { addPoolOptions, poolHandle } from './pool-io.ts'
 
 const pieceBytes = 4 * 1024 * 1024
 
@@ -21,16 +22,14 @@ export function addObjectCommands(program: Command): void {
   addAttributeCommands(object)
   addOmapCommands(object)
   addBenchCommand(object)
-  for (const command of object.commands) {
-    command.option('-p, --pool <pool>', 'pool', defaultObjectPool).option('-N, --namespace <name>', 'namespace', '')
-  }
+  for (const command of object.commands) addPoolOptions(command)
+  addLockCommands(object)
 }
 
 type Options = Readonly<Record<string, unknown>>
 
 async function handle(context: CommandContext, options: Options): Promise<PoolHandle> {
-  const client = await context.client()
-  return client.pool(String(options['pool']), String(options['namespace']))
+  return poolHandle(await context.client(), options)
 }
 
 function addDataCommands(object: Command): void {

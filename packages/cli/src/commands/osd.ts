@@ -6,11 +6,13 @@ import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
+import { addBlocklistCommands } from './osd-blocklist.ts'
 
 export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
   addReports(osd)
   addChanges(osd)
+  addBlocklistCommands(osd)
 }
 
 function addReports(osd: Command): void {

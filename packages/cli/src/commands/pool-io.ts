@@ -1,6 +1,8 @@
 /** Names on the command line: `POOL/NAME`, and the handles they lead to. */
 import { ClusterError } from '@shoal/base'
 import type { ImageStore } from '@shoal/block'
+import type { ClusterClient, PoolHandle } from '@shoal/client'
+import type { Command } from 'commander'
 import type { CommandContext } from '../context.ts'
 
 export interface PoolAndName {
@@ -20,7 +22,16 @@ export function parsePoolAndName(text: string, defaultPool: string): PoolAndName
 }
 
 export const defaultBlockPool = 'block'
-export const defaultObjectPool = 'objects'
+const defaultObjectPool = 'objects'
+
+/** Where a command's objects are. */
+export function addPoolOptions(command: Command): void {
+  command.option('-p, --pool <pool>', 'pool', defaultObjectPool).option('-N, --namespace <name>', 'namespace', '')
+}
+
+export function poolHandle(client: ClusterClient, options: Readonly<Record<string, unknown>>): PoolHandle {
+  return client.pool(String(options['pool']), String(options['namespace']))
+}
 
 export async function imageStore(context: CommandContext, pool: string): Promise<ImageStore> {
   const [client, { ImageStore }, env] = await Promise.all([context.client(), import('@shoal/block'), context.env()])

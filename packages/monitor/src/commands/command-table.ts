@@ -1,5 +1,6 @@
 /** All commands by prefix. */
 import { assert, ClusterError } from '@shoal/base'
+import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
 import { crushCommands } from './crush.ts'
@@ -8,7 +9,15 @@ import { osdReports } from './osd-reports.ts'
 import { pgCommands } from './pgs.ts'
 import { poolCommands } from './pools.ts'
 
-const all = [...clusterCommands, ...osdReports, ...osdChanges, ...poolCommands, ...crushCommands, ...pgCommands]
+const all = [
+  ...clusterCommands,
+  ...osdReports,
+  ...osdChanges,
+  ...blocklistCommands,
+  ...poolCommands,
+  ...crushCommands,
+  ...pgCommands,
+]
 
 const table = new Map<string, Command>(all.map((command) => [command.prefix, command]))
 assert(table.size === all.length, 'a command prefix comes once')

@@ -37,12 +37,6 @@ export const osdReports: readonly Command[] = [
     z.object({ pool: z.string(), object: z.string().min(1), nspace: z.string().default('') }),
     (args, view) => done('', mapObject(args, view)),
   ),
-  readCommand('osd blocklist ls', noArguments, (_args, { map }) =>
-    done(
-      '',
-      [...map.blocklist].map(([session, untilMs]) => ({ session, untilMs })),
-    ),
-  ),
 ]
 
 export function base64(bytes: Uint8Array): string {

@@ -17,6 +17,7 @@ import {
   type Snapshot,
 } from '@shoal/raft'
 import { RaftStore } from './raft-store.ts'
+import { Ticker } from './ticker.ts'
 
 export interface StateMachine {
   /** Deterministic. The result goes to the proposer on this node, if it is here. */
@@ -81,11 +82,12 @@ interface PendingRead {
 }
 
 const defaultTimeoutMs = 10_000
+const defaultTickMs = 150
 /** Until a leader was seen for the first time in this run. */
 const firstElectionTicks = 2
 
 export class ConsensusDriver {
-  private readonly env: Pick<Env, 'timers' | 'keyValue' | 'random' | 'abort'>
+  private readonly env: Pick<Env, 'clock' | 'timers' | 'keyValue' | 'random' | 'abort'>
   private readonly log: Log
   private readonly options: ConsensusOptions
   /** Whether a leader was seen in this run: from then on elections are as slow as configured. */
@@ -97,7 +99,7 @@ export class ConsensusDriver {
   private readonly reads = new Map<number, PendingRead>()
   private snapshot: Snapshot | undefined
   private running: Promise<void> | undefined
-  private ticker: Timer | undefined
+  private readonly ticker: Ticker
   private closed = false
   private announcedLeader = 0
   private announcedTerm = -1
@@ -105,7 +107,7 @@ export class ConsensusDriver {
   private nextBarrier: Promise<void> | undefined
 
   private constructor(
-    env: Pick<Env, 'timers' | 'keyValue' | 'random' | 'log' | 'abort'>,
+    env: Pick<Env, 'clock' | 'timers' | 'keyValue' | 'random' | 'log' | 'abort'>,
     options: ConsensusOptions,
     opened: {
       readonly meeting: Meeting
@@ -123,6 +125,7 @@ export class ConsensusDriver {
     this.closeStore = opened.close
     this.node = opened.node
     this.snapshot = opened.snapshot
+    this.ticker = new Ticker(env, this.node, options.tickMs ?? defaultTickMs, () => this.pump())
     this.node.snapshotSource = () => this.snapshot
   }
 
@@ -143,7 +146,7 @@ export class ConsensusDriver {
 
   /** Restores the state machine and joins in. An empty store waits for a leader that adds it. */
   static async open(
-    env: Pick<Env, 'timers' | 'keyValue' | 'random' | 'log' | 'abort'>,
+    env: Pick<Env, 'clock' | 'timers' | 'keyValue' | 'random' | 'log' | 'abort'>,
     options: ConsensusOptions,
   ): Promise<ConsensusDriver> {
     const keyValue = await env.keyValue.open(options.directory)
@@ -173,7 +176,6 @@ export class ConsensusDriver {
       snapshot: stored.snapshot,
     })
     options.stateMachine.onMembership?.(node.membership, node.appliedIndex)
-    driver.scheduleTick()
     driver.pump()
     return driver
   }
@@ -211,6 +213,7 @@ export class ConsensusDriver {
   /** A message of another node. Malformed ones are dropped and logged. */
   receive(from: NodeId, encoded: Uint8Array): void {
     if (this.closed) return
+    this.ticker.count()
     try {
       const message = decodeRaftMessage(encoded)
       if (message.from === from) this.node.step(message)
@@ -322,22 +325,15 @@ export class ConsensusDriver {
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
-    this.ticker?.cancel()
+    this.ticker.stop()
     this.failPending(new ClusterError('ESHUTDOWN', 'this monitor is stopping', { outcome: 'unknown', retry: true }))
     await this.running
     await this.closeStore()
   }
 
-  private scheduleTick(): void {
-    this.ticker = this.env.timers.after(this.options.tickMs ?? 150, () => {
-      this.node.tick()
-      this.pump()
-      if (!this.closed) this.scheduleTick()
-    })
-  }
-
   /** Starts the loop unless it runs; it takes what comes meanwhile along. */
   private pump(): void {
+    if (!this.closed) this.ticker.arm()
     if (this.running !== undefined || this.closed || !this.node.hasReady()) return this.announce()
     this.running = this.run().then(
       () => {
@@ -351,7 +347,7 @@ export class ConsensusDriver {
   /** What is on the disk is not known any more: nothing may be said or answered from here on. */
   private fail(cause: unknown): never {
     this.closed = true
-    this.ticker?.cancel()
+    this.ticker.stop()
     this.failPending(
       new ClusterError('EIO', 'the store of this monitor failed', { outcome: 'unknown', retry: true, cause }),
     )

@@ -168,6 +168,7 @@ export class Leader {
     const { state, settings, proposer } = this.options
     const { first, last } = state.osdMaps
     let keepFrom: number = last - settings.mon_min_osdmap_epochs
+    if (Math.max(keepFrom, last - settings.mon_max_osdmap_epochs) - first < trimSlack) return undefined
     for (const row of this.statistics.rows(state.osdMap)) keepFrom = Math.min(keepFrom, row.stats?.lastEpochClean ?? 0)
     keepFrom = Math.max(keepFrom, last - settings.mon_max_osdmap_epochs)
     if (keepFrom - first < trimSlack) return undefined

@@ -13,6 +13,7 @@ const silent: Log = {
 
 class VirtualTimers implements Timers {
   nowMs = 0
+  readonly clock = { monotonicMs: (): number => this.nowMs, wallMs: (): number => this.nowMs }
   private queue: { readonly atMs: number; readonly callback: () => void; cancelled: boolean }[] = []
 
   after(delayMs: number, callback: () => void): Timer {
@@ -73,13 +74,20 @@ export class MachineRoom {
     this.options = options
   }
 
-  private env(id: number): Pick<Env, 'timers' | 'keyValue' | 'random' | 'log' | 'abort'> {
+  private env(id: number): Pick<Env, 'clock' | 'timers' | 'keyValue' | 'random' | 'log' | 'abort'> {
     // A machine without power cannot abort any more.
     const { run } = this.stores.disk(`mon.${id}`)
     const abort = ((reason: string) => {
       if (this.stores.disk(`mon.${id}`).run === run) this.aborted.push(reason)
     }) as Env['abort']
-    return { timers: this.timers, keyValue: this.stores, random: this.random.fork(), log: silent, abort }
+    return {
+      clock: this.timers.clock,
+      timers: this.timers,
+      keyValue: this.stores,
+      random: this.random.fork(),
+      log: silent,
+      abort,
+    }
   }
 
   async found(ids: readonly number[]): Promise<void> {

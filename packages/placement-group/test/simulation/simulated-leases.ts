@@ -22,6 +22,13 @@ export class SimulatedLeases implements PgLeases {
     return this.held.get(peer) ?? Number.NEGATIVE_INFINITY
   }
 
+  /** They are kept up always. */
+  want(): void {}
+
+  isLate(peer: OsdId, nowMs: number): boolean {
+    return this.heldUntilMs(peer) <= nowMs
+  }
+
   grantedUntilMs(peer: OsdId, since: Epoch): number {
     let untilMs = this.inheritedUntilMs
     for (const grant of this.granted.get(peer) ?? []) {

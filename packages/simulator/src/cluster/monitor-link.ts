@@ -119,17 +119,20 @@ export class MonitorLink {
     const { near, farHost, world, far } = this
     const { network } = world
     const nowMs = world.nowMs()
-    const reset = new ClusterError('ECONNRESET', `${this.address} went away`, { retry: true, outcome: 'unknown' })
     if (near.scope.ended && !network.isSilent(near.host)) this.breakFar()
-    else if (far?.scope.ended === true && !network.isSilent(farHost)) this.breakNear(reset)
-    else if (far === undefined && nowMs - this.openedMs > connectTimeoutMs) this.breakNear(reset)
+    else if (far?.scope.ended === true && !network.isSilent(farHost)) this.breakNear(this.wentAway())
+    else if (far === undefined && nowMs - this.openedMs > connectTimeoutMs) this.breakNear(this.wentAway())
     if (network.isReachable(near.host, farHost) && network.isReachable(farHost, near.host)) {
       this.blockedSinceMs = undefined
     } else {
       this.blockedSinceMs ??= nowMs
-      if (nowMs - this.blockedSinceMs > keepaliveMs) this.breakNear(reset)
+      if (nowMs - this.blockedSinceMs > keepaliveMs) this.breakNear(this.wentAway())
     }
     return !this.broken
+  }
+
+  private wentAway(): ClusterError {
+    return new ClusterError('ECONNRESET', `${this.address} went away`, { retry: true, outcome: 'unknown' })
   }
 
   private breakNear(reason: ClusterError): void {

@@ -1,6 +1,8 @@
 /**
  * What is watched while a simulation runs: maps as everybody sees them, consensus from inside, queues and memory against
- * their caps. Watching takes no virtual time and changes nothing.
+ * their caps. Watching takes no virtual time, is no event, and changes nothing.
+ *
+ * Only events change anything: where few run, few looks are needed. While nothing runs a promise can only run out.
  */
 import type { OsdMap } from '@shoal/cluster-map'
 import type { MonitorClient } from '@shoal/monitor-client'
@@ -14,9 +16,10 @@ import type { DaemonNode } from './daemon-node.ts'
 import type { MonitorNode, OsdNode } from './nodes.ts'
 import type { SimCluster } from './sim-cluster.ts'
 
-const raftEveryMs = 250
-const capsEveryMs = 2_000
-const primariesEveryMs = 100
+/** A look costs as much as some events: it comes when so much time has passed and so many events have run. */
+const raftEvery = { ms: 250, events: 16 }
+const capsEvery = { ms: 2_000, events: 64 }
+const primariesEvery = { ms: 100, events: 16 }
 /** A transaction or a message that is let in while there is room may overshoot by its own size. */
 const overshootBytes = 8 * 1024 * 1024
 
@@ -71,6 +74,17 @@ function capsOf({ store, osdSettings }: Scenario): readonly ResourceCap[] {
   ]
 }
 
+interface Look {
+  readonly every: { readonly ms: number; readonly events: number }
+  readonly run: () => void
+  dueMs: number
+  eventsLeft: number
+}
+
+function lookEvery(every: Look['every'], run: () => void): Look {
+  return { every, run, dueMs: 0, eventsLeft: every.events }
+}
+
 export class Observers {
   readonly maps: MapEpochChecker = new MapEpochChecker()
   readonly raft: RaftSafetyChecker = new RaftSafetyChecker()
@@ -78,22 +92,36 @@ export class Observers {
   readonly caps: ResourceCapChecker
   private readonly cluster: SimCluster
   private readonly shownUpTo = new Map<string, number>()
+  private readonly shownRaft = new Map<string, string>()
+  private readonly operationsSeen = new Map<string, number>()
+  private readonly looks: readonly Look[]
 
   constructor(cluster: SimCluster) {
     this.cluster = cluster
     this.caps = new ResourceCapChecker(capsOf(cluster.scenario))
-    this.every(raftEveryMs, () => {
-      for (const monitor of cluster.monitors) this.lookAtRaft(monitor)
-    })
-    this.every(primariesEveryMs, () => {
-      this.primaries.observe(
-        cluster.time.nowMs,
-        cluster.osds.flatMap((osd) => this.served(osd)),
-      )
-    })
-    this.every(capsEveryMs, () => {
-      for (const osd of cluster.osds) this.lookAtCaps(osd)
-    })
+    this.looks = [
+      lookEvery(raftEvery, () => {
+        for (const monitor of cluster.monitors) this.lookAtRaft(monitor)
+      }),
+      lookEvery(primariesEvery, () => {
+        const serving: ServingPrimary[] = []
+        for (const osd of cluster.osds) this.addServed(osd, serving)
+        this.primaries.observe(cluster.time.nowMs, serving)
+      }),
+      lookEvery(capsEvery, () => {
+        for (const osd of cluster.osds) this.lookAtCaps(osd)
+      }),
+    ]
+  }
+
+  /** Called before each event: what the events before it made is looked at when that is due. */
+  onEvent(atMs: number): void {
+    for (const look of this.looks) {
+      if (--look.eventsLeft > 0 || atMs < look.dueMs) continue
+      look.eventsLeft = look.every.events
+      look.dueMs = atMs + look.every.ms
+      look.run()
+    }
   }
 
   get violations(): readonly Violation[] {
@@ -114,13 +142,6 @@ export class Observers {
     })
   }
 
-  private every(ms: number, look: () => void): void {
-    this.cluster.time.schedule(ms, undefined, () => {
-      look()
-      this.every(ms, look)
-    })
-  }
-
   private lookAtRaft({ name, daemon, starts }: MonitorNode): void {
     const driver = (daemon as unknown as { readonly driver: RaftInside } | undefined)?.driver
     if (driver === undefined) return
@@ -133,6 +154,9 @@ export class Observers {
     // What is not on the disk yet has promised nothing to anybody.
     if (driver.running !== undefined) return
     const life = `${node}#${starts}`
+    const shown = `${term} ${role} ${commit} ${lastIndex} ${log.snapshotIndex}`
+    if (this.shownRaft.get(life) === shown) return
+    this.shownRaft.set(life, shown)
     // Entries that are not committed may still be replaced: they are shown again.
     const from = Math.max(log.snapshotIndex, this.shownUpTo.get(life) ?? 0) + 1
     const entries: RaftEntryObservation[] = log
@@ -143,20 +167,22 @@ export class Observers {
   }
 
   /** The placement groups of which this OSD would answer a read now. */
-  private served({ id, daemon, machine }: OsdNode): readonly ServingPrimary[] {
+  private addServed({ id, daemon, machine }: OsdNode, serving: ServingPrimary[]): void {
     const table = (daemon as unknown as { readonly table: TableInside } | undefined)?.table
-    if (table === undefined || machine.scope?.paused !== false) return []
-    const serving: ServingPrimary[] = []
+    if (table === undefined || machine.scope?.paused !== false) return
     for (const [pgId, { host }] of table.entries) {
       const pg = host.machine
       if (pg.core.mapping === undefined || !pg.core.isPrimary) continue
       const { active, leaseIsHeld } = pg.clientIo
       if (active && leaseIsHeld) serving.push({ pgId, osd: id, interval: pg.core.interval.since })
     }
-    return serving
   }
 
-  private lookAtCaps({ name, daemon }: OsdNode): void {
+  private lookAtCaps({ name, daemon, machine, starts }: OsdNode): void {
+    // What is queued or cached came from its disk or is on its way there.
+    const operations = machine.operations + starts
+    if (this.operationsSeen.get(name) === operations) return
+    this.operationsSeen.set(name, operations)
     const view = (daemon as unknown as { adminView(): { perf(): OsdPerf } } | undefined)?.adminView()
     if (view === undefined) return
     const { store, clients } = view.perf()

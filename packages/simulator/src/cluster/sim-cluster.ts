@@ -70,6 +70,7 @@ export class SimCluster {
     time.onEvent = (atMs, order) => {
       trace.number(atMs)
       trace.number(order)
+      this.observers.onEvent(atMs)
     }
     time.onError = (error, scope) => this.onError(error, scope)
     time.aroundTurn = guarded

@@ -59,6 +59,7 @@ export function drawScenario(seed: number, options: DrawOptions = {}): Scenario 
     pools: pools.map(({ pool }) => pool),
     workloads: pools.map(({ workload }) => workload),
     pauseFactor: pick(random, [1, 3, 10, 10]),
+    ...drawRest(random),
     network: {
       delayMs: pick<Range>(random, [
         { min: 0.05, max: 0.5 },
@@ -117,6 +118,11 @@ function drawPools(
   })
 }
 
+/** Long enough, now and then, for promises between OSDs to run out. */
+function drawRest(random: Prng): Pick<Scenario, 'rest'> {
+  return pick<Pick<Scenario, 'rest'>>(random, [{}, {}, {}, { rest: { everyMs: 40_000, busyMs: 10_000 } }])
+}
+
 function drawMount(random: Prng): Scenario['store']['mount'] {
   return {
     dataCacheBytes: pick(random, [64 * 1024, mebibyte, 16 * mebibyte]),
@@ -132,6 +138,7 @@ function drawOsdSettings(random: Prng): Scenario['osdSettings'] {
   const lease = interval * pick(random, [3, 3, 4, 6])
   return {
     osd_heartbeat_interval: interval,
+    osd_heartbeat_idle_interval: pick(random, [0, 1.5, 1.5]),
     osd_heartbeat_grace: Math.max(2, lease) * pick(random, [1.5, 2.5]),
     osd_read_lease: lease,
     osd_heartbeat_min_peers: pick(random, [2, 10]),

@@ -55,6 +55,8 @@ export interface Scenario {
   readonly workloads: readonly WorkloadPlan[]
   /** Clients pause so many times as long as their workload would. */
   readonly pauseFactor: number
+  /** Clients begin operations only in the first `busyMs` of every `everyMs`. Left out: always. */
+  readonly rest?: { readonly everyMs: number; readonly busyMs: number }
   readonly network: { readonly delayMs: Range; readonly chunkBytesMax: number }
   readonly ioDelayMs: Range
   readonly store: { readonly sizeBytes: number; readonly journalBytes: number; readonly mount: MountOptions }

@@ -65,15 +65,16 @@ export function nextToken({ history }: WorkloadContext): number {
 
 /** Bytes that name the token as well as their length allows, and differ from those of any other token. */
 export function tokenBytes(token: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length)
+  const words = new Uint32Array(Math.ceil(length / 4))
   let state = (Math.imul(token, 0x9e3779b1) ^ 0x5bd1e995) >>> 0 || 1
-  for (let i = 0; i < length; i++) {
+  for (let i = 0; i < words.length; i++) {
     state ^= state << 13
     state ^= state >>> 17
     state ^= state << 5
-    // Never zero, so that what was written differs from what was not.
-    bytes[i] = (state & 0xff) | 1
+    // No byte is zero, so that what was written differs from what was not.
+    words[i] = state | 0x01010101
   }
+  const bytes = new Uint8Array(words.buffer, 0, length)
   const name = `<${token.toString(36)}>`
   for (let i = 0; i < name.length && i < length; i++) bytes[i] = name.charCodeAt(i)
   return bytes

@@ -45,17 +45,17 @@ export function hotAndCold(options: RegistersOptions = {}): Workload {
 function chooseRegisterOps(context: WorkloadContext, seen: Seen | undefined): readonly ObjectOp[] {
   const { random } = context
   const token = nextToken(context)
-  const next: ObjectOp = { kind: 'write-full', data: tokenBytes(token, 16 + random.below(lengthMax - 16)) }
+  const next = (): ObjectOp => ({ kind: 'write-full', data: tokenBytes(token, 16 + random.below(lengthMax - 16)) })
   const choices: [number, () => readonly ObjectOp[]][] = [
     [40, () => readAllOps(lengthMax)],
-    [25, () => [next]],
+    [25, () => [next()]],
     [5, () => [{ kind: 'remove' }]],
-    [5, () => [{ kind: 'create', exclusive: true }, next]],
+    [5, () => [{ kind: 'create', exclusive: true }, next()]],
   ]
   if (seen !== undefined) {
     const data = seen.data.slice(0, comparedBytes)
-    choices.push([20, () => [{ kind: 'compare-extent', offset: 0, data }, next]])
-    choices.push([10, () => [{ kind: 'assert-version', version: seen.version }, next]])
+    choices.push([20, () => [{ kind: 'compare-extent', offset: 0, data }, next()]])
+    choices.push([10, () => [{ kind: 'assert-version', version: seen.version }, next()]])
   }
   return weighted(random, choices)()
 }
