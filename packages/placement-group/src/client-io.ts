@@ -3,7 +3,9 @@
  *
  * Invariants
  * 1. Operations on one object take effect in the order in which they came.
- * 2. A write is answered when every member of acting and every backfill target has it on stable storage.
+ * 2. A write is answered when every member of acting and every backfill target has it on stable storage. One whose interval
+ *    ended before that is answered, when it comes again, once recovery has brought its object to all: until then a single
+ *    disk may hold the only copy.
  * 3. A read sees only writes that were answered or could have been: it waits for the writes in flight on its object, and
  *    writes wait for reads in progress. The same holds for a failed guard, which tells something of the object too.
  * 4. A request that the log knows is never executed again.
@@ -31,6 +33,7 @@ import { type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
 import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
 import { planFailure, planWrite } from './plan-write.ts'
+import type { DoneRequest } from './request-table.ts'
 import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
 
 /** What client I/O must know of recovery. */
@@ -49,6 +52,8 @@ interface Waiting {
   readonly session: number
   readonly op: ClientOp
   readonly writes: boolean
+  /** It was done in an earlier interval, and is answered when every member has what it did. */
+  readonly done?: DoneRequest
 }
 
 interface ObjectQueue {
@@ -221,7 +226,8 @@ export class ClientIo {
     const { log } = this.core
     const done = log.findRequest(op.request)
     if (done !== undefined) {
-      if (done.errno !== 0) this.answers.failWith(session, op, done.errno, 'it failed when it was first tried')
+      if (done.errno === 0 && this.isBehind(op.object)) this.enqueue({ session, op, writes: true, done })
+      else if (done.errno !== 0) this.answers.failWith(session, op, done.errno, 'it failed when it was first tried')
       else this.answers.reply(session, op, noResults(op), done.version)
       return true
     }
@@ -229,14 +235,29 @@ export class ClientIo {
       this.fail(session, op, 'ESTALE', 'its client does not wait for it any more')
       return true
     }
-    // It may be waiting already: its session broke and the client sent it again on another.
-    const queue = this.queues.get(objectKey(op.object))
+    return this.replaceWaiting({ session, op, writes: true })
+  }
+
+  /** Whether some member has yet to get the object in its newest version. */
+  private isBehind(object: ObjectId): boolean {
+    return this.recovery.blocksReads(object) || this.recovery.blocksWrites(object)
+  }
+
+  private enqueue(waiting: Waiting): void {
+    if (this.replaceWaiting(waiting)) return
+    const queue = this.queueOf(waiting.op.object)
+    queue.waiting.push(waiting)
+    this.run(queue)
+  }
+
+  /** It may be waiting already: its session broke and the client sent it again on another. */
+  private replaceWaiting(waiting: Waiting): boolean {
+    const { object, request } = waiting.op
+    const queue = this.queues.get(objectKey(object))
     const at =
-      queue?.waiting.findIndex(
-        ({ op: { request } }) => request.tid === op.request.tid && request.client === op.request.client,
-      ) ?? -1
+      queue?.waiting.findIndex(({ op }) => op.request.tid === request.tid && op.request.client === request.client) ?? -1
     if (queue === undefined || at < 0) return false
-    queue.waiting[at] = { session, op, writes: true }
+    queue.waiting[at] = waiting
     return true
   }
 
@@ -330,12 +351,13 @@ export class ClientIo {
   private startWrite(queue: ObjectQueue, head: Waiting): boolean {
     if (queue.reading > 0 || queue.loading) return false
     const { object } = queue
+    if (head.done !== undefined) return this.answerDone(queue, head, head.done)
     if (needsSpace(head.op.ops) && !this.hasSpaceFor(head.op)) {
       queue.waiting.shift()
       this.fail(head.session, head.op, 'ENOSPC', 'an OSD of the placement group is full: remove objects or add OSDs')
       return true
     }
-    if (this.recovery.blocksReads(object) || this.recovery.blocksWrites(object)) {
+    if (this.isBehind(object)) {
       this.recovery.prioritize(object)
       return false
     }
@@ -351,6 +373,16 @@ export class ClientIo {
     if (execution.kind === 'failed') this.onFailed(queue, head, execution)
     else if (changes) this.order(queue, head, state, execution)
     else this.answers.reply(head.session, head.op, execution.results, zeroVersion)
+    return true
+  }
+
+  private answerDone(queue: ObjectQueue, { session, op }: Waiting, { version }: DoneRequest): boolean {
+    if (this.isBehind(queue.object)) {
+      this.recovery.prioritize(queue.object)
+      return false
+    }
+    queue.waiting.shift()
+    this.answers.reply(session, op, noResults(op), version)
     return true
   }
 

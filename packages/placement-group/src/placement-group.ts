@@ -366,8 +366,9 @@ export class PlacementGroup {
     for (const osd of infos.keys()) {
       if (!core.mapping.acting.includes(osd) && !core.mapping.up.includes(osd)) this.strays.add(osd)
     }
-    if (core.mapping.acting.length >= (core.pool?.minSize ?? 1)) this.clientIo.activate()
+    // First: client I/O asks what the members miss.
     this.recovery.start(infos, [...core.mapping.acting, ...this.backfill.osds])
+    if (core.mapping.acting.length >= (core.pool?.minSize ?? 1)) this.clientIo.activate()
     if (!this.recovery.isNeeded) this.onRecovered()
   }
 

@@ -192,6 +192,11 @@ export class MemoryStore {
       .map(([key, value]) => ({ key: hexDecode(key) as Uint8Array, value }))
   }
 
+  /** Whether the record is on stable storage. */
+  hasDurableMeta(key: Uint8Array): boolean {
+    return this.durable.meta.has(hexEncode(key))
+  }
+
   /** In the order of listings. */
   objects(): readonly StoredObject[] {
     return [...this.current.objects.values()].sort((a, b) => compareObjectIds(a.id, b.id))

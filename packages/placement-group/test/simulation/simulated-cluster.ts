@@ -6,11 +6,20 @@
  */
 import { concatBytes, type Epoch, type OsdId, osdId, Prng } from '@shoal/base'
 import type { PgSettings } from '@shoal/placement-group'
-import { type ClientOp, type ClientOpReply, decodeMessage, encodeMessage, type PgEnvelope } from '@shoal/wire'
+import {
+  type ClientOp,
+  type ClientOpReply,
+  decodeMessage,
+  encodeMessage,
+  type ObjectId,
+  type PgEnvelope,
+  type TransactionOp,
+} from '@shoal/wire'
 import { envelope, openEnvelope } from '../../src/peer-message.ts'
+import { setMissing } from '../../src/pg-store.ts'
 import { checkHistory } from './checkers.ts'
 import { EventQueue } from './event-queue.ts'
-import { MapAuthority, placeSimulated } from './map-authority.ts'
+import { MapAuthority, placeSimulated, simulatedPg } from './map-authority.ts'
 import { type HistoryEntry, SimulatedClient, simulatedObject } from './simulated-client.ts'
 import { type OsdWorld, SimulatedOsd } from './simulated-osd.ts'
 
@@ -65,6 +74,10 @@ export type Plant = (typeof plants)[number]
 const detectionMs = 600
 const objectNames = ['log-a', 'log-b', 'reg-a', 'reg-b', 'reg-c', 'reg-d', 'reg-e', 'reg-f', 'reg-g', 'reg-h', 'log-c']
 
+function recordKeysOf(step: TransactionOp): readonly Uint8Array[] {
+  return step.kind === 'meta-set' ? step.entries.map(({ key }) => key) : []
+}
+
 function describeMessage(from: OsdId, to: OsdId, sealed: PgEnvelope): string {
   const whole = sealed.payload.length > 1 ? { ...sealed, payload: [concatBytes(sealed.payload)] } : sealed
   const { kind, ...rest } = openEnvelope(whole)
@@ -97,6 +110,9 @@ export class SimulatedCluster implements OsdWorld {
   private readonly channelMs = new Map<string, number>()
   /** Messages between OSDs on their way, by directed pair. */
   private readonly held = new Map<string, (() => void)[]>()
+  /** By session and request. */
+  private readonly asked = new Map<string, ObjectId>()
+  private readonly earlyAnswers: string[] = []
   private healing = false
 
   constructor(options: SimulationOptions) {
@@ -190,13 +206,32 @@ export class SimulatedCluster implements OsdWorld {
   }
 
   reply(from: OsdId, session: number, reply: ClientOpReply): void {
+    this.checkAnswer(from, session, reply)
     const client = this.clients[Math.floor(session / 1000) - 1]
     if (this.isolated.has(from)) return
     this.inOrder(`${from}>c${session}`, () => client?.onReply(reply))
   }
 
+  /** What is answered as written is missed by nobody who serves, durably. */
+  private checkAnswer(from: OsdId, session: number, { errno, request, version }: ClientOpReply): void {
+    const object = this.asked.get(`${session} ${request.tid}`)
+    if (errno !== 0 || version.version === 0 || object === undefined) return
+    const { epoch } = this.osd(from)
+    const [missing] = recordKeysOf(setMissing(simulatedPg, [{ object, need: version }]))
+    for (const id of placeSimulated(this.mapAt(epoch)).acting) {
+      const member = this.osd(id)
+      if (!member.running || member.epoch !== epoch || missing === undefined) continue
+      if (member.store.hasDurableMeta(missing)) {
+        this.earlyAnswers.push(
+          `osd.${from} answers ${request.client}:${request.tid} on ${object.name} while osd.${id} misses it`,
+        )
+      }
+    }
+  }
+
   deliverOp(session: number, to: number, op: ClientOp): void {
     const osd = this.osd(osdId(to))
+    this.asked.set(`${session} ${op.request.tid}`, op.object)
     this.inOrder(`c${session}>${to}`, () => {
       if (osd.running && !this.isolated.has(to)) osd.deliverOp(session, op)
     })
@@ -491,6 +526,7 @@ export class SimulatedCluster implements OsdWorld {
       problems.push('final reads do not end')
       return
     }
+    problems.push(...this.earlyAnswers)
     this.checkCopies(problems)
     const final = new Map<string, string>()
     for (const { object, intent, errno, data } of this.history.slice(-objectNames.length)) {

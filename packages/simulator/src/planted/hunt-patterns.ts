@@ -45,6 +45,7 @@ export type PatternName =
   | 'slowThenDark'
   | 'flap'
   | 'lostAnswers'
+  | 'deafClient'
   | 'lonelyMonitor'
   | 'rivalMonitors'
 
@@ -120,6 +121,20 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       kind: 'reset-connections',
       params: { a: node, b: '' },
     }))
+  },
+  /** A client is heard and hears nothing; its connections break, and it asks again, long after the others went on. */
+  deafClient(random, plan) {
+    const client = `client-${1 + random.below(clientsOf(plan))}`
+    const deafMs = 300 + random.below(1_200)
+    return [
+      ...osdNames(plan).map((a) => ({
+        atMs: 0,
+        kind: 'partial-partition',
+        durationMs: deafMs + 50,
+        params: { a, b: client, oneWay: 1 },
+      })),
+      { atMs: deafMs, kind: 'reset-connections', params: { a: client, b: '' } },
+    ]
   },
   /** A monitor that clients reach and the others do not. */
   lonelyMonitor(random, plan) {
