@@ -33,6 +33,7 @@ import { type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
 import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
 import { planFailure, planWrite } from './plan-write.ts'
+import { ReadLease } from './read-lease.ts'
 import type { DoneRequest } from './request-table.ts'
 import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
 
@@ -69,9 +70,6 @@ interface ObjectQueue {
 
 /** What is wrong with the request itself, whatever the object is. */
 const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
-/** A promise that nobody needed lately comes within the time of a ping; one that does not is asked for less and less. */
-const leaseRetryMsMin = 1
-const leaseRetryMsMax = 50
 /** The driver holds sessions back long before: this bounds what gets past it. */
 const waitingMax = 4_096
 
@@ -82,10 +80,9 @@ export class ClientIo {
   private readonly writes: WriteReplicator<ObjectQueue>
   private readonly answers: OpAnswers
   private readonly cache = new ObjectCache()
+  readonly lease: ReadLease
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
   private active = false
-  private leaseTimerSet = false
-  private leaseRetryMs = leaseRetryMsMin
   readOps = 0
   writeOps = 0
   readBytes = 0
@@ -95,6 +92,7 @@ export class ClientIo {
     this.core = core
     this.recovery = recovery
     this.answers = new OpAnswers(core)
+    this.lease = new ReadLease(core)
     this.writes = new WriteReplicator(core, recovery, (write) => this.onWritten(write))
   }
 
@@ -144,31 +142,12 @@ export class ClientIo {
       this.waitingForActive.push({ session, op })
       return
     }
-    this.wantLease()
+    this.lease.want()
     const writes = op.ops.some(isWriteOp)
     if (writes && this.answerKnown(session, op)) return
     const queue = this.queueOf(op.object)
     queue.waiting.push({ session, op, writes })
     this.run(queue)
-  }
-
-  /** Of sessions that the map fences now: what was not begun never lands, however long it has waited. */
-  dropFenced(): void {
-    const { blocklist } = this.core.map
-    const isFenced = ({ op }: { readonly op: ClientOp }): boolean => blocklist.has(String(op.request.client))
-    const drop = ({ session, op }: { readonly session: number; readonly op: ClientOp }): void =>
-      this.fail(session, op, 'ESHUTDOWN', 'this client session is fenced')
-    for (const one of this.waitingForActive.filter(isFenced)) drop(one)
-    this.waitingForActive = this.waitingForActive.filter((one) => !isFenced(one))
-    for (const queue of [...this.queues.values()]) {
-      const fenced = queue.waiting.filter(isFenced)
-      if (fenced.length === 0) continue
-      for (const one of fenced) {
-        queue.waiting.splice(queue.waiting.indexOf(one), 1)
-        drop(one)
-      }
-      this.run(queue)
-    }
   }
 
   /** Recovery has finished with an object, or the lease is back. */
@@ -182,7 +161,7 @@ export class ClientIo {
   }
 
   onLeaseTimer(): void {
-    this.leaseTimerSet = false
+    this.lease.onTimer()
     this.retry()
   }
 
@@ -191,28 +170,6 @@ export class ClientIo {
     this.cache.delete(object)
     const queue = this.queues.get(objectKey(object))
     if (queue !== undefined) queue.loaded = undefined
-  }
-
-  /** Whether every other member of acting has promised not to let another primary serve now. */
-  get leaseIsHeld(): boolean {
-    const { mapping, whoami, leases, clock } = this.core
-    const nowMs = clock.monotonicMs()
-    for (const osd of mapping.acting) if (osd !== whoami && leases.heldUntilMs(osd) <= nowMs) return false
-    return true
-  }
-
-  /** Whether a member of acting owes its promise. */
-  get isLaggy(): boolean {
-    const { mapping, whoami, leases, clock } = this.core
-    const nowMs = clock.monotonicMs()
-    for (const osd of mapping.acting) if (osd !== whoami && leases.isLate(osd, nowMs)) return true
-    return false
-  }
-
-  private wantLease(): void {
-    const { mapping, whoami, leases, clock } = this.core
-    const nowMs = clock.monotonicMs()
-    for (const osd of mapping.acting) if (osd !== whoami) leases.want(osd, nowMs)
   }
 
   // Known requests
@@ -276,9 +233,21 @@ export class ClientIo {
   private run(queue: ObjectQueue): void {
     while (queue.waiting.length > 0) {
       const head = queue.waiting[0] as Waiting
+      if (!queue.loading && this.isFenced(head.op)) {
+        queue.waiting.shift()
+        queue.loaded = undefined
+        this.fail(head.session, head.op, 'ESHUTDOWN', 'this client session is fenced')
+        continue
+      }
       if (!(head.writes ? this.startWrite(queue, head) : this.startRead(queue, head))) return
     }
     if (queue.inFlight === 0 && queue.reading === 0 && !queue.loading) this.queues.delete(objectKey(queue.object))
+  }
+
+  /** Looked at when it begins, however long it has waited since it came. */
+  private isFenced(op: ClientOp): boolean {
+    const { blocklist } = this.core.map
+    return blocklist.size > 0 && blocklist.has(String(op.request.client))
   }
 
   // Reads
@@ -289,12 +258,12 @@ export class ClientIo {
       this.recovery.prioritize(queue.object)
       return false
     }
-    if (!this.leaseIsHeld) {
-      this.wantLease()
-      this.waitForLease()
+    if (!this.lease.isHeld) {
+      this.lease.want()
+      this.lease.waitFor()
       return false
     }
-    this.leaseRetryMs = leaseRetryMsMin
+    this.lease.onUsed()
     queue.waiting.shift()
     queue.reading++
     const missing = missingForLists(op.ops, this.core.missing)
@@ -306,10 +275,10 @@ export class ClientIo {
         this.reportBadCopy(queue)
         return
       }
-      if (!this.leaseIsHeld) {
+      if (!this.lease.isHeld) {
         // Invariant 5: the promise ran out while the disk was read, so another primary may have written since.
         queue.waiting.unshift({ session, op, writes: false })
-        return this.waitForLease()
+        return this.lease.waitFor()
       }
       this.readOps++
       this.readBytes += bytesOf(input.results)
@@ -323,13 +292,6 @@ export class ClientIo {
     const { client } = op.request
     this.core.emit({ kind: 'execute-read', client, object: op.object, ops: op.ops, token })
     return true
-  }
-
-  private waitForLease(): void {
-    if (this.leaseTimerSet) return
-    this.leaseTimerSet = true
-    this.core.emit({ kind: 'set-timer', timer: 'lease-renew', delayMs: this.leaseRetryMs })
-    this.leaseRetryMs = Math.min(leaseRetryMsMax, this.leaseRetryMs * 2)
   }
 
   /** Finds out which version the bad copy should be, then has it replaced. */

@@ -32,7 +32,7 @@ export class PgReport {
 
   publishChanges(): void {
     const { core, peering, clientIo, recovery, backfill } = this.parts
-    const isOwedPromises = clientIo.isLaggy
+    const isOwedPromises = clientIo.lease.isLate
     this.changed = false
     this.note(0, core.map.epoch)
     this.note(1, peering.phase)
@@ -87,7 +87,7 @@ export class PgReport {
     else if (phase === 'down' || phase === 'incomplete') states.push(phase)
     else states.push('peering')
     if (phase === 'wait-lease') states.push('wait')
-    if (phase === 'started' && clientIo.isLaggy) states.push('laggy')
+    if (phase === 'started' && clientIo.lease.isLate) states.push('laggy')
     if (acting.length < size) states.push('undersized')
     if (acting.length < size || this.parts.recovery.isNeeded) states.push('degraded')
     if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')
@@ -172,7 +172,7 @@ export class PgReport {
         backfilledObjects: backfill.backfilledObjects,
         backfilledBytes: backfill.backfilledBytes,
       },
-      clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.leaseIsHeld },
+      clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.lease.isHeld },
       ...(core.isPrimary ? { stats: this.stats() } : {}),
     }
   }

@@ -221,7 +221,6 @@ export class PlacementGroup {
     core.mapping = mapping
     if (!ended) {
       core.interval = { ...interval, mapEpoch: map.epoch }
-      if (map.blocklist.size > 0 && map.blocklist !== before?.blocklist) this.clientIo.dropFenced()
       return
     }
     if (first) this.beginLife(map.epoch)

@@ -84,9 +84,9 @@ export const pgBugs: readonly PlantedBug[] = [
     name: 'read-without-lease',
     mechanism: 'a primary answers reads without the promise of the others',
     promise: 'a primary that was cut off never shows what is old',
-    file: clientIo,
-    find: '    get leaseIsHeld() {\n',
-    replace: '    get leaseIsHeld() {\n        return true;\n',
+    file: 'placement-group/dist/read-lease.js',
+    find: '    get isHeld() {\n',
+    replace: '    get isHeld() {\n        return true;\n',
     scenario: 'stale',
   },
   {
