@@ -140,6 +140,15 @@ export class PgCore {
     return this.mapping.actingPrimary === this.whoami
   }
 
+  /**
+   * Whether enough members are there for clients. Only an interval in which they are counts as started: it is also the only
+   * kind whose members are asked later on (`maybeWrote`). Counter-example: a member alone peers, says that it started, and
+   * tells others so; from then on only it counts as current, and nobody asks it.
+   */
+  get mayServe(): boolean {
+    return this.mapping.acting.length >= (this.pool?.minSize ?? 1)
+  }
+
   /** The info as of now: what is derived from log and missing set included. */
   currentInfo(): PgInfo {
     return {

@@ -379,7 +379,7 @@ export class Peering {
   private activate(): void {
     const { core } = this
     this.become('activating')
-    core.info = { ...core.info, lastEpochStarted: core.interval.since }
+    if (core.mayServe) core.info = { ...core.info, lastEpochStarted: core.interval.since }
     for (const plan of this.plans.values()) {
       this.awaiting.add(plan.osd)
       const info = { ...core.currentInfo(), lastBackfill: plan.info.lastBackfill }
@@ -404,7 +404,7 @@ export class Peering {
     if (this.awaiting.size > 0 || !this.ownCommitted) return
     const { core } = this
     this.become('started')
-    core.setHistory({ lastEpochStarted: core.interval.since })
+    if (core.mayServe) core.setHistory({ lastEpochStarted: core.interval.since })
     core.transact([core.recordOp()])
     for (const osd of this.plans.keys()) core.send(osd, { kind: 'history', info: core.currentInfo(), clean: false })
     const backfill = new Map<OsdId, PgInfo>()

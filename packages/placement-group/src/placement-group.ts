@@ -367,7 +367,7 @@ export class PlacementGroup {
     }
     // First: client I/O asks what the members miss.
     this.recovery.start(infos, [...core.mapping.acting, ...this.backfill.osds])
-    if (core.mapping.acting.length >= (core.pool?.minSize ?? 1)) this.clientIo.activate()
+    if (core.mayServe) this.clientIo.activate()
     if (!this.recovery.isNeeded) this.onRecovered()
   }
 

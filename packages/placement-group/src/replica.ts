@@ -4,7 +4,7 @@
  * Durable before what: the merged log, the missing set and the new `lastEpochStarted` before `activated`; a write's
  * transaction and log entry before `replicated`.
  */
-import type { OsdId } from '@shoal/base'
+import type { Epoch, OsdId } from '@shoal/base'
 import { compareVersions, minVersion, type ObjectId, objectKey, type TransactionOp, zeroVersion } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import { mergeLog } from './merge-log.ts'
@@ -71,7 +71,7 @@ export class Replica {
     const steps = message.reset ? this.startOver(message) : mergeIntoCore(core, message.segment)
     core.info = {
       ...core.info,
-      lastEpochStarted: core.interval.since,
+      lastEpochStarted: Math.max(core.info.lastEpochStarted, message.info.lastEpochStarted) as Epoch,
       history: message.info.history,
       lastBackfill: message.info.lastBackfill,
     }

@@ -16,6 +16,7 @@ import {
   type TransactionOp,
 } from '@shoal/wire'
 import { envelope, openEnvelope } from '../../src/peer-message.ts'
+import type { PgInfo } from '../../src/pg-info.ts'
 import { setMissing } from '../../src/pg-store.ts'
 import { checkHistory } from './checkers.ts'
 import { EventQueue } from './event-queue.ts'
@@ -112,6 +113,7 @@ export class SimulatedCluster implements OsdWorld {
   private readonly held = new Map<string, (() => void)[]>()
   /** By session and request. */
   private readonly asked = new Map<string, ObjectId>()
+  private readonly broken: string[] = []
   private readonly earlyAnswers: string[] = []
   private healing = false
 
@@ -251,6 +253,17 @@ export class SimulatedCluster implements OsdWorld {
   }
 
   publishStats(): void {}
+
+  /** An interval with too few members for clients is no start: nobody would ask its members later on. */
+  onLoaded(osd: OsdId, { lastEpochStarted, history }: PgInfo): void {
+    for (const epoch of [lastEpochStarted, history.lastEpochStarted]) {
+      if (epoch === 0) continue
+      const map = this.mapAt(epoch)
+      const { acting } = placeSimulated(map)
+      const minSize = [...map.pools.values()][0]?.minSize ?? 0
+      if (acting.length < minSize) this.broken.push(`osd.${osd} says that ${acting.length} members started in ${epoch}`)
+    }
+  }
 
   onMarkedDown(osd: OsdId): void {
     this.boot(this.osd(osd))
@@ -526,7 +539,7 @@ export class SimulatedCluster implements OsdWorld {
       problems.push('final reads do not end')
       return
     }
-    problems.push(...this.earlyAnswers)
+    problems.push(...this.earlyAnswers, ...this.broken)
     this.checkCopies(problems)
     const final = new Map<string, string>()
     for (const { object, intent, errno, data } of this.history.slice(-objectNames.length)) {

@@ -23,6 +23,7 @@ import {
   Reserver,
 } from '@shoal/placement-group'
 import type { ClientOp, ClientOpReply, PgEnvelope } from '@shoal/wire'
+import type { PgInfo } from '../../src/pg-info.ts'
 import type { Cancellable, EventQueue } from './event-queue.ts'
 import { nowhere, placeSimulated, simulatedPg } from './map-authority.ts'
 import { MemoryStore } from './memory-store.ts'
@@ -30,6 +31,7 @@ import type { Plant } from './simulated-cluster.ts'
 import { EternalLeases, leaseMs, SimulatedLeases } from './simulated-leases.ts'
 
 /** What the world does for an OSD. */
+
 export interface OsdWorld {
   readonly queue: EventQueue
   readonly random: Prng
@@ -43,6 +45,8 @@ export interface OsdWorld {
   readonly isQuiet: boolean
   /** The map shows this run as down. */
   onMarkedDown(osd: OsdId): void
+  /** What a machine finds on its disk when it starts. */
+  onLoaded(osd: OsdId, info: PgInfo): void
   trace(text: string): void
 }
 
@@ -106,6 +110,7 @@ export class SimulatedOsd {
 
   private loadMachine(): void {
     const stored = loadPgState(this.store.metaEntries(pgRecordRange.from, pgRecordRange.to))
+    if (stored !== undefined) this.world.onLoaded(this.id, stored.record.info)
     this.machine = this.create(stored)
     this.machineEpoch = stored?.record.interval.mapEpoch ?? toEpoch(0)
   }

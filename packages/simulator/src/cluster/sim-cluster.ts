@@ -36,6 +36,16 @@ const idBelow = 2 ** 47
 const settledPolls = 4
 const mebibyte = 1024 * 1024
 
+interface PgRow {
+  readonly state: string
+  readonly up: readonly number[]
+  readonly acting: readonly number[]
+}
+
+function isRemapped({ state }: { readonly state: string }): boolean {
+  return state === 'active+remapped+clean'
+}
+
 export class SimCluster {
   readonly scenario: Scenario
   readonly time: SimTime = new SimTime()
@@ -219,7 +229,9 @@ export class SimCluster {
       if (wrong?.length === 0) {
         const states = (await this.pgSummary())?.states
         const unclean = states?.filter(({ state }) => state !== 'active+clean')
-        if (unclean?.length === 0) {
+        const whole =
+          unclean?.length === 0 || (unclean?.every(isRemapped) === true && (await this.unclean()).length === 0)
+        if (whole) {
           // Statistics follow a new map a moment later.
           const epoch = this.operator.daemon?.monitor.osdMap?.epoch ?? 0
           since = { epoch, polls: since.epoch === epoch ? since.polls + 1 : 1 }
@@ -240,13 +252,21 @@ export class SimCluster {
   /** What is known of the placement groups that are not well, for the report. */
   private async uncleanGroups(): Promise<string> {
     try {
-      const { data } = await this.settleCommand({ prefix: 'pg ls' }, 10_000)
-      const rows = data as readonly { readonly state: string }[]
-      const unclean = rows.filter(({ state }) => state !== 'active+clean')
-      return unclean.map((row) => `\n    ${JSON.stringify(row)}`).join('')
+      return (await this.unclean()).map((row) => `\n    ${JSON.stringify(row)}`).join('')
     } catch {
       return ''
     }
+  }
+
+  /**
+   * Placement groups that lack something. Not those for which CRUSH finds fewer OSDs than the pool wants (weights near
+   * zero make it give up): they have as many copies as it wants, on OSDs that had them before, for as long as that is so.
+   */
+  private async unclean(): Promise<readonly PgRow[]> {
+    const { data } = await this.settleCommand({ prefix: 'pg ls' }, 10_000)
+    return (data as readonly PgRow[]).filter(
+      (row) => row.state !== 'active+clean' && !(isRemapped(row) && row.up.length < row.acting.length),
+    )
   }
 
   monitorAddresses(): readonly Address[] {

@@ -131,7 +131,7 @@ export const pgBugs: readonly PlantedBug[] = [
     mechanism: 'a placement group serves with fewer copies than min_size',
     promise: 'a write is acknowledged by at least min_size copies',
     file: 'placement-group/dist/placement-group.js',
-    find: `        if (core.mapping.acting.length >= (core.pool?.minSize ?? 1))
+    find: `        if (core.mayServe)
             this.clientIo.activate();`,
     replace: '        this.clientIo.activate();',
     scenario: 'last-one',
