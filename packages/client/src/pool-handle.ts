@@ -92,7 +92,11 @@ export class PoolHandle {
     )
     if (reply.errno === 0) return { results: reply.results, version: reply.version }
     const code = errorCodeOf(reply.errno)
-    throw new ClusterError(code, `${this.name}/${objectName}: ${reply.detail === '' ? code : reply.detail}`)
+    // A fence refuses without looking: an earlier send may have been done.
+    const outcome = code === 'ESHUTDOWN' && reply.attempt > 0 ? 'unknown' : 'not-applied'
+    throw new ClusterError(code, `${this.name}/${objectName}: ${reply.detail === '' ? code : reply.detail}`, {
+      outcome,
+    })
   }
 
   /** Up to `length` bytes: fewer where the object ends before. */

@@ -16,6 +16,23 @@ const highWaterBytes = 1024 * 1024
 /** Bytes on the way at one time: the socket buffers of a real connection. */
 const windowBytes = 256 * 1024
 
+/** Small pieces are cut from one large buffer: an allocation of its own for each costs more than filling it. */
+const slabBytes = 64 * 1024
+const slabShareBytesMax = 2 * 1024
+let slab = new ArrayBuffer(slabBytes)
+let slabUsed = 0
+
+function newPiece(bytes: number): Uint8Array {
+  if (bytes > slabShareBytesMax) return new Uint8Array(bytes)
+  if (bytes > slabBytes - slabUsed) {
+    slab = new ArrayBuffer(slabBytes)
+    slabUsed = 0
+  }
+  const piece = new Uint8Array(slab, slabUsed, bytes)
+  slabUsed += bytes
+  return piece
+}
+
 export class SimStream implements ByteStream {
   readonly remote: string
   readonly local: string
@@ -192,7 +209,7 @@ export class SimStream implements ByteStream {
 
   private takeOutgoing(bytes: number): Uint8Array {
     // The receiver owns what it gets: never the sender's buffers.
-    const piece = new Uint8Array(bytes)
+    const piece = newPiece(bytes)
     const { outgoing } = this
     let done = 0
     let whole = 0

@@ -17,9 +17,9 @@ import type { MonitorNode, OsdNode } from './nodes.ts'
 import type { SimCluster } from './sim-cluster.ts'
 
 /** A look costs as much as some events: it comes when so much time has passed and so many events have run. */
-const raftEvery = { ms: 250, events: 16 }
+const raftEvery = { ms: 250, events: 32 }
 const capsEvery = { ms: 2_000, events: 64 }
-const primariesEvery = { ms: 100, events: 16 }
+const primariesEvery = { ms: 100, events: 32 }
 /** A transaction or a message that is let in while there is room may overshoot by its own size. */
 const overshootBytes = 8 * 1024 * 1024
 

@@ -122,6 +122,15 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     everySeconds: 5,
     ...quickDown,
   },
+  locks: { ...small, workloads: ['locks'], clients: 6, faults: ['pause', 'crash'], pauseFactor: 0.3 },
+  fences: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['locks'],
+    clients: 10,
+    faults: ['delays', 'pause'],
+    pauseFactor: 0.3,
+  },
   pieces: {
     ...small,
     workloads: ['counters'],

@@ -3,6 +3,7 @@ import type { PlantedBug } from './planted-bug.ts'
 
 const clientIo = 'placement-group/dist/client-io.js'
 const replicator = 'placement-group/dist/write-replicator.js'
+const objectLock = 'placement-group/dist/object-lock.js'
 const peering = 'placement-group/dist/peering.js'
 
 export const pgBugs: readonly PlantedBug[] = [
@@ -134,5 +135,32 @@ export const pgBugs: readonly PlantedBug[] = [
             this.clientIo.activate();`,
     replace: '        this.clientIo.activate();',
     scenario: 'last-one',
+  },
+  {
+    name: 'exclusive-lock-shared',
+    mechanism: 'an exclusive lock is given to whoever asks',
+    promise: 'an exclusive lock has one holder',
+    file: objectLock,
+    find: "if (mode === 'exclusive' || lock.mode === 'exclusive')",
+    replace: 'if (false)',
+    scenario: 'locks',
+  },
+  {
+    name: 'lock-not-asked-for',
+    mechanism: 'an operation that depends on a lock is done without it',
+    promise: 'a guarded operation is done only while its client holds the lock',
+    file: objectLock,
+    find: 'const holds = lock.holders.some((holder) => holder.client === client && holder.cookie === op.cookie);',
+    replace: 'const holds = true;',
+    scenario: 'locks',
+  },
+  {
+    name: 'fence-ignored',
+    mechanism: 'an OSD serves a client session that the map fences',
+    promise: 'nothing that a fenced client sends lands after what its fencer did',
+    file: 'osd/dist/op-check.js',
+    find: 'if (map.blocklist.size > 0 && map.blocklist.has(String(op.request.client))) {',
+    replace: 'if (false) {',
+    scenario: 'fences',
   },
 ]

@@ -4,6 +4,7 @@ import { blockDevice } from './block-device.ts'
 import { counters } from './counters.ts'
 import { extents } from './extents.ts'
 import { listing } from './listing.ts'
+import { locks } from './locks.ts'
 import { monitorSet } from './monitor-set.ts'
 import { poolChurn } from './pool-churn.ts'
 import { hotAndCold, registers } from './registers.ts'
@@ -13,6 +14,7 @@ export { blockDevice } from './block-device.ts'
 export { counters } from './counters.ts'
 export { extents } from './extents.ts'
 export { listing } from './listing.ts'
+export { locks } from './locks.ts'
 export { type ObjectWorkloadPlan, objectWorkload } from './object-workload.ts'
 export { poolChurn } from './pool-churn.ts'
 export { hotAndCold, registers } from './registers.ts'
@@ -26,6 +28,7 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   compounds: () => compounds(),
   counters: () => counters(),
   listing: () => listing(),
+  locks: () => locks(),
   'block-device': () => blockDevice(),
   'pool-churn': () => poolChurn(),
   'monitor-set': () => monitorSet(),

@@ -45,7 +45,8 @@ export function hotAndCold(options: RegistersOptions = {}): Workload {
 function chooseRegisterOps(context: WorkloadContext, seen: Seen | undefined): readonly ObjectOp[] {
   const { random } = context
   const token = nextToken(context)
-  const next = (): ObjectOp => ({ kind: 'write-full', data: tokenBytes(token, 16 + random.below(lengthMax - 16)) })
+  const length = 16 + random.below(lengthMax - 16)
+  const next = (): ObjectOp => ({ kind: 'write-full', data: tokenBytes(token, length) })
   const choices: [number, () => readonly ObjectOp[]][] = [
     [40, () => readAllOps(lengthMax)],
     [25, () => [next()]],
