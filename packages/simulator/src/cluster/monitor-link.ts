@@ -42,6 +42,7 @@ export class MonitorLink {
   private readonly back: OnWay[] = []
   private readonly nearEnds = new Set<(reason: ClusterError) => void>()
   private readonly farEnds = new Set<() => void>()
+  private readonly waitingForRoom: { readonly below: number; readonly act: () => void }[] = []
   private far: ServedMonitor | undefined
   private blockedSinceMs: number | undefined
   private broken = false
@@ -65,6 +66,14 @@ export class MonitorLink {
 
   get backlogBack(): number {
     return this.back.length
+  }
+
+  /**
+   * Told once, when fewer messages are on their way to the client, whatever they are. The monitor would hear of the room by
+   * a window update, which we take to be immediate.
+   */
+  whenBackIsShorter(below: number, act: () => void): void {
+    this.waitingForRoom.push({ below, act })
   }
 
   /** The client's end is told, in a turn of its own, when the link breaks. Gives how to take that back. */
@@ -98,7 +107,17 @@ export class MonitorLink {
     world.note(farHost, near.host, what)
     this.carry(this.back, farHost, near.host, () => {
       if (!near.scope.ended) act()
+      this.offerRoom()
     })
+  }
+
+  private offerRoom(): void {
+    const { waitingForRoom, back } = this
+    if (waitingForRoom.length === 0 || this.far?.scope.ended === true) return
+    for (const one of waitingForRoom.splice(0)) {
+      if (back.length < one.below) one.act()
+      else waitingForRoom.push(one)
+    }
   }
 
   /** An end's process is gone, or the client closed: the other end learns of it after the way. */

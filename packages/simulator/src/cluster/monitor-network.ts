@@ -161,19 +161,15 @@ class SimConnection implements MonitorConnection {
     }
     const forgetNear = link.onNearEnd(end)
     link.send(`subscribe ${request.osdMapEpoch}`, ({ service }) => {
-      let heldBack = false
       let forgetFar = (): void => undefined
       const session = service.subscribe(request, {
         update: (update: MapUpdate) => {
           link.reply('update', () => {
             if (!over) handler.onUpdate(update)
-            if (!heldBack || link.backlogBack >= updatesBacklogMax / 2) return
-            heldBack = false
-            // The monitor hears of the room by the window update, which we take to be immediate.
-            session.drained()
           })
-          heldBack = link.backlogBack >= updatesBacklogMax
-          return !heldBack
+          if (link.backlogBack < updatesBacklogMax) return true
+          link.whenBackIsShorter(updatesBacklogMax / 2, () => session.drained())
+          return false
         },
         end: (reason) => {
           forgetFar()
