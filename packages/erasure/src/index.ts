@@ -1,0 +1,1 @@
+export { createErasureCode, type ErasureCode, type ErasureCodeOptions, xorChunks } from './code.ts'
