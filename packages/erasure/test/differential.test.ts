@@ -3,9 +3,8 @@
  * seed (SHOAL_ERASURE_SEED).
  */
 import { Prng } from '@shoal/base'
-import { createErasureCode } from '@shoal/erasure'
+import { createErasureCode, joinStripes, splitStripes } from '@shoal/erasure'
 import { afterAll, describe, expect, test } from 'vitest'
-import { joinStripes, splitStripes } from '../src/stripe.ts'
 import { toolMissing, Workbench } from './support/tools.ts'
 
 const firstSeed = Number(process.env['SHOAL_ERASURE_SEED'] ?? 1 + Math.floor(Math.random() * 1_000_000))

@@ -6,9 +6,8 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { concatBytes, Prng } from '@shoal/base'
-import { createErasureCode } from '@shoal/erasure'
+import { createErasureCode, splitStripes } from '@shoal/erasure'
 import { expect, test } from 'vitest'
-import { splitStripes } from '../src/stripe.ts'
 import { Workbench } from './support/tools.ts'
 
 interface Vector {
