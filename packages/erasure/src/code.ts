@@ -12,9 +12,7 @@ import { findKernel, type Kernel } from './kernel.ts'
 import { LeastRecentlyUsed } from './least-recently-used.ts'
 import { Matrix, vandermondeCodingMatrix } from './matrix.ts'
 import { type Plan, planOf } from './plan.ts'
-
-/** k + m at most: a set of chunks is a 32-bit mask, and the kernel's memory has room for as many. */
-export const chunksMax = 32
+import { chunksMax } from './simd-module.ts'
 
 /** Decode matrices kept; at 8+3 that is more than all losses of two chunks. */
 const plansMax = 128

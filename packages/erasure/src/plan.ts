@@ -4,7 +4,7 @@ import type { Matrix } from './matrix.ts'
 import { generalRowsMax } from './simd-module.ts'
 
 /** Rows that one call of the SIMD kernel makes from all inputs. */
-export interface RowGroup {
+interface RowGroup {
   /** A row of ones: the XOR of the inputs. */
   readonly xorRow: number | undefined
   readonly generalRows: readonly number[]

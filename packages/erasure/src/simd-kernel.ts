@@ -2,15 +2,14 @@
  * The driver of the WebAssembly kernel. Chunks live outside the module's memory, so they are copied in slice by slice, and
  * results out; slices are small enough that what was copied in is still in the processor's cache when it is read.
  *
- * The memory is fixed: room for the tables of one group of rows and for 33 slices (32 chunks of a code; one to spare for
- * the padding between them). Nothing in it outlives a call.
+ * The memory is fixed: room for the tables of one group of rows and for a slice of each of 32 chunks, inputs and outputs
+ * together. Nothing in it outlives a call.
  */
 import { must } from '@shoal/base'
 import type { Kernel } from './kernel.ts'
 import type { Plan } from './plan.ts'
-import { blockBytes, generalRowsMax, kernelName, simdModule } from './simd-module.ts'
+import { blockBytes, chunksMax, generalRowsMax, kernelName, simdModule } from './simd-module.ts'
 
-const chunksMax = 32
 const pageBytes = 65_536
 const sliceBytes = 8192
 const tablesBytes = 32 * generalRowsMax * chunksMax

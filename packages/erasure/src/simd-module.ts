@@ -7,6 +7,9 @@
  */
 import { assembleModule, FunctionAssembler, type Local } from './wasm-assembler.ts'
 
+/** k + m at most: the memory has room for as many chunks. */
+export const chunksMax = 32
+
 /** Rows with look-ups in one call: more accumulators than this do not stay in the 16 registers of x86-64. */
 export const generalRowsMax = 4
 
