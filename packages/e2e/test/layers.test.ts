@@ -11,6 +11,7 @@ const packagesDirectory = join(import.meta.dirname, '..', '..')
 const rows: Readonly<Record<string, number>> = {
   base: 0,
   crush: 1,
+  erasure: 1,
   raft: 1,
   'cluster-map': 1,
   wire: 1,

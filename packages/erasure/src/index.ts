@@ -1,0 +1,8 @@
+export { createErasureCode, type ErasureCode, type ErasureCodeOptions, xorChunks } from './code.ts'
+export {
+  type ErasureCodeProfile,
+  formatErasureCodeProfile,
+  parseErasureCodeProfile,
+  stripeLayoutOf,
+} from './profile.ts'
+export * from './stripe.ts'
