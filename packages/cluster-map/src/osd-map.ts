@@ -155,3 +155,8 @@ export interface PgMapping {
 
 export const noOsd: OsdId = 0x7fffffff as OsdId
 export const noPrimary: OsdId = -1 as OsdId
+
+/** Whether the map fences a client session: nothing that it sends may begin any more. */
+export function isFenced(map: OsdMap, client: number): boolean {
+  return map.blocklist.size > 0 && map.blocklist.has(String(client))
+}

@@ -1,6 +1,6 @@
 /** What a client operation must satisfy before a placement group sees it: input from the network may be anything. */
 import { type ErrorCode, type PgId, pgPool, pgSeed } from '@shoal/base'
-import { hashObjectName, type OsdMap, seedOfHash } from '@shoal/cluster-map'
+import { hashObjectName, isFenced, type OsdMap, seedOfHash } from '@shoal/cluster-map'
 import { checkLockOp, isReservedAttribute } from '@shoal/placement-group'
 import {
   type ClientOp,
@@ -23,7 +23,7 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
   const pool = map.pools.get(pgPool(op.pgId))
   if (pool === undefined) return { code: 'ENOENT', detail: `pool ${pgPool(op.pgId)} does not exist` }
   if (!(pgSeed(op.pgId) < pool.pgNum)) return { code: 'ENOENT', detail: `placement group ${op.pgId} does not exist` }
-  if (map.blocklist.size > 0 && map.blocklist.has(String(op.request.client))) {
+  if (isFenced(map, op.request.client)) {
     return { code: 'ESHUTDOWN', detail: 'this client session is fenced' }
   }
   if (op.ops.length === 0 || op.ops.length > opLimits.stepsMax) {

@@ -12,6 +12,7 @@
  * 5. Reads are executed only while every other member of acting has promised this primary its lease.
  */
 import { assert, type ErrorCode, errorTable, type OsdId } from '@shoal/base'
+import { isFenced } from '@shoal/cluster-map'
 import {
   type ClientOp,
   isWriteOp,
@@ -233,7 +234,8 @@ export class ClientIo {
   private run(queue: ObjectQueue): void {
     while (queue.waiting.length > 0) {
       const head = queue.waiting[0] as Waiting
-      if (!queue.loading && this.isFenced(head.op)) {
+      // Looked at again when it begins: it may have waited for long.
+      if (!queue.loading && isFenced(this.core.map, head.op.request.client)) {
         queue.waiting.shift()
         queue.loaded = undefined
         this.fail(head.session, head.op, 'ESHUTDOWN', 'this client session is fenced')
@@ -242,12 +244,6 @@ export class ClientIo {
       if (!(head.writes ? this.startWrite(queue, head) : this.startRead(queue, head))) return
     }
     if (queue.inFlight === 0 && queue.reading === 0 && !queue.loading) this.queues.delete(objectKey(queue.object))
-  }
-
-  /** Looked at when it begins, however long it has waited since it came. */
-  private isFenced(op: ClientOp): boolean {
-    const { blocklist } = this.core.map
-    return blocklist.size > 0 && blocklist.has(String(op.request.client))
   }
 
   // Reads

@@ -4,7 +4,7 @@
  */
 import { ClusterError } from '@shoal/base'
 import { z } from 'zod'
-import { type Command, done, numberArgument, readCommand, writeCommand } from './command.ts'
+import { type Command, done, noArguments, numberArgument, readCommand, writeCommand } from './command.ts'
 
 const defaultSeconds = 3600
 const secondsMax = 10 * 365 * 86_400
@@ -16,7 +16,7 @@ const session = z.preprocess(
 )
 
 export const blocklistCommands: readonly Command[] = [
-  readCommand('osd blocklist ls', z.object({}), (_args, { map }) =>
+  readCommand('osd blocklist ls', noArguments, (_args, { map }) =>
     done(
       '',
       [...map.blocklist].map(([client, untilMs]) => ({ session: client, untilMs })),
@@ -47,7 +47,7 @@ export const blocklistCommands: readonly Command[] = [
     draft.log('warn', `client.${args.session} is fenced no more`)
     return done(`client.${args.session} is fenced no more`)
   }),
-  writeCommand('osd blocklist clear', z.object({}), (_args, { draft }) => {
+  writeCommand('osd blocklist clear', noArguments, (_args, { draft }) => {
     const sessions = [...draft.map.blocklist.keys()]
     for (const one of sessions) draft.osd.setBlocklist(one, null)
     return done(`removed ${sessions.length} entries`, { removed: sessions })

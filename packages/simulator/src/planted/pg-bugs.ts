@@ -158,9 +158,9 @@ export const pgBugs: readonly PlantedBug[] = [
     name: 'fence-ignored',
     mechanism: 'an OSD serves a client session that the map fences',
     promise: 'nothing that a fenced client sends lands after what its fencer did',
-    file: 'osd/dist/op-check.js',
-    find: 'if (map.blocklist.size > 0 && map.blocklist.has(String(op.request.client))) {',
-    replace: 'if (false) {',
+    file: 'cluster-map/dist/osd-map.js',
+    find: 'return map.blocklist.size > 0 && map.blocklist.has(String(client));',
+    replace: 'return false;',
     scenario: 'fences',
   },
 ]
