@@ -2,7 +2,7 @@
  * What the parts of a placement group share: its persistent state, the map it acts on, and the effects of the step that
  * is being taken. Parts call each other through it; only `PlacementGroup` is public.
  */
-import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId, type PoolId } from '@shoal/base'
+import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId, type PoolId, pgPool } from '@shoal/base'
 import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
 import type { PgEnvelope, Transaction, TransactionOp, Version } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
@@ -111,7 +111,7 @@ export class PgCore {
     readonly interval: IntervalRecord
   }) {
     this.pgId = options.pgId
-    this.poolId = Number(options.pgId.slice(0, options.pgId.indexOf('.'))) as PoolId
+    this.poolId = pgPool(options.pgId)
     this.whoami = options.whoami
     this.settings = options.settings
     this.leases = options.leases

@@ -31,6 +31,9 @@ export type LockOutcome =
 
 type ChangingOp = Extract<LockOp, { kind: 'lock' | 'unlock' | 'break-lock' }>
 
+/** A lock is one attribute, read and written as a whole. */
+const holdersMax = 256
+
 const attributePrefix = '_lock.'
 
 export function lockAttributeName(name: string): string {
@@ -110,6 +113,8 @@ function takeLock(
     if (mode === 'exclusive' || lock.mode === 'exclusive') return failed('EBUSY', heldBy(lock))
     if (lock.tag !== tag) return failed('EBUSY', `${heldBy(lock)}, with tag '${lock.tag}'`)
   }
+  if (others.length >= holdersMax)
+    return failed('EBUSY', `lock '${name}' has ${holdersMax} holders, the most it may have`)
   const holder: LockHolder = { client, cookie, description, expiresMs: durationMs === 0 ? 0 : nowMs + durationMs }
   return { kind: 'changed', lock: { name, mode, tag, holders: [...others, holder] } }
 }

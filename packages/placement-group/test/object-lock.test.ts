@@ -11,6 +11,7 @@ import {
   locksIn,
   whyNotLocked,
 } from '../src/object-lock.ts'
+import { needsSpace } from '../src/op-space.ts'
 
 type Taking = Extract<LockOp, { kind: 'lock' }>
 
@@ -63,6 +64,20 @@ describe('locks', () => {
     story.step(3, 0, take({ mode: 'shared', tag: 'restore' }), 'EBUSY').step(3, 0, take({ tag: 'backup' }), 'EBUSY')
     story.step(1, 0, { ...shared, cookie: 'again' }, 'ok')
     expect(story.holders(0)).toEqual([1, 2, 1])
+  })
+
+  test('has a bounded number of holders', () => {
+    const story = new Story()
+    for (let client = 1; client <= 256; client++) story.step(client, 0, take({ mode: 'shared' }), 'ok')
+    story.step(257, 0, take({ mode: 'shared' }), 'EBUSY')
+    story.step(7, 0, take({ mode: 'shared', renew: 'must' }), 'ok')
+    story.step(8, 0, { kind: 'unlock', name: 'l', cookie: '' }, 'ok').step(257, 0, take({ mode: 'shared' }), 'ok')
+  })
+
+  test('is given back on full disks, though none is taken there', () => {
+    expect(needsSpace([take()])).toBe(true)
+    expect(needsSpace([{ kind: 'unlock', name: 'l', cookie: '' }])).toBe(false)
+    expect(needsSpace([{ kind: 'break-lock', name: 'l', client: 1, cookie: '' }])).toBe(false)
   })
 
   test('is renewed as its holder says', () => {
