@@ -30,6 +30,7 @@ import { Progress } from './progress.ts'
 import { RaftLog } from './raft-log.ts'
 import { ReadQueue, type ReadState } from './read-queue.ts'
 import { type RaftOptions, type Ready, type Role, sameHardState } from './ready.ts'
+import { TickCounters } from './tick-counters.ts'
 
 export class RaftNode {
   readonly id: NodeId
@@ -50,9 +51,7 @@ export class RaftNode {
   private votes = new Map<NodeId, boolean>()
   private applied: number
   private readonly memberships: MembershipHistory
-  private electionElapsed = 0
-  private heartbeatElapsed = 0
-  private electionTimeout = 0
+  private readonly ticks: TickCounters
   private transferTo: NodeId = 0
   private readonly reads = new ReadQueue()
   // What the next Ready holds.
@@ -84,7 +83,7 @@ export class RaftNode {
     )
     for (const entry of options.entries) this.memberships.note(entry)
     this.membership = this.memberships.latest
-    this.drawElectionTimeout()
+    this.ticks = new TickCounters(options)
   }
 
   get lastIndex(): number {
@@ -111,31 +110,26 @@ export class RaftNode {
 
   /** The next so many ticks but one only count, unless a message comes between them. At least one. */
   get ticksUntilDue(): number {
-    const { electionTicks, heartbeatTicks } = this.options
-    const left =
-      this.role === 'leader'
-        ? Math.min(electionTicks - this.electionElapsed, heartbeatTicks - this.heartbeatElapsed)
-        : this.electionTimeout - this.electionElapsed
-    return Math.max(1, left)
+    return this.ticks.untilDue(this.role === 'leader')
   }
 
   tick(): void {
     if (this.role === 'leader') return this.tickLeader()
     // Learners count too: one that was promoted and has not heard of it must be free to vote when its leader is gone.
-    if (++this.electionElapsed < this.electionTimeout) return
+    if (++this.ticks.electionElapsed < this.ticks.electionTimeout) return
     if (this.isVoter()) this.campaign('pre-candidate')
     else this.leader = 0
   }
 
   private tickLeader(): void {
-    this.electionElapsed++
-    if (this.electionElapsed >= this.options.electionTicks) {
-      this.electionElapsed = 0
+    this.ticks.electionElapsed++
+    if (this.ticks.electionElapsed >= this.options.electionTicks) {
+      this.ticks.electionElapsed = 0
       this.transferTo = 0
       this.checkQuorum()
       if (this.role !== 'leader') return
     }
-    if (++this.heartbeatElapsed >= this.options.heartbeatTicks) this.broadcastHeartbeat()
+    if (++this.ticks.heartbeatElapsed >= this.options.heartbeatTicks) this.broadcastHeartbeat()
   }
 
   /** Dissertation, section 6.2: a leader that does not hear from a majority steps down, so that clients go elsewhere. */
@@ -143,10 +137,6 @@ export class RaftNode {
     const active = this.membership.voters.filter((id) => id === this.id || this.progress.get(id)?.active === true)
     for (const progress of this.progress.values()) progress.active = false
     if (active.length < majority(this.membership.voters.length)) this.becomeFollower(this.term, 0)
-  }
-
-  private drawElectionTimeout(): void {
-    this.electionTimeout = this.options.electionTicks + this.options.random.below(this.options.electionTicks)
   }
 
   // Proposals
@@ -207,7 +197,7 @@ export class RaftNode {
   transferLeadership(to: NodeId): void {
     if (this.role !== 'leader' || to === this.id || !this.isVoter(to)) return
     this.transferTo = to
-    this.electionElapsed = 0
+    this.ticks.electionElapsed = 0
     this.maybeTransfer()
   }
 
@@ -225,19 +215,19 @@ export class RaftNode {
     this.term = term
     this.leader = leader
     this.role = 'follower'
-    this.electionElapsed = 0
+    this.ticks.electionElapsed = 0
     this.transferTo = 0
     this.progress = new Map()
     this.reads.clear()
-    this.drawElectionTimeout()
+    this.ticks.drawElectionTimeout()
   }
 
   /** Asks for votes, first for form's sake (pre-vote): a node that cannot win does not raise the term. */
   private campaign(role: 'pre-candidate' | 'candidate', transfer = false): void {
     this.role = role
     this.leader = 0
-    this.electionElapsed = 0
-    this.drawElectionTimeout()
+    this.ticks.electionElapsed = 0
+    this.ticks.drawElectionTimeout()
     this.votes = new Map([[this.id, true]])
     if (role === 'candidate') {
       this.term++
@@ -264,7 +254,7 @@ export class RaftNode {
     assert(this.role === 'candidate', 'only a candidate becomes leader')
     this.role = 'leader'
     this.leader = this.id
-    this.electionElapsed = 0
+    this.ticks.electionElapsed = 0
     this.uncommittedBytes = 0
     this.progress = new Map()
     this.adoptMembership()
@@ -321,7 +311,7 @@ export class RaftNode {
   private onHigherTerm(message: RaftMessage): boolean {
     if (message.type === 'vote' || message.type === 'pre-vote') {
       // Section 6, "disruptive servers": while a leader is heard from, nobody votes for another.
-      const hearsLeader = this.leader !== 0 && this.electionElapsed < this.options.electionTicks
+      const hearsLeader = this.leader !== 0 && this.ticks.electionElapsed < this.options.electionTicks
       if (hearsLeader && !(message.type === 'vote' && message.transfer)) return false
       if (message.type === 'pre-vote') return true
     }
@@ -354,7 +344,7 @@ export class RaftNode {
     const granted = free && upToDate
     if (granted) {
       this.votedFor = message.from
-      this.electionElapsed = 0
+      this.ticks.electionElapsed = 0
     }
     this.send(message.from, { type: 'vote-reply', granted })
   }
@@ -363,7 +353,7 @@ export class RaftNode {
     assert(this.role !== 'leader', `invariant 1: ${message.from} leads term ${this.term} too`)
     // Anew for a leader just met: the patience drawn without one may be shorter.
     if (this.role !== 'follower' || this.leader !== message.from) this.becomeFollower(this.term, message.from)
-    this.electionElapsed = 0
+    this.ticks.electionElapsed = 0
     if (message.type === 'append') return this.onAppend(message)
     if (message.type === 'snapshot') return this.onSnapshot(message.from, message.snapshot)
     this.commitTo(Math.min(message.commit, this.log.lastIndex))
@@ -491,7 +481,7 @@ export class RaftNode {
   }
 
   private broadcastHeartbeat(): void {
-    this.heartbeatElapsed = 0
+    this.ticks.heartbeatElapsed = 0
     const context = this.reads.newestContext
     for (const [id, progress] of this.progress) {
       this.send(id, { type: 'heartbeat', commit: Math.min(this.commit, progress.match), context })
