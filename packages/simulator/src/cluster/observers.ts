@@ -4,6 +4,7 @@
  *
  * Only events change anything: where few run, few looks are needed. While nothing runs a promise can only run out.
  */
+import { assert } from '@shoal/base'
 import type { OsdMap } from '@shoal/cluster-map'
 import type { MonitorClient } from '@shoal/monitor-client'
 import { MapEpochChecker } from '../checkers/map-epochs.ts'
@@ -50,7 +51,7 @@ interface PgInside {
     readonly mapping: unknown
     readonly interval: { readonly since: number }
   }
-  readonly clientIo: { readonly active: boolean; readonly leaseIsHeld: boolean }
+  readonly clientIo: { readonly active: boolean; readonly lease: { readonly isHeld: boolean } }
 }
 
 interface TableInside {
@@ -173,8 +174,10 @@ export class Observers {
     for (const [pgId, { host }] of table.entries) {
       const pg = host.machine
       if (pg.core.mapping === undefined || !pg.core.isPrimary) continue
-      const { active, leaseIsHeld } = pg.clientIo
-      if (active && leaseIsHeld) serving.push({ pgId, osd: id, interval: pg.core.interval.since })
+      const { active, lease } = pg.clientIo
+      // The compiler does not see in here: what was renamed must not look like an OSD that never serves.
+      assert(typeof active === 'boolean' && typeof lease.isHeld === 'boolean', 'the observer knows the inside of a PG')
+      if (active && lease.isHeld) serving.push({ pgId, osd: id, interval: pg.core.interval.since })
     }
   }
 

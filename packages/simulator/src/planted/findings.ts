@@ -27,11 +27,36 @@ export interface Limits {
   readonly first: number
 }
 
+interface Totals {
+  seeds: number
+  virtualMs: number
+  cpuMs: number
+}
+
+function newTotals(): Totals {
+  return { seeds: 0, virtualMs: 0, cpuMs: 0 }
+}
+
+/** Seed after seed within the limits, added up in `totals`; gives those that fail. */
+async function* failuresOf(
+  hunter: Hunter,
+  limits: Limits,
+  totals: Totals,
+): AsyncGenerator<{ readonly seed: number; readonly result: HuntResult }> {
+  for (let seed = limits.first; totals.seeds < limits.seeds && totals.cpuMs < limits.cpuMs; seed++) {
+    const result = await hunter.run(seed)
+    totals.seeds++
+    totals.virtualMs += result.virtualMs
+    totals.cpuMs += result.cpuMs
+    if (result.verdict !== 'clean') yield { seed, result }
+  }
+}
+
 /** Seed after seed until one fails that passes without the bug. */
 export async function findBug(bug: PlantedBug, limits: Limits, note: (line: string) => void): Promise<Finding> {
   const planted = new Hunter(bug.scenario, [bug])
   const sound = new Hunter(bug.scenario, [])
-  const totals = { seeds: 0, virtualMs: 0, cpuMs: 0 }
+  const totals = newTotals()
   const failingAnyway: number[] = []
   const finding = (found: HuntResult | undefined): Finding => ({
     bug: bug.name,
@@ -48,12 +73,7 @@ export async function findBug(bug: PlantedBug, limits: Limits, note: (line: stri
     failingAnyway,
   })
   try {
-    for (let seed = limits.first; totals.seeds < limits.seeds && totals.cpuMs < limits.cpuMs; seed++) {
-      const result = await planted.run(seed)
-      totals.seeds++
-      totals.virtualMs += result.virtualMs
-      totals.cpuMs += result.cpuMs
-      if (result.verdict === 'clean') continue
+    for await (const { seed, result } of failuresOf(planted, limits, totals)) {
       const without = await sound.run(seed)
       if (without.verdict === 'clean') return finding(result)
       failingAnyway.push(seed)
@@ -78,15 +98,10 @@ export interface SoundHunt {
 /** The same seeds with nothing planted. */
 export async function runSound(hunt: string, limits: Limits, note: (line: string) => void): Promise<SoundHunt> {
   const hunter = new Hunter(hunt, [])
-  const totals = { seeds: 0, virtualMs: 0, cpuMs: 0 }
+  const totals = newTotals()
   const failing: number[] = []
   try {
-    for (let seed = limits.first; totals.seeds < limits.seeds && totals.cpuMs < limits.cpuMs; seed++) {
-      const result = await hunter.run(seed)
-      totals.seeds++
-      totals.virtualMs += result.virtualMs
-      totals.cpuMs += result.cpuMs
-      if (result.verdict === 'clean') continue
+    for await (const { seed, result } of failuresOf(hunter, limits, totals)) {
       failing.push(seed)
       note(`  seed ${seed} of ${hunt} fails: ${failureOf(result)}`)
     }

@@ -14,14 +14,12 @@ const readMax = 64
 /** Longer than any operation is sent again. */
 const fenceSeconds = 120
 
-export interface LocksOptions {
-  readonly slots?: number
-  readonly periodMs?: number
-  readonly pauseMsMax?: number
-}
+const slots = 3
+/** After this much virtual time each slot takes a new object. */
+const periodMs = 60_000
+const pauseMsMax = 150
 
-export function locks(options: LocksOptions = {}): Workload {
-  const { slots = 3, periodMs = 60_000, pauseMsMax = 150 } = options
+export function locks(): Workload {
   return {
     name: 'locks',
     async run(context) {
