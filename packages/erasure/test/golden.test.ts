@@ -1,6 +1,6 @@
 /**
  * Vectors made by Ceph 16.2's jerasure, for machines without it: for every code that Ceph has (k >= 2, k + m <= 32) its
- * coding matrix (the parity of unit vectors), and for each m a checksum of the shards of a random object. To make them anew
+ * coding matrix (the parity of unit vectors), and for each code a checksum of the shards of a random object. To make them anew
  * (Debian: ceph-osd): SHOAL_UPDATE_VECTORS=1 npx vitest run packages/erasure/test/golden.test.ts
  */
 import { createHash } from 'node:crypto'

@@ -160,6 +160,22 @@ describe('locks', () => {
     for (const op of unsound) expect(checkLockOp(op as LockOp)).toBeDefined()
   })
 
+  test('are stored in these bytes', () => {
+    const holders = [{ client: 0x0102, cookie: 'c', description: 'd', expiresMs: 1 }]
+    const encoded = encodeLock({ name: 'l', mode: 'shared', tag: '', holders })
+    // Version, oldest reader, length; name, mode, tag; one holder.
+    const expected =
+      '010128000000 010000006c 01 00000000 01000000 0201000000000000 0100000063 0100000064 000000000000f03f'
+    const bytes = expected.replaceAll(' ', '')
+    expect(Buffer.from(encoded).toString('hex')).toBe(bytes)
+    expect(lockIn(new Map([[lockAttributeName('l'), encoded]]), 'l', 0)).toEqual({
+      name: 'l',
+      mode: 'shared',
+      tag: '',
+      holders,
+    })
+  })
+
   test('live in attributes that clients neither see nor set', () => {
     expect(isReservedAttribute(lockAttributeName('l'))).toBe(true)
     expect(isReservedAttribute('lock.l')).toBe(false)
