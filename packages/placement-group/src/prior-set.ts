@@ -8,6 +8,10 @@
  * A member that answers that it has nothing does not count: either the interval never began to serve, or the store of that
  * member was lost, and only another member can tell which. Counter-example: three OSDs serve, one gets a new disk, the other
  * two fail; without this rule the empty disk would begin the PG anew.
+ *
+ * Nor does one whose copy is not whole: its store has lost acknowledged writes, or it is being filled anew. What it had in
+ * that interval it cannot tell. Counter-example: osd.0 and osd.2 serve and both fail, osd.2 comes back with a damaged
+ * journal; without this rule an osd.3 that knows neither's writes would serve, and fill osd.2.
  */
 import type { OsdId } from '@shoal/base'
 import type { OsdMap, PgMapping } from '@shoal/cluster-map'
@@ -18,6 +22,11 @@ export interface PriorSet {
   readonly probe: ReadonlySet<OsdId>
   /** Down, and without one of them nobody can say what was written. */
   readonly blockedBy: ReadonlySet<OsdId>
+}
+
+/** Whether a member that has answered knows what was written while it served. */
+function vouches(info: PgInfo): boolean {
+  return !isBlank(info) && info.lastBackfill.kind === 'complete'
 }
 
 export function buildPriorSet(
@@ -36,7 +45,7 @@ export function buildPriorSet(
     const survivors = interval.acting.filter((osd) => map.osds.get(osd)?.up === true)
     for (const osd of survivors) probe.add(osd)
     const answers = survivors.map((osd) => infos.get(osd))
-    if (answers.some((info) => info === undefined || !isBlank(info))) continue
+    if (answers.some((info) => info === undefined || vouches(info))) continue
     for (const osd of interval.acting) {
       if (survivors.includes(osd)) continue
       const info = map.osds.get(osd)

@@ -67,6 +67,9 @@ describe('prior set', () => {
     const map = mapWith({ 0: down, 2: down })
     expect(blockedBy(map, intervals, infosOf([3, info({})]))).toEqual(osds(0, 2))
     expect(blockedBy(map, intervals, infosOf([3, served]))).toEqual([])
+    // It says itself that its copy is not whole, however late it served.
+    const damaged = info({ lastUpdate: "5'9", started: 5, lastBackfill: backfillStart })
+    expect(blockedBy(map, intervals, infosOf([3, damaged]))).toEqual(osds(0, 2))
     // Everybody is there, and has nothing: the PG never began.
     expect(blockedBy(mapWith({}), intervals, infosOf([0, info({})], [2, info({})], [3, info({})]))).toEqual([])
   })
