@@ -36,6 +36,27 @@ const report = (reporter: number, failed: number, fields: object = {}) => ({
 const failed = (detector: FailureDetector, map: OsdMap, nowMs: number) =>
   detector.failures(map, nowMs).map((failure) => failure.osd)
 
+describe('an OSD that is marked down and lives', () => {
+  it('is up again in a later epoch, never in the same one', () => {
+    const state = ClusterState.initial({ fsid: 'f', epoch: 1, monitors: [] }, initialOsdMap({ fsid: 'f' }))
+    const change = (run: (draft: ProposalDraft) => void): void => {
+      const draft = new ProposalDraft(state, 'mon.a', 0)
+      run(draft)
+      state.apply(draft.finish(10))
+    }
+    const boot = (draft: ProposalDraft) => bootOsd(draft, bootOf(0, 1, 'a'), defaultSettings)
+    change((draft) => expect(boot(draft)).toBe('up'))
+    change((draft) => {
+      markDown(draft, draft.map.osds.get(0 as OsdId) as never, 'test')
+      expect(boot(draft)).toBe('again')
+    })
+    const down = state.osdMap
+    expect(down.osds.get(0 as OsdId)).toMatchObject({ up: false, downAt: down.epoch })
+    change((draft) => expect(boot(draft)).toBe('up'))
+    expect(state.osdMap.osds.get(0 as OsdId)).toMatchObject({ up: true, downAt: down.epoch, upFrom: down.epoch + 1 })
+  })
+})
+
 describe('failure reports', () => {
   it('need reporters of two hosts where there are two', () => {
     const map = mapOf(['a', 'a', 'b', 'b', 'c'])

@@ -102,6 +102,9 @@ export function bootOsd(draft: ProposalDraft, boot: OsdBoot, settings: MonitorSe
     markDown(draft, osd, 'a new run of it boots')
     return 'again'
   }
+  // Marked down by what shares this epoch: down and up in one would be an interval that nobody sees end, and that begins
+  // before its members are up, so that no up_thru is ever given for it.
+  if (draft.osd.base.osds.get(osd.id)?.up === true) return 'again'
   if (draft.map.flags.has('noup')) return 'refused'
   const { map } = draft
   const isNew = osd.upFrom === never
