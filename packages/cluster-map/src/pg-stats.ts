@@ -23,6 +23,10 @@ export const pgStates = [
   'wait',
   'unknown',
   'recovery_toofull',
+  'scrubbing',
+  'deep',
+  'inconsistent',
+  'repair',
 ] as const
 export type PgState = (typeof pgStates)[number]
 
@@ -50,6 +54,11 @@ export interface PgStats {
   readonly writeBytes: number
   readonly recoveredObjects: number
   readonly recoveredBytes: number
+  /** Milliseconds of the wall clock; 0 until the PG was clean once. */
+  readonly lastScrubMs: number
+  readonly lastDeepScrubMs: number
+  /** Of all shards that scrub found inconsistent. */
+  readonly scrubErrors: number
 }
 
 export interface OsdStats {

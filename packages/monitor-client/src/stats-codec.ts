@@ -18,11 +18,9 @@ import type { StatsReport } from './monitor-client.ts'
 
 const osds = array(u32<OsdId>())
 
-export const pgStatsCodec: Codec<PgStats> = versioned(
-  1,
-  1,
-  'PG statistics',
-  struct<PgStats>({
+type ScrubStats = Pick<PgStats, 'lastScrubMs' | 'lastDeepScrubMs' | 'scrubErrors'>
+
+const firstPgStatsCodec = struct<Omit<PgStats, keyof ScrubStats>>({
     pgId: string<PgId>(),
     states: array(oneOf(pgStates)),
     reportedEpoch: u32<Epoch>(),
@@ -44,8 +42,21 @@ export const pgStatsCodec: Codec<PgStats> = versioned(
     writeBytes: u64(),
     recoveredObjects: u64(),
     recoveredBytes: u64(),
+  })
+
+/** Since version 2. */
+const scrubStatsCodec = struct<ScrubStats>({ lastScrubMs: f64(), lastDeepScrubMs: f64(), scrubErrors: u32() })
+
+export const pgStatsCodec: Codec<PgStats> = versioned<PgStats>(2, 1, 'PG statistics', {
+  write(writer, stats) {
+    firstPgStatsCodec.write(writer, stats)
+    scrubStatsCodec.write(writer, stats)
+  },
+  read: (reader, version) => ({
+    ...firstPgStatsCodec.read(reader),
+    ...(version >= 2 ? scrubStatsCodec.read(reader) : { lastScrubMs: 0, lastDeepScrubMs: 0, scrubErrors: 0 }),
   }),
-)
+})
 
 export const osdStatsCodec: Codec<OsdStats> = versioned(
   1,

@@ -23,7 +23,7 @@ import {
 import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
-import { PlacementGroup, Reserver } from '@shoal/placement-group'
+import { PlacementGroup, Reserver, type ScrubRequest } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
@@ -40,6 +40,7 @@ import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 import { PeerLinks } from './peer-links.ts'
 import { PerfCounters } from './perf-counters.ts'
 import { pgSettings } from './pg-log-budget.ts'
+import { mappingIfPresent } from './pg-mapping.ts'
 import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
@@ -68,6 +69,8 @@ export class OsdDaemon {
   private readonly tracker: OpTracker
   private readonly localReserver: Reserver
   private readonly remoteReserver: Reserver
+  private readonly localScrubs: Reserver
+  private readonly remoteScrubs: Reserver
   private readonly logChannel: LogChannel
   private readonly leases: LeaseTable
   private readonly space: SpaceWatch
@@ -104,6 +107,8 @@ export class OsdDaemon {
     this.tracker = new OpTracker(settings.osd_op_complaint_time * 1000, settings.osd_op_history_size)
     this.localReserver = new Reserver(settings.osd_max_backfills)
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
+    this.localScrubs = new Reserver(settings.osd_max_scrubs)
+    this.remoteScrubs = new Reserver(settings.osd_max_scrubs)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
     this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
     this.space = new SpaceWatch(env, this.store, {
@@ -277,13 +282,16 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests } = this
+    const { env, store, counters, space, links, sessions, stats, requests } = this
+    const { localReserver, remoteReserver, localScrubs, remoteScrubs } = this
     return {
       env,
       store,
       counters,
       localReserver,
       remoteReserver,
+      localScrubs,
+      remoteScrubs,
       send: (to, message) => links.send(to, message),
       reply: (session, reply) => sessions.reply(session, reply),
       mark: (session, tid, stage) => sessions.mark(session, tid, stage),
@@ -458,12 +466,31 @@ export class OsdDaemon {
         heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
         reservations: { local: this.localReserver.summary(), remote: this.remoteReserver.summary() },
+        scrubReservations: { local: this.localScrubs.summary(), remote: this.remoteScrubs.summary() },
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
       status: () => this.status(),
       pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(pgId) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
+      inconsistent: (pgId) => this.table.find(pgId)?.inconsistent(),
+      ledPgs: () => [...this.table.ids].filter((pgId) => this.leads(pgId)).sort(),
+      scrub: (pgId, what) => this.scrub(pgId, what),
     }
+  }
+
+  private leads(pgId: PgId): boolean {
+    const { placement } = this.table
+    return placement !== undefined && mappingIfPresent(placement, pgId)?.actingPrimary === this.whoami
+  }
+
+  private scrub(pgId: PgId, what: ScrubRequest): void {
+    if (!this.leads(pgId)) {
+      throw new ClusterError('EAGAIN', `osd.${this.whoami} does not lead ${pgId}`, {
+        hint: `shoal pg map ${pgId} names its primary`,
+        retry: true,
+      })
+    }
+    this.table.find(pgId)?.feed({ kind: 'scrub', what })
   }
 
   private status(): unknown {

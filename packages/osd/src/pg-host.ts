@@ -6,10 +6,11 @@
  * Invariant 3: a broken invariant, of the machine or of the store, ends the daemon with the machine's state in the log.
  */
 import { errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
-import type { PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
+import type { PgEffect, PgInput, PgTimer, Reserver } from '@shoal/placement-group'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
+import { examineCopies } from './scrub-reader.ts'
 import { loadObject, readPiece, scanObjects } from './store-reader.ts'
 
 /** What the host needs of a machine; `PlacementGroup` is one. */
@@ -17,6 +18,8 @@ export interface PgMachine {
   step(input: PgInput): readonly PgEffect[]
   /** For `pg query` and dumps. */
   query(): unknown
+  /** What scrub has found. */
+  inconsistent(): unknown
 }
 
 type Effect<K extends PgEffect['kind']> = Extract<PgEffect, { kind: K }>
@@ -65,6 +68,10 @@ export class PgHost {
     return this.machine.query()
   }
 
+  inconsistent(): unknown {
+    return this.machine.inconsistent()
+  }
+
   /** No further input; timers and reservations are given up. */
   close(): void {
     this.closed = true
@@ -107,6 +114,8 @@ export class PgHost {
         return this.readPiece(effect)
       case 'scan':
         return this.scan(effect)
+      case 'examine':
+        return this.examine(effect)
       case 'set-timer':
         return this.setTimer(effect.timer, effect.delayMs)
       case 'cancel-timer':
@@ -223,6 +232,20 @@ export class PgHost {
     )
   }
 
+  private examine({ range, records, token }: Effect<'examine'>): void {
+    examineCopies(this.services.store, this.pgId, range, records).then(
+      (found) => {
+        for (const { damage } of found.objects) if (damage !== 0) this.services.counters.add('scrubChecksumErrors')
+        this.feed({ kind: 'examined', token, errno: 0, ...found })
+      },
+      (error: unknown) => {
+        const { errno, detail } = this.expected(error)
+        this.services.log(this.pgId, 'error', `scrub cannot read the store: ${detail}`, true)
+        this.feed({ kind: 'examined', token, errno, objects: [], through: undefined, damagedRecords: [] })
+      },
+    )
+  }
+
   private setTimer(timer: PgTimer, delayMs: number): void {
     this.timers.get(timer)?.cancel()
     this.timers.set(
@@ -235,10 +258,8 @@ export class PgHost {
   }
 
   private reserve({ slot, priority, round }: Effect<'reserve'>): void {
-    const { localReserver, remoteReserver } = this.services
     this.reserved.add(slot)
-    const reserver = slot.startsWith('local') ? localReserver : remoteReserver
-    reserver.request(`${this.pgId} ${slot}`, priority, {
+    this.reserverOf(slot).request(`${this.pgId} ${slot}`, priority, {
       onGranted: () => this.feed({ kind: 'reservation-granted', slot, round }),
       onPreempted: () => this.feed({ kind: 'reservation-revoked', slot, round }),
     })
@@ -246,9 +267,13 @@ export class PgHost {
 
   private releaseSlot(slot: string): void {
     this.reserved.delete(slot)
-    const { localReserver, remoteReserver } = this.services
-    const reserver = slot.startsWith('local') ? localReserver : remoteReserver
-    reserver.release(`${this.pgId} ${slot}`)
+    this.reserverOf(slot).release(`${this.pgId} ${slot}`)
+  }
+
+  private reserverOf(slot: string): Reserver {
+    const { localReserver, remoteReserver, localScrubs, remoteScrubs } = this.services
+    if (slot.endsWith('scrub')) return slot.startsWith('local') ? localScrubs : remoteScrubs
+    return slot.startsWith('local') ? localReserver : remoteReserver
   }
 
   private onChecksumError(detail: string): void {

@@ -1,7 +1,7 @@
 /** What the placement groups of one OSD share. */
 import type { Env, Epoch, OsdId, PgId } from '@shoal/base'
 import type { PgStats } from '@shoal/cluster-map'
-import type { ObjectStore } from '@shoal/object-store'
+import type { ObjectExaminer, ObjectStore } from '@shoal/object-store'
 import type { Reserver } from '@shoal/placement-group'
 import type { ClientOpReply, Message } from '@shoal/wire'
 import type { PerfCounters } from './perf-counters.ts'
@@ -11,12 +11,15 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 export interface PgServices {
   readonly env: Env
-  readonly store: ObjectStore
+  readonly store: ObjectStore & ObjectExaminer
   readonly counters: PerfCounters
   /** For what this OSD drives as primary. */
   readonly localReserver: Reserver
   /** For what it receives as replica. */
   readonly remoteReserver: Reserver
+  /** Scrubs that this OSD leads, and those that it takes part in. */
+  readonly localScrubs: Reserver
+  readonly remoteScrubs: Reserver
   send(to: OsdId, message: Message): void
   reply(session: number, reply: ClientOpReply): void
   mark(session: number, tid: number, stage: string): void

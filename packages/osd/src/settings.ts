@@ -21,6 +21,26 @@ export interface OsdSettings {
   readonly osd_client_message_cap: number
   /** PGs that may recover or backfill at once: as primary, and again as replica. */
   readonly osd_max_backfills: number
+  /** Scrubs that this OSD leads at once, and as many that it takes part in. */
+  readonly osd_max_scrubs: number
+  /** Seconds between two scrubs of a PG; each is longer by a share up to `osd_scrub_interval_randomize_ratio`. */
+  readonly osd_scrub_min_interval: number
+  /** Seconds after which a scrub goes before others. */
+  readonly osd_scrub_max_interval: number
+  /** Seconds between two deep scrubs of a PG, spread alike. */
+  readonly osd_deep_scrub_interval: number
+  readonly osd_scrub_interval_randomize_ratio: number
+  /** Objects of one chunk; writes to them wait while it is looked at. */
+  readonly osd_scrub_chunk_min: number
+  readonly osd_scrub_chunk_max: number
+  /** A chunk of a deep scrub ends once so many bytes were read. */
+  readonly osd_scrub_chunk_bytes: number
+  /** Seconds after which a chunk is given up whose members do not all answer. */
+  readonly osd_scrub_chunk_timeout: number
+  /** Seconds between two chunks, and longer while clients are busy. */
+  readonly osd_scrub_sleep: number
+  /** 1: what checksums or the log prove to be bad is mended unasked; 0: only `pg repair` mends. */
+  readonly osd_scrub_auto_repair: number
   /** Objects that one PG recovers side by side. */
   readonly osd_recovery_max_active: number
   /** Log entries of all PGs together while every copy is complete; a PG's share is at most 1,500. */
@@ -54,6 +74,17 @@ export const defaultOsdSettings: OsdSettings = {
   osd_client_message_size_cap: 48 * 1024 * 1024,
   osd_client_message_cap: 1024,
   osd_max_backfills: 3,
+  osd_max_scrubs: 1,
+  osd_scrub_min_interval: 86_400,
+  osd_scrub_max_interval: 604_800,
+  osd_deep_scrub_interval: 604_800,
+  osd_scrub_interval_randomize_ratio: 0.5,
+  osd_scrub_chunk_min: 5,
+  osd_scrub_chunk_max: 25,
+  osd_scrub_chunk_bytes: 8 * 1024 * 1024,
+  osd_scrub_chunk_timeout: 10,
+  osd_scrub_sleep: 0.1,
+  osd_scrub_auto_repair: 1,
   osd_recovery_max_active: 4,
   osd_target_pg_log_entries_per_osd: 24_000,
   osd_min_pg_log_entries: 200,

@@ -6,6 +6,9 @@ import type { ClientIo } from './client-io.ts'
 import type { PgCore } from './core.ts'
 import type { Peering } from './peering.ts'
 import type { Recovery } from './recovery.ts'
+import type { ScrubMember } from './scrub-member.ts'
+import { countScrubErrors } from './scrub-record.ts'
+import type { Scrubber } from './scrubber.ts'
 
 export interface PgParts {
   readonly core: PgCore
@@ -13,6 +16,8 @@ export interface PgParts {
   readonly recovery: Recovery
   readonly backfill: Backfill
   readonly clientIo: ClientIo
+  readonly scrubber: Scrubber
+  readonly scrubMember: ScrubMember
 }
 
 /** Counters of operations are told so long after they changed; changes of state at once. */
@@ -31,7 +36,7 @@ export class PgReport {
   }
 
   publishChanges(): void {
-    const { core, peering, clientIo, recovery, backfill } = this.parts
+    const { core, peering, clientIo, recovery, backfill, scrubber, scrubMember } = this.parts
     const isOwedPromises = clientIo.lease.isLate
     this.changed = false
     this.note(0, core.map.epoch)
@@ -45,6 +50,9 @@ export class PgReport {
     this.note(8, backfill.isRunning)
     this.note(9, backfill.isTooFull)
     this.note(10, isOwedPromises)
+    this.note(11, scrubber.isRunning)
+    this.note(12, scrubMember.record)
+    this.note(13, scrubber.isRepairing)
     if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
     const isLaggy = peering.phase === 'started' && isOwedPromises
@@ -92,7 +100,18 @@ export class PgReport {
     if (acting.length < size || this.parts.recovery.isNeeded) states.push('degraded')
     if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')
     states.push(...this.recoveryStates())
-    if (core.clean) states.push('clean')
+    if (core.clean && !this.parts.recovery.isNeeded) states.push('clean')
+    states.push(...this.scrubStates())
+    return states
+  }
+
+  private scrubStates(): readonly PgState[] {
+    const { scrubber, scrubMember } = this.parts
+    const states: PgState[] = []
+    if (scrubber.isRunning) states.push('scrubbing')
+    if (scrubber.isDeep) states.push('deep')
+    if ((scrubMember.record?.inconsistent.length ?? 0) > 0) states.push('inconsistent')
+    if (scrubber.isRepairing) states.push('repair')
     return states
   }
 
@@ -109,7 +128,7 @@ export class PgReport {
   }
 
   private stats(): PgStats {
-    const { core, recovery, backfill, clientIo } = this.parts
+    const { core, recovery, backfill, clientIo, scrubMember } = this.parts
     const { up, acting, actingPrimary } = core.mapping
     const size = core.pool?.size ?? acting.length
     const undersized = Math.max(0, size - acting.length - backfill.osds.length) * core.objects
@@ -135,12 +154,15 @@ export class PgReport {
       writeBytes: clientIo.writeBytes,
       recoveredObjects: recovery.recoveredObjects + backfill.backfilledObjects,
       recoveredBytes: recovery.recoveredBytes + backfill.backfilledBytes,
+      lastScrubMs: scrubMember.record?.scrubbedMs ?? 0,
+      lastDeepScrubMs: scrubMember.record?.deepScrubbedMs ?? 0,
+      scrubErrors: countScrubErrors(scrubMember.record),
     }
   }
 
   /** For `pg query`. */
   query(hasMap: boolean): object {
-    const { core, peering, recovery, backfill, clientIo } = this.parts
+    const { core, peering, recovery, backfill, clientIo, scrubber } = this.parts
     if (!hasMap) return { pgId: core.pgId, interval: core.interval, info: core.currentInfo() }
     const objects = [...core.missing.values()].slice(0, 20)
     const { tail, head, length, trimmedRequests } = core.log
@@ -173,6 +195,7 @@ export class PgReport {
         backfilledBytes: backfill.backfilledBytes,
       },
       clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.lease.isHeld },
+      scrub: scrubber.query(),
       ...(core.isPrimary ? { stats: this.stats() } : {}),
     }
   }

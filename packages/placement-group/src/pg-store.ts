@@ -5,6 +5,7 @@
  *     'l' u32be epoch u64be number  log entry
  *     'm' object id                 missing object
  *     'r'                           requests that are done, have no entry any more and may be sent again
+ *     's'                           when it was scrubbed, and what was found inconsistent
  *     't' object id                 object that is being gathered under a temporary name
  *
  * A plain write adds its log entry and nothing else: head, object count and bytes are read back from the newest entry.
@@ -28,6 +29,7 @@ import { type MissingObject, MissingSet, missingObjectCodec } from './missing-se
 import { backfillStart, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { encodeLogEntry, type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
 import { type DoneRequest, doneRequestsCodec } from './request-table.ts'
+import { decodeScrubRecord, type ScrubRecord, scrubRecordKey } from './scrub-record.ts'
 
 /** The interval that a PG was last in, so that a restart goes on from the maps after it. */
 export interface IntervalRecord {
@@ -50,6 +52,8 @@ export interface PgRecord {
 
 /** What `loadPgState` gives a machine to go on from. */
 export interface StoredPg {
+  /** Undefined until the placement group was clean once. */
+  readonly scrub: ScrubRecord | undefined
   readonly record: PgRecord
   readonly log: PgLog
   readonly missing: MissingSet
@@ -126,15 +130,17 @@ export function loadPgState(entries: readonly OmapEntry[]): StoredPg | undefined
   const missing = new MissingSet()
   const temporaries: ObjectId[] = []
   let requests: readonly DoneRequest[] = []
+  let scrub: ScrubRecord | undefined
   for (const { key, value } of entries) {
     if (compareBytes(key, recordKey) === 0) record = decode(recordCodec, value)
     else if (compareBytes(key, requestsKey) === 0) requests = decode(doneRequestsCodec, value)
+    else if (compareBytes(key, scrubRecordKey) === 0) scrub = decodeScrubRecord(value)
     else if (key[0] === logTag) log.push(decode(logEntryCodec, value))
     else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
     else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
   if (record === undefined) return undefined
-  return { record, log: new PgLog(record.info.logTail, log, requests), missing, temporaries }
+  return { record, log: new PgLog(record.info.logTail, log, requests), missing, scrub, temporaries }
 }
 
 /**

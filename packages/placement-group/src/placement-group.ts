@@ -8,6 +8,7 @@
  *     backfill    fills copies from nothing
  *     replica     does what the primary of the interval asks
  *     transfer    moves one object
+ *     scrubber    compares the copies, as primary; scrubMember looks at this one
  */
 import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool } from '@shoal/base'
 import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
@@ -27,6 +28,9 @@ import { PgReport } from './pg-report.ts'
 import type { StoredPg } from './pg-store.ts'
 import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
+import { ScrubMember } from './scrub-member.ts'
+import { describeInconsistent, type InconsistentObject } from './scrub-record.ts'
+import { Scrubber } from './scrubber.ts'
 
 export interface PlacementGroupOptions {
   readonly pgId: PgId
@@ -52,6 +56,8 @@ export class PlacementGroup {
   private readonly backfill: Backfill
   private readonly replica: Replica
   private readonly transfer: ObjectTransfer
+  private readonly scrubMember: ScrubMember
+  private readonly scrubber: Scrubber
   private hasCollection: boolean
   private intervalPending = true
   private removing = false
@@ -87,6 +93,13 @@ export class PlacementGroup {
     })
     this.transfer = new ObjectTransfer(this.core, stored?.temporaries ?? [])
     this.replica = new Replica(this.core, this.transfer)
+    this.scrubMember = new ScrubMember(this.core, stored?.scrub)
+    this.scrubber = new Scrubber(this.core, this.scrubMember, {
+      isWhole: () => this.isWhole,
+      onUnblocked: () => this.clientIo.retry(),
+      operations: () => this.clientIo.readOps + this.clientIo.writeOps,
+      onBadCopies: (copies) => this.onBadCopies(copies),
+    })
     this.recovery = new Recovery(this.core, this.transfer, {
       onNeeded: () => this.backfill.stop(),
       onObjectRecovered: (object) => {
@@ -108,8 +121,8 @@ export class PlacementGroup {
       },
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
     })
-    const { core, peering, recovery, backfill, clientIo, replica, transfer } = this
-    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer }
+    const { core, peering, recovery, backfill, clientIo, replica, transfer, scrubber, scrubMember } = this
+    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer, scrubber, scrubMember }
     this.report = new PgReport(parts)
     this.router = new InputRouter(parts, {
       onInfo: (from, message) => this.onInfo(from, message),
@@ -118,11 +131,14 @@ export class PlacementGroup {
   }
 
   private recoveryView(): ConstructorParameters<typeof ClientIo>[1] {
-    const { core, recovery, backfill } = this
+    const { core, recovery, backfill, scrubber } = this
     return {
       blocksReads: (object) => core.missing.has(object),
       blocksWrites: (object) =>
-        recovery.isMissingAnywhere(object) || recovery.isRecovering(object) || backfill.blocksWrites(object),
+        recovery.isMissingAnywhere(object) ||
+        recovery.isRecovering(object) ||
+        backfill.blocksWrites(object) ||
+        scrubber.blocksWrites(object),
       prioritize: (object) => recovery.prioritize(object),
       onBadCopy: (object, version) => recovery.onBadCopy(object, version),
       get backfillTargets() {
@@ -172,9 +188,13 @@ export class PlacementGroup {
       case 'read-done':
       case 'piece-read':
       case 'scanned':
+      case 'examined':
         return this.core.answer(input.token, input)
       case 'timer':
         return this.onTimer(input.timer)
+      case 'scrub':
+        if (this.core.isPrimary) this.scrubber.request(input.what)
+        return
       case 'reservation-granted':
       case 'reservation-revoked':
         return this.router.onReservation(input)
@@ -191,6 +211,10 @@ export class PlacementGroup {
         return this.peering.onRetryTimer()
       case 'stats':
         return this.report.onTimer(this.reports)
+      case 'scrub':
+        return this.scrubber.onTimer()
+      case 'scrub-chunk':
+        return this.scrubber.onChunkTimer()
       case 'recovery-retry':
         if (this.peering.phase !== 'started') return
         return this.continueRecovery()
@@ -268,6 +292,7 @@ export class PlacementGroup {
     this.backfill.reset()
     this.transfer.reset()
     this.replica.reset()
+    this.scrubber.reset()
     this.peering.reset()
   }
 
@@ -289,7 +314,9 @@ export class PlacementGroup {
 
   private onMapWithinInterval(): void {
     this.peering.onMap()
-    if (this.peering.phase === 'started') this.continueRecovery()
+    if (this.peering.phase !== 'started') return
+    this.continueRecovery()
+    this.scrubber.onMap()
   }
 
   /** Flags, sources or space may be others than when it stopped. */
@@ -383,8 +410,36 @@ export class PlacementGroup {
       core.emit({ kind: 'request-pg-temp', osds: [] })
       return core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: requestRetryMs })
     }
-    if (core.mapping.acting.length < (core.pool?.size ?? 0) || core.clean) return
+    if (core.mapping.acting.length < (core.pool?.size ?? 0)) return
+    // Clean for long, but copies that turned out to be bad were mended.
+    if (core.clean) return this.scrubber.onWhole()
     this.becomeClean()
+  }
+
+  private get isWhole(): boolean {
+    return (
+      this.peering.phase === 'started' && this.core.clean && !this.recovery.isNeeded && !this.backfill.isNeeded
+    )
+  }
+
+  /** Found by scrub: what should not be there is dropped, the rest is recovered from the good copies. */
+  private onBadCopies(copies: readonly InconsistentObject[]): void {
+    const { core } = this
+    const removals = copies.filter(({ remove }) => remove)
+    for (const osd of new Set(removals.flatMap(({ bad }) => bad))) {
+      const remove = removals.filter(({ bad }) => bad.includes(osd)).map(({ object }) => object)
+      const message = { kind: 'mend', missing: [], remove } as const
+      if (osd === core.whoami) this.scrubMember.onMessage(osd, message)
+      else core.send(osd, { kind: 'scrub', message })
+    }
+    for (const { object } of copies) this.clientIo.forget(object)
+    this.recovery.onBadCopies(copies.filter(({ remove }) => !remove))
+    if (!this.recovery.isNeeded) this.scrubber.onWhole()
+  }
+
+  /** For `pg list-inconsistent`. */
+  inconsistent(): object {
+    return describeInconsistent(this.scrubMember.record)
   }
 
   private becomeClean(): void {
@@ -398,6 +453,8 @@ export class PlacementGroup {
     }
     for (const osd of this.strays) if (core.isUp(osd)) core.send(osd, { kind: 'remove' })
     this.strays.clear()
+    this.scrubber.tellMembers()
+    this.scrubber.onWhole()
   }
 
   /** For `pg query`. */
