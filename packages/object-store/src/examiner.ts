@@ -8,12 +8,12 @@
  * The caller sees to it that nobody writes to the range meanwhile; else digests may be those of no state that ever was.
  */
 import { ByteWriter } from '@shoal/base'
-import type { ObjectId } from '@shoal/wire'
+import type { ObjectId, OmapEntry } from '@shoal/wire'
 import type { Checksums } from './checksum.ts'
 import type { DataReader, WantedBlock } from './data-reader.ts'
-import { blockBytes, holeUnit, type Key, keys, keyToBytes, parseObjectSortKey, prefixEnd } from './layout.ts'
+import { blockBytes, bytesToKey, holeUnit, type Key, keys, keyToBytes, parseObjectSortKey, prefixEnd } from './layout.ts'
 import type { Collection, MetaStore } from './meta-store.ts'
-import type { ExaminedObject, ExaminedRange, ExamineRange, ObjectDamage } from './object-store.ts'
+import type { ExaminedObject, ExaminedRange, ExamineRange, ObjectDamage, ReadablePage } from './object-store.ts'
 import { hasShard, type Onode, type Shard } from './onode.ts'
 
 const pageEntries = 128
@@ -57,18 +57,35 @@ export class Examiner {
   }
 
   async damagedRecords(c: Collection): Promise<readonly Uint8Array[]> {
-    const end = prefixEnd(c.metaPrefix) as Key
     const found: Uint8Array[] = []
-    for (let from = c.metaPrefix; ; ) {
-      const damaged = new Set<Key>()
-      const page = await this.meta.scan(c, from, end, pageEntries, damaged)
-      for (const key of damaged) {
-        // The scan may have read a little further than it gives.
-        if (page.entries.some(([given]) => given === key)) found.push(keyToBytes(key.slice(c.metaPrefix.length)))
-      }
-      const last = page.entries.at(-1)
-      if (!page.more || last === undefined) return found
-      from = `${last[0]}\0`
+    const to = new Uint8Array(8).fill(0xff)
+    for (let from = new Uint8Array(0); ; ) {
+      const page = await this.readableEntries(c, from, to, pageEntries)
+      found.push(...page.damaged)
+      if (!page.more || page.last === undefined) return found
+      from = new Uint8Array([...page.last, 0])
+    }
+  }
+
+  async readableEntries(c: Collection, from: Uint8Array, to: Uint8Array, limit: number): Promise<ReadablePage> {
+    const low = c.metaPrefix + bytesToKey(from)
+    const high = c.metaPrefix + bytesToKey(to)
+    if (low >= high || limit <= 0) return { entries: [], damaged: [], last: undefined, more: false }
+    const bad = new Set<Key>()
+    const page = await this.meta.scan(c, low, high, limit, bad)
+    const entries: OmapEntry[] = []
+    const damaged: Uint8Array[] = []
+    for (const [name, value] of page.entries) {
+      const key = keyToBytes(name.slice(c.metaPrefix.length))
+      if (bad.has(name)) damaged.push(key)
+      else entries.push({ key, value: value as Uint8Array })
+    }
+    const last = page.entries.at(-1)?.[0]
+    return {
+      entries,
+      damaged,
+      last: last === undefined ? undefined : keyToBytes(last.slice(c.metaPrefix.length)),
+      more: page.more,
     }
   }
 

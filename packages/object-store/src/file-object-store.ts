@@ -30,6 +30,7 @@ import type {
   ObjectStat,
   ObjectStore,
   OmapPage,
+  ReadablePage,
   StoreUsage,
 } from './object-store.ts'
 import { joinAdjacent, type PendingData } from './pending-data.ts'
@@ -257,6 +258,11 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
   async examine(collection: PgId, range: ExamineRange): Promise<ExaminedRange> {
     await this.passed()
     return this.examiner.examine(this.reader.collection(collection), range)
+  }
+
+  async readableEntries(collection: PgId, from: Uint8Array, to: Uint8Array, limit: number): Promise<ReadablePage> {
+    await this.passed()
+    return this.examiner.readableEntries(this.reader.collection(collection), from, to, limit)
   }
 
   async damagedRecords(collection: PgId): Promise<readonly Uint8Array[]> {

@@ -117,10 +117,19 @@ export interface ExaminedRange {
   readonly through: ObjectId | undefined
 }
 
+export interface ReadablePage extends OmapPage {
+  /** Keys of the page that were left out. */
+  readonly damaged: readonly Uint8Array[]
+  /** The last key of the page, given or left out. */
+  readonly last: Uint8Array | undefined
+}
+
 /** For scrub: looks past all caches, and reports damage instead of failing on it. */
 export interface ObjectExaminer {
   /** Rejects with EIO when records cannot be read at all. */
   examine(collection: PgId, range: ExamineRange): Promise<ExaminedRange>
+  /** As `metaEntries`, without the records that fail their checksum. */
+  readableEntries(collection: PgId, from: Uint8Array, to: Uint8Array, limit: number): Promise<ReadablePage>
   /** Keys of the collection's own records that fail their checksum. */
   damagedRecords(collection: PgId): Promise<readonly Uint8Array[]>
 }

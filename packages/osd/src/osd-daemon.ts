@@ -91,6 +91,7 @@ export class OsdDaemon {
   private bootTimer: Timer | undefined
   private bootError: string | undefined
   private stopped = false
+  private scrubbingOwn = false
 
   private constructor(env: Env, options: OsdDaemonOptions, parts: OsdParts, prepared: PreparedOsd) {
     this.env = env
@@ -300,6 +301,7 @@ export class OsdDaemon {
       requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
       space,
+      scrubOwnRecords: () => this.scrubOwnRecords(),
       removed: (pgId) => {
         this.table.remove(pgId)
         stats.forget(pgId)
@@ -476,6 +478,22 @@ export class OsdDaemon {
       ledPgs: () => [...this.table.ids].filter((pgId) => this.leads(pgId)).sort(),
       scrub: (pgId, what) => this.scrub(pgId, what),
     }
+  }
+
+  private scrubOwnRecords(): void {
+    if (this.scrubbingOwn) return
+    this.scrubbingOwn = true
+    this.maps.scrub(this.uuid).then(
+      (damaged) => {
+        this.scrubbingOwn = false
+        if (damaged > 0) this.logChannel.write('error', `${damaged} damaged records of this OSD itself are mended`, true)
+      },
+      (error: unknown) => {
+        this.scrubbingOwn = false
+        if (!isClusterError(error)) this.env.abort('the records of the OSD cannot be looked at', error)
+        if (!this.stopped) this.logChannel.write('error', `own records cannot be looked at: ${error.message}`, true)
+      },
+    )
   }
 
   private leads(pgId: PgId): boolean {

@@ -233,6 +233,7 @@ export class PgHost {
   }
 
   private examine({ range, records, token }: Effect<'examine'>): void {
+    if (records) this.services.scrubOwnRecords()
     examineCopies(this.services.store, this.pgId, range, records).then(
       (found) => {
         for (const { damage } of found.objects) if (damage !== 0) this.services.counters.add('scrubChecksumErrors')

@@ -30,4 +30,6 @@ export interface PgServices {
   log(pgId: PgId, level: LogLevel, message: string, cluster: boolean): void
   readonly space: SpaceWatch
   removed(pgId: PgId): void
+  /** A deep scrub begins: the OSD's own records are looked at, too. */
+  scrubOwnRecords(): void
 }

@@ -12,7 +12,7 @@ export { type Caller, checkLockOp, lockIn, locksIn, whyNotLocked } from './objec
 export { isTemporary } from './object-transfer.ts'
 export { needsSpace, spaceBytesOf, writeOverheadBytes } from './op-space.ts'
 export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
-export { distrustCopy, loadPgState, pgRecordRange, type StoredPg } from './pg-store.ts'
+export { distrustCopy, loadPgState, pgRecordRange, rewriteLog, type StoredPg } from './pg-store.ts'
 export { PlacementGroup, type PlacementGroupOptions } from './placement-group.ts'
 export { scrubDamage } from './scrub-map.ts'
 export { defaultScrubSettings, type ScrubRequest, type ScrubSettings, scrubRequests } from './scrub-schedule.ts'

@@ -11,7 +11,7 @@ import type { PgCore } from './core.ts'
 import type { PgInput } from './effects.ts'
 import { versionOf } from './object-attribute.ts'
 import { isTemporary } from './object-transfer.ts'
-import { clearLog, clearMissing, setLogEntries, setMissing, setTrimmedRequests } from './pg-store.ts'
+import { clearMissing, rewriteLog, setMissing, setTrimmedRequests } from './pg-store.ts'
 import type { ScrubbedObject } from './scrub-map.ts'
 import type { ScrubMessage } from './scrub-message.ts'
 import { type ScrubRecord, setScrubRecord } from './scrub-record.ts'
@@ -111,8 +111,7 @@ export class ScrubMember {
     const steps: TransactionOp[] = [
       { kind: 'meta-remove', collection: pgId, keys: damaged },
       core.recordOp(),
-      clearLog(pgId),
-      setLogEntries(pgId, log.all()),
+      ...rewriteLog(pgId, log),
       clearMissing(pgId),
       setMissing(pgId, core.missing.values()),
     ]
