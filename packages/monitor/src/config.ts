@@ -34,6 +34,12 @@ export interface MonitorSettings {
   readonly mon_osd_auto_mark_new_in: boolean
   readonly mon_osd_auto_mark_auto_out_in: boolean
   readonly mon_max_pg_per_osd: number
+  /** Seconds within which each PG is scrubbed, and deep-scrubbed, at the latest: as the OSDs have it. */
+  readonly osd_scrub_max_interval: number
+  readonly osd_deep_scrub_interval: number
+  /** Longer than that by this share, and health warns. */
+  readonly mon_warn_pg_not_scrubbed_ratio: number
+  readonly mon_warn_pg_not_deep_scrubbed_ratio: number
   readonly mon_allow_pool_delete: boolean
   readonly osd_pool_default_pg_num: number
   readonly osd_pool_default_size: number
@@ -66,6 +72,10 @@ export const defaultSettings: MonitorSettings = {
   mon_osd_auto_create: true,
   mon_osd_auto_mark_new_in: true,
   mon_osd_auto_mark_auto_out_in: true,
+  osd_scrub_max_interval: 604_800,
+  osd_deep_scrub_interval: 604_800,
+  mon_warn_pg_not_scrubbed_ratio: 0.5,
+  mon_warn_pg_not_deep_scrubbed_ratio: 0.75,
   mon_max_pg_per_osd: 250,
   mon_allow_pool_delete: true,
   osd_pool_default_pg_num: 32,

@@ -46,6 +46,8 @@ export interface RecoveryView extends WriteTargets {
   blocksWrites(object: ObjectId): boolean
   /** Somebody waits for this object. */
   prioritize(object: ObjectId): void
+  /** A write is on stable storage everywhere. */
+  onWritten(): void
   /** This copy turned out to be bad. */
   onBadCopy(object: ObjectId, version: Version): void
 }
@@ -427,6 +429,13 @@ export class ClientIo {
       else this.answers.failWith(session, op, write.errno, write.detail)
     }
     this.run(queue)
+    this.recovery.onWritten()
+  }
+
+  /** Whether writes to such objects are under way. */
+  isWriting(inside: (object: ObjectId) => boolean): boolean {
+    for (const { object, inFlight } of this.queues.values()) if (inFlight > 0 && inside(object)) return true
+    return false
   }
 
   private fail(session: number, op: ClientOp, code: ErrorCode, detail: string): void {

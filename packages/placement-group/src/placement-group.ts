@@ -97,6 +97,7 @@ export class PlacementGroup {
     this.scrubber = new Scrubber(this.core, this.scrubMember, {
       isWhole: () => this.isWhole,
       onUnblocked: () => this.clientIo.retry(),
+      isWriting: (inside) => this.clientIo.isWriting(inside),
       operations: () => this.clientIo.readOps + this.clientIo.writeOps,
       onBadCopies: (copies) => this.onBadCopies(copies),
     })
@@ -139,6 +140,7 @@ export class PlacementGroup {
         recovery.isRecovering(object) ||
         backfill.blocksWrites(object) ||
         scrubber.blocksWrites(object),
+      onWritten: () => scrubber.onWritten(),
       prioritize: (object) => recovery.prioritize(object),
       onBadCopy: (object, version) => recovery.onBadCopy(object, version),
       get backfillTargets() {
@@ -434,7 +436,6 @@ export class PlacementGroup {
     }
     for (const { object } of copies) this.clientIo.forget(object)
     this.recovery.onBadCopies(copies.filter(({ remove }) => !remove))
-    if (!this.recovery.isNeeded) this.scrubber.onWhole()
   }
 
   /** For `pg list-inconsistent`. */

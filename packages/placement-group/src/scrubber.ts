@@ -3,10 +3,12 @@
  * compares. docs/mechanisms/scrub.md
  *
  * Invariants
- * 1. While the maps of a chunk are collected, nobody writes to its range (`blocksWrites`); reads go on. It ends with the
- *    last answer, with the interval, or with the chunk's time: then the scrub is given up, and begun again later.
+ * 1. From when a chunk begins until it is compared nobody begins a write to its range (`blocksWrites`), and its maps are
+ *    collected only once those under way are on stable storage everywhere; reads go on. It ends with the last answer, with
+ *    the interval, or with the chunk's time: then the scrub is given up, and begun again later.
  * 2. A chunk is compared only up to where every member has looked.
- * 3. A copy is given up only when a good one is known, and through recovery, as any other copy that is missing.
+ * 3. A copy is given up only when a good one is known, and through recovery, as any other copy that is missing: before the
+ *    range may be written to again. (Counter-example: later, by when a write has made another version of the good copies.)
  * 4. Scrub begins, and goes on, only while every copy is whole.
  */
 import { errorTable, type OsdId } from '@shoal/base'
@@ -26,6 +28,8 @@ export interface ScrubEvents {
   isWhole(): boolean
   /** Writes that waited for a range may go on. */
   onUnblocked(): void
+  /** Whether writes to such objects are under way; `onWritten` is called when one is over. */
+  isWriting(inside: (object: ObjectId) => boolean): boolean
   /** Client operations so far: scrub leaves them room. */
   operations(): number
   /** These copies are bad, and others are good. */
@@ -47,6 +51,8 @@ interface Chunk {
   readonly until: ObjectId | undefined
   readonly startedMs: number
   readonly answers: Map<OsdId, ScrubAnswer>
+  /** Writes that were under way when it began are not over. */
+  draining: boolean
   /** Somebody wanted to write to it. */
   contended: boolean
 }
@@ -55,6 +61,9 @@ interface Running {
   readonly job: Job
   readonly found: InconsistentObject[]
   unlisted: number
+  mended: number
+  /** For copies to be whole again. */
+  waiting: boolean
   cursor: ObjectId | undefined
   operations: number
 }
@@ -120,12 +129,15 @@ export class Scrubber {
 
   blocksWrites(object: ObjectId): boolean {
     const { chunk } = this
-    if (chunk === undefined) return false
-    const inside =
-      (chunk.after === undefined || compareObjectIds(object, chunk.after) > 0) &&
-      (chunk.until === undefined || compareObjectIds(object, chunk.until) <= 0)
-    if (inside) chunk.contended = true
-    return inside
+    if (chunk === undefined || !isInside(chunk, object)) return false
+    chunk.contended = true
+    return true
+  }
+
+  /** A client's write is on stable storage everywhere. */
+  onWritten(): void {
+    const { chunk, running } = this
+    if (chunk?.draining === true && running !== undefined) this.collectWhenDrained(chunk, running)
   }
 
   /** An operator asks; a second request before the first has begun adds to it. */
@@ -155,7 +167,11 @@ export class Scrubber {
       this.publish({ scrubbedMs: nowMs, deepScrubbedMs: nowMs, inconsistent: [], unlisted: 0, checkDue: false })
     }
     this.isMending = false
-    if (member.record?.checkDue === true) this.ask({ deep: true, repair: false, check: true, asked: true })
+    if (this.running?.waiting === true) {
+      this.running.waiting = false
+      return this.nextChunk()
+    }
+    if (this.job === undefined && member.record?.checkDue === true) this.ask({ deep: true, repair: false, check: true, asked: true })
     else this.consider()
   }
 
@@ -219,7 +235,7 @@ export class Scrubber {
     if (job === undefined) return this.reservations.release()
     this.core.count('scrubs')
     const operations = this.events.operations()
-    this.running = { job, found: [], unlisted: 0, cursor: undefined, operations }
+    this.running = { job, found: [], unlisted: 0, mended: 0, waiting: false, cursor: undefined, operations }
     this.nextChunk()
   }
 
@@ -227,35 +243,52 @@ export class Scrubber {
   private nextChunk(): void {
     const { core, running } = this
     if (running === undefined) return
-    if (!this.events.isWhole()) return this.giveUp('copies are being recovered')
+    if (!this.events.isWhole()) {
+      if (running.waiting) return this.giveUp('copies are being recovered')
+      running.waiting = true
+      return this.wake(retryMs)
+    }
     const token = core.expectInInterval((input) => {
       if (input.kind !== 'scanned' || this.running !== running) return
       const last = input.objects.at(-1)?.object
-      this.collect(running, input.more ? last : undefined)
+      this.beginChunk(running, input.more ? last : undefined)
     })
     core.emit({ kind: 'scan', after: running.cursor, limit: this.chunkObjects, token })
   }
 
-  private collect(running: Running, until: ObjectId | undefined): void {
+  private beginChunk(running: Running, until: ObjectId | undefined): void {
     const { core } = this
-    const { chunkBytesMax, chunkTimeoutMs } = core.settings.scrub
-    const number = ++this.chunks
-    const startedMs = core.clock.monotonicMs()
-    const chunk: Chunk = { number, after: running.cursor, until, startedMs, answers: new Map(), contended: false }
+    const chunk: Chunk = {
+      number: ++this.chunks,
+      after: running.cursor,
+      until,
+      startedMs: core.clock.monotonicMs(),
+      answers: new Map(),
+      draining: true,
+      contended: false,
+    }
     this.chunk = chunk
+    core.emit({ kind: 'set-timer', timer: 'scrub-chunk', delayMs: core.settings.scrub.chunkTimeoutMs })
+    this.collectWhenDrained(chunk, running)
+  }
+
+  private collectWhenDrained(chunk: Chunk, running: Running): void {
+    const { core } = this
+    if (this.events.isWriting((object) => isInside(chunk, object))) return
+    chunk.draining = false
+    const { number, after, until } = chunk
     const request = {
       kind: 'request',
       chunk: number,
       version: core.log.head,
-      after: chunk.after,
+      after,
       until,
       // Others may have objects that this copy lacks.
       objectsMax: 2 * this.chunkObjects,
-      bytesMax: chunkBytesMax,
+      bytesMax: core.settings.scrub.chunkBytesMax,
       deep: running.job.deep,
     } as const
     this.sendAll(request)
-    core.emit({ kind: 'set-timer', timer: 'scrub-chunk', delayMs: chunkTimeoutMs })
     this.member.examine(request, (answer) => this.onAnswer(core.whoami, answer))
   }
 
@@ -290,15 +323,32 @@ export class Scrubber {
     })
     this.scrubbedObjects += members[0]?.objects.size ?? 0
     core.count('scrubbedObjects', members[0]?.objects.size ?? 0)
-    for (const object of compareScrubMaps(members, (id) => this.expectedOf(id))) {
+    const found = compareScrubMaps(members, (id) => this.expectedOf(id))
+    for (const object of found) {
       if (running.found.length < inconsistentMax) running.found.push(object)
       else running.unlisted++
     }
+    this.mend(running, found)
     const tookMs = core.clock.monotonicMs() - chunk.startedMs
     this.endChunk()
     if (end === undefined) return this.finish(running)
     running.cursor = end
     this.pause(running, chunk.contended, tookMs)
+  }
+
+  private mend(running: Running, found: readonly InconsistentObject[]): void {
+    const { member } = this
+    const { job } = running
+    const before = new Set((member.record?.inconsistent ?? []).map(({ object }) => objectKey(object)))
+    // What a repair has not mended, another would not either.
+    const mended = found.filter(
+      (each) => this.mayMend(each, job) && !(job.check && before.has(objectKey(each.object))),
+    )
+    if (mended.length === 0) return
+    running.mended += mended.length
+    this.isMending = true
+    if (member.record?.checkDue === false) this.publish({ ...member.record, checkDue: true })
+    this.events.onBadCopies(mended)
   }
 
   private expectedOf(object: ObjectId): Expected {
@@ -342,14 +392,11 @@ export class Scrubber {
 
   private finish(running: Running): void {
     const { core, member } = this
-    const { job, found, unlisted } = running
+    const { job, found, unlisted, mended } = running
     const nowMs = core.clock.wallMs()
     this.job = undefined
     this.running = undefined
     this.reservations.release()
-    const before = new Set((member.record?.inconsistent ?? []).map(({ object }) => objectKey(object)))
-    // What a repair has not mended, another would not either.
-    const mended = found.filter((each) => this.mayMend(each, job) && !(job.check && before.has(objectKey(each.object))))
     // What only a deep scrub sees stays until the next one.
     const kept = job.deep ? [] : (member.record?.inconsistent ?? []).filter((each) => each.deep)
     this.publish({
@@ -357,23 +404,21 @@ export class Scrubber {
       deepScrubbedMs: job.deep ? nowMs : (member.record?.deepScrubbedMs ?? nowMs),
       inconsistent: [...found, ...kept].slice(0, inconsistentMax),
       unlisted: job.deep ? unlisted : unlisted + (member.record?.unlisted ?? 0),
-      checkDue: mended.length > 0,
+      checkDue: mended > 0,
     })
-    this.tell(job, found, mended)
-    if (mended.length === 0) return this.consider()
-    this.isMending = true
-    this.events.onBadCopies(mended)
+    this.tell(running)
+    if (this.events.isWhole()) this.onWhole()
   }
 
   private mayMend({ bad, proven }: InconsistentObject, job: Job): boolean {
     return bad.length > 0 && (job.repair || (proven && this.core.settings.scrub.autoRepair))
   }
 
-  private tell(job: Job, found: readonly InconsistentObject[], mended: readonly InconsistentObject[]): void {
+  private tell({ job, found, mended }: Running): void {
     if (found.length === 0) return
     this.core.count('scrubInconsistentObjects', found.length)
     const names = found.slice(0, 3).map(({ object }) => object.name)
-    const message = `${job.deep ? 'deep-scrub' : 'scrub'} found ${found.length} inconsistent objects (${names.join(', ')}${found.length > 3 ? ', ...' : ''}), mends ${mended.length}`
+    const message = `${job.deep ? 'deep-scrub' : 'scrub'} found ${found.length} inconsistent objects (${names.join(', ')}${found.length > 3 ? ', ...' : ''}), mends ${mended}`
     this.core.emit({ kind: 'log', level: 'error', message, cluster: true })
   }
 
@@ -395,6 +440,13 @@ export class Scrubber {
       scrubbedObjects: this.scrubbedObjects,
     }
   }
+}
+
+function isInside({ after, until }: Pick<Chunk, 'after' | 'until'>, object: ObjectId): boolean {
+  return (
+    (after === undefined || compareObjectIds(object, after) > 0) &&
+    (until === undefined || compareObjectIds(object, until) <= 0)
+  )
 }
 
 function stamp(ms: number | undefined): string {

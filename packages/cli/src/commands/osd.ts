@@ -7,12 +7,14 @@ import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
 import { addBlocklistCommands } from './osd-blocklist.ts'
+import { addOsdScrubCommands } from './scrub.ts'
 
 export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
   addReports(osd)
   addChanges(osd)
   addBlocklistCommands(osd)
+  addOsdScrubCommands(osd)
 }
 
 function addReports(osd: Command): void {
