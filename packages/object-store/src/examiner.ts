@@ -11,7 +11,16 @@ import { ByteWriter } from '@shoal/base'
 import type { ObjectId, OmapEntry } from '@shoal/wire'
 import type { Checksums } from './checksum.ts'
 import type { DataReader, WantedBlock } from './data-reader.ts'
-import { blockBytes, bytesToKey, holeUnit, type Key, keys, keyToBytes, parseObjectSortKey, prefixEnd } from './layout.ts'
+import {
+  blockBytes,
+  bytesToKey,
+  holeUnit,
+  type Key,
+  keys,
+  keyToBytes,
+  parseObjectSortKey,
+  prefixEnd,
+} from './layout.ts'
 import type { Collection, MetaStore } from './meta-store.ts'
 import type { ExaminedObject, ExaminedRange, ExamineRange, ObjectDamage, ReadablePage } from './object-store.ts'
 import { hasShard, type Onode, type Shard } from './onode.ts'

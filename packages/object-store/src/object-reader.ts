@@ -2,7 +2,17 @@
 import { ClusterError, concatBytes, emptyBytes, type PgId } from '@shoal/base'
 import { formatObjectId, type ObjectId, type OmapEntry } from '@shoal/wire'
 import { ChecksumError, type DataReader, type WantedBlock } from './data-reader.ts'
-import { blockBytes, bytesToKey, holeUnit, type Key, keys, keyToBytes, parseObjectSortKey, prefixEnd, shardBlocks } from './layout.ts'
+import {
+  blockBytes,
+  bytesToKey,
+  holeUnit,
+  type Key,
+  keys,
+  keyToBytes,
+  parseObjectSortKey,
+  prefixEnd,
+  shardBlocks,
+} from './layout.ts'
 import type { Collection, MetaStore } from './meta-store.ts'
 import type { Extent, ObjectPage, OmapPage } from './object-store.ts'
 import { hasShard, type Onode, type Shard } from './onode.ts'

@@ -129,9 +129,7 @@ export class MapStore {
         : { kind: 'full', map }
     if (stored.kind === 'full') this.fullEpochs.push(map.epoch)
     this.newest = map
-    const ops: TransactionOp[] = [
-      setMap(map.epoch, stored),
-    ]
+    const ops: TransactionOp[] = [setMap(map.epoch, stored)]
     const trimTo = this.trimTarget(map.epoch)
     if (trimTo !== undefined) {
       ops.push({ kind: 'meta-remove-range', collection: metaCollection, from: mapKey(0), to: mapKey(trimTo) })

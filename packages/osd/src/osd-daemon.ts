@@ -486,7 +486,8 @@ export class OsdDaemon {
     this.maps.scrub(this.uuid).then(
       (damaged) => {
         this.scrubbingOwn = false
-        if (damaged > 0) this.logChannel.write('error', `${damaged} damaged records of this OSD itself are mended`, true)
+        if (damaged > 0)
+          this.logChannel.write('error', `${damaged} damaged records of this OSD itself are mended`, true)
       },
       (error: unknown) => {
         this.scrubbingOwn = false

@@ -8,11 +8,11 @@ import type { OsdSettings } from './settings.ts'
 /** A store may tell more about itself than the interface asks. */
 export type OsdStore = ObjectStore &
   ObjectExaminer & {
-  readonly perf?: () => Readonly<Record<string, unknown>>
-  /** Acknowledged transactions were lost with a damaged journal. */
-  readonly lostTransactions?: boolean
-  readonly clearDamage?: () => Promise<void>
-}
+    readonly perf?: () => Readonly<Record<string, unknown>>
+    /** Acknowledged transactions were lost with a damaged journal. */
+    readonly lostTransactions?: boolean
+    readonly clearDamage?: () => Promise<void>
+  }
 
 export interface ObjectStoreFactory {
   exists(env: Env, directory: string): Promise<boolean>

@@ -80,7 +80,8 @@ export class PgTable {
         const { copy, steps } = distrustCopy(pgId, stored)
         // In one transaction: without the damaged records, and trusted, the copy would pass for a whole one.
         const log = damaged.length > 0 ? rewriteLog(pgId, stored.log) : []
-        const gone: TransactionOp[] = damaged.length > 0 ? [{ kind: 'meta-remove', collection: pgId, keys: damaged }] : []
+        const gone: TransactionOp[] =
+          damaged.length > 0 ? [{ kind: 'meta-remove', collection: pgId, keys: damaged }] : []
         await store.submit({ ops: [...gone, ...log, ...steps] })
         stored = copy
       }

@@ -32,5 +32,13 @@ export async function examineCopies(
 function copyOf(examined: ExaminedObject): ExaminedCopy {
   const { object, sizeBytes, xattrs, attributesDigest, omapDigest, dataDigest } = examined
   const damage = examined.damage.reduce((sum, each) => sum + bits[each], 0)
-  return { object, attribute: xattrs.get(objectAttributeName), sizeBytes, attributesDigest, omapDigest, dataDigest, damage }
+  return {
+    object,
+    attribute: xattrs.get(objectAttributeName),
+    sizeBytes,
+    attributesDigest,
+    omapDigest,
+    dataDigest,
+    damage,
+  }
 }

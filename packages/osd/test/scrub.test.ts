@@ -59,7 +59,8 @@ async function untilScrubbed(
 async function expectNoPlacesHeld(cluster: MiniCluster): Promise<void> {
   for (const id of cluster.daemons.keys()) {
     const { scrubReservations } = (await cluster.ask(id, 'perf')) as { scrubReservations: Record<string, object> }
-    for (const which of ['local', 'remote']) expect(scrubReservations[which]).toMatchObject({ granted: [], waiting: [] })
+    for (const which of ['local', 'remote'])
+      expect(scrubReservations[which]).toMatchObject({ granted: [], waiting: [] })
   }
 }
 
@@ -88,6 +89,13 @@ async function settle(cluster: MiniCluster, pool: PoolId): Promise<void> {
   await cluster.untilClean(pool)
 }
 
+const dataFile = '/data/store/data'
+
+function dataPages(cluster: MiniCluster, id: number): readonly number[] {
+  const file = cluster.machine(id).disk.find(dataFile)
+  return file?.kind === 'file' ? file.allocatedOffsets() : []
+}
+
 function flipRecords(cluster: MiniCluster, id: number, prefix: string, every: number): number {
   const disk = cluster.machine(id).keyValue.disk('/data/store/meta')
   const from = text(prefix)
@@ -107,9 +115,8 @@ describe('deep scrub', () => {
     await fill(cluster, handle)
     await checkpoint(cluster, 1, pool)
     const before = nowMs(cluster)
-    const { disk } = cluster.machine(1)
-    for (const [i, page] of disk.find('/data/store/data')!.allocatedOffsets().entries()) {
-      if (i % 5 === 0) disk.flip('/data/store/data', page + 77, 4)
+    for (const [i, page] of dataPages(cluster, 1).entries()) {
+      if (i % 5 === 0) cluster.machine(1).disk.flip(dataFile, page + 77, 4)
     }
     for (const prefix of ['O', 'B', 'P', 'M']) expect(flipRecords(cluster, 1, prefix, 7)).toBeGreaterThan(0)
     await askAll(cluster, 'deep-scrub')
@@ -135,14 +142,13 @@ describe('deep scrub', () => {
     const primary = (): OsdId => cluster.monitors.pgStats.get(pgid)!.actingPrimary
     const bad = [0, 1, 2].find((id) => id !== primary()) as number
     await checkpoint(cluster, bad, pool, { settings })
-    const { disk } = cluster.machine(bad)
-    const offsets = disk.find('/data/store/data')!.allocatedOffsets()
-    disk.flip('/data/store/data', (offsets.at(3) as number) + 10, 1)
+    cluster.machine(bad).disk.flip(dataFile, (dataPages(cluster, bad)[3] as number) + 10, 1)
     await cluster.ask(primary(), 'pg deep-scrub', { pgid })
     await cluster.until(() => (cluster.monitors.pgStats.get(pgid)?.scrubErrors ?? 0) > 0)
     expect(cluster.monitors.pgStats.get(pgid)!.states).toEqual(['active', 'clean', 'inconsistent'])
     const listed = await cluster.ask(primary(), 'pg list-inconsistent', { pgid })
-    const [first] = (listed as { inconsistents: { errors: string[]; shards: { osd: number; errors: string[] }[] }[] }).inconsistents
+    const [first] = (listed as { inconsistents: { errors: string[]; shards: { osd: number; errors: string[] }[] }[] })
+      .inconsistents
     expect(first).toMatchObject({ errors: ['read_error'], bad: [bad], proven: true })
     expect(first?.shards.find(({ osd }) => osd === bad)?.errors).toEqual(['read_error'])
     // A scrub that does not read the data cannot clear it; and another primary knows it, too.
@@ -153,6 +159,24 @@ describe('deep scrub', () => {
     await cluster.until(() => cluster.monitors.pgStats.get(pgid)?.scrubErrors === 0)
     await cluster.untilClean(pool)
     expect((await cluster.counters(primary()))['repairedObjects']).toBe(1)
+    await expectAll(cluster, handle)
+  }, 120_000)
+
+  it('survives a start with damaged records of every kind: what they were about is compared with other copies', async () => {
+    const cluster = await MiniCluster.create(67, 3)
+    const pool = await cluster.pool('things', 4, 3, 2)
+    const handle = await cluster.client('things')
+    await fill(cluster, handle)
+    await checkpoint(cluster, 1, pool)
+    await cluster.stop(1)
+    // Of objects, block maps, omaps, and the records of groups and of the OSD itself, the newest log entries among them.
+    for (const [prefix, every] of Object.entries({ O: 9, B: 9, P: 9, M: 3 })) flipRecords(cluster, 1, prefix, every)
+    await restart(cluster, 1, pool)
+    expect(logged(cluster, 'records of a placement group are damaged').length).toBeGreaterThan(0)
+    const before = nowMs(cluster)
+    await askAll(cluster, 'deep-scrub')
+    await untilScrubbed(cluster, pool, before)
+    cluster.kill(0)
     await expectAll(cluster, handle)
   }, 120_000)
 
@@ -188,9 +212,9 @@ describe('a scrub beside clients', () => {
     await fill(cluster, handle)
     const before = nowMs(cluster)
     let writes = 0
-    let writing = true
+    const until = { over: false }
     const writer = async (seed: number): Promise<void> => {
-      for (let i = seed; writing; i = (i + 7) % things) {
+      for (let i = seed; !until.over; i = (i + 7) % things) {
         await handle.execute(`thing-${i}`, [{ kind: 'write', offset: 100, data: bytesOf(writes++, 3_000) }])
       }
     }
@@ -198,7 +222,7 @@ describe('a scrub beside clients', () => {
     await askAll(cluster, 'deep-scrub')
     await cluster.until(() => pgsOf(cluster, pool).every(({ lastDeepScrubMs }) => lastDeepScrubMs > before), 240_000)
     await cluster.until(() => writes > 200)
-    writing = false
+    until.over = true
     await cluster.run(Promise.all(writers))
     expect(logged(cluster, 'inconsistent')).toEqual([])
     await expectNoPlacesHeld(cluster)

@@ -137,10 +137,7 @@ export const pgRecordRange: { readonly from: Uint8Array; readonly to: Uint8Array
  * `damaged`: keys of records that are lost. What is left is a copy that must be distrusted: of its log only what follows
  * the last gap, of objects that it may have missed none.
  */
-export function loadPgState(
-  entries: readonly OmapEntry[],
-  damaged: readonly Uint8Array[] = [],
-): StoredPg | undefined {
+export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uint8Array[] = []): StoredPg | undefined {
   let record: PgRecord | undefined
   const log: LogEntry[] = []
   const missing = new MissingSet()
@@ -155,7 +152,8 @@ export function loadPgState(
     else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
     else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
-  if (damaged.length > 0) return despiteDamage({ record: record ?? blankRecord, missing, scrub, temporaries }, log, requests, damaged)
+  if (damaged.length > 0)
+    return despiteDamage({ record: record ?? blankRecord, missing, scrub, temporaries }, log, requests, damaged)
   if (record === undefined) return undefined
   return { record, log: new PgLog(record.info.logTail, log, requests), missing, scrub, temporaries }
 }

@@ -419,9 +419,7 @@ export class PlacementGroup {
   }
 
   private get isWhole(): boolean {
-    return (
-      this.peering.phase === 'started' && this.core.clean && !this.recovery.isNeeded && !this.backfill.isNeeded
-    )
+    return this.peering.phase === 'started' && this.core.clean && !this.recovery.isNeeded && !this.backfill.isNeeded
   }
 
   /** Found by scrub: what should not be there is dropped, the rest is recovered from the good copies. */

@@ -1,5 +1,5 @@
 /** What a member says of one object of its copy, when it is scrubbed. */
-import { array, type Codec, struct, u32, u64, u8 } from '@shoal/base'
+import { array, type Codec, struct, u8, u32, u64 } from '@shoal/base'
 import { type ObjectId, objectIdCodec, objectKey, type Version, versionCodec } from '@shoal/wire'
 
 /** What fails its checksum: bits, never given another meaning. */

@@ -2,7 +2,7 @@
  * What members of a placement group say to each other about scrub: one kind of peer message with a table of tags of its
  * own, so that a member of an older version drops all of it alike.
  */
-import { boolean, type ByteReader, type ByteWriter, ClusterError, type Codec, struct, u16, u32 } from '@shoal/base'
+import { type ByteReader, type ByteWriter, boolean, ClusterError, type Codec, struct, u16, u32 } from '@shoal/base'
 import { type ObjectId, objectIdCodec, objectIdsCodec, type Version, versionCodec } from '@shoal/wire'
 import { type MissingObject, missingObjectsCodec } from './missing-set.ts'
 import { type ScrubbedObject, scrubbedObjectsCodec } from './scrub-map.ts'

@@ -22,7 +22,7 @@ import {
 import { type ObjectId, objectIdCodec, type TransactionOp, type Version, versionCodec } from '@shoal/wire'
 
 /** In storage and on the wire: new ones at the end. */
-export const scrubErrors = [
+const scrubErrors = [
   /** The copy is not there. */
   'missing',
   /** The copy should not be there. */

@@ -171,7 +171,8 @@ export class Scrubber {
       this.running.waiting = false
       return this.nextChunk()
     }
-    if (this.job === undefined && member.record?.checkDue === true) this.ask({ deep: true, repair: false, check: true, asked: true })
+    if (this.job === undefined && member.record?.checkDue === true)
+      this.ask({ deep: true, repair: false, check: true, asked: true })
     else this.consider()
   }
 
@@ -341,9 +342,7 @@ export class Scrubber {
     const { job } = running
     const before = new Set((member.record?.inconsistent ?? []).map(({ object }) => objectKey(object)))
     // What a repair has not mended, another would not either.
-    const mended = found.filter(
-      (each) => this.mayMend(each, job) && !(job.check && before.has(objectKey(each.object))),
-    )
+    const mended = found.filter((each) => this.mayMend(each, job) && !(job.check && before.has(objectKey(each.object))))
     if (mended.length === 0) return
     running.mended += mended.length
     this.isMending = true

@@ -23,7 +23,9 @@ export async function askOsd(
   input: Readonly<Record<string, unknown>> = {},
 ): Promise<unknown> {
   if (addresses === undefined) {
-    throw new ClusterError('EAGAIN', `osd.${id} has not told where it listens`, { hint: `shoal daemon start osd.${id}` })
+    throw new ClusterError('EAGAIN', `osd.${id} has not told where it listens`, {
+      hint: `shoal daemon start osd.${id}`,
+    })
   }
   const { callAdmin } = await import('@shoal/monitor-client')
   return callAdmin(await context.env(), address(addresses.admin), method, input, context.timeoutMs)

@@ -321,7 +321,9 @@ export class MemoryStore {
         (until === undefined || compareObjectIds(id, until) <= 0),
     )
     const objects = inRange.slice(0, objectsMax).map(({ id, data, xattrs, omap, bad }): ExaminedCopy => {
-      const attributes = [...xattrs].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => name + hexEncode(value))
+      const attributes = [...xattrs]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, value]) => name + hexEncode(value))
       const entries = [...omap].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => key + hexEncode(value))
       return {
         object: id,
