@@ -22,6 +22,7 @@ import type { DaemonNode, NodeEvents } from './daemon-node.ts'
 import { SimMonitorNetwork } from './monitor-network.ts'
 import { ClientNode, MonitorNode, monitorDirectory, type NodeWorld, OsdNode } from './nodes.ts'
 import { Observers } from './observers.ts'
+import { withoutScrub } from './scrub-all.ts'
 import { SimLogs } from './sim-log.ts'
 
 export interface Crash {
@@ -43,7 +44,7 @@ interface PgRow {
 }
 
 function isRemapped({ state }: { readonly state: string }): boolean {
-  return state === 'active+remapped+clean'
+  return withoutScrub(state) === 'active+remapped+clean'
 }
 
 export class SimCluster {
@@ -228,7 +229,7 @@ export class SimCluster {
       const wrong = health?.checks.filter((check) => !allowed.has(check.code))
       if (wrong?.length === 0) {
         const states = (await this.pgSummary())?.states
-        const unclean = states?.filter(({ state }) => state !== 'active+clean')
+        const unclean = states?.filter(({ state }) => withoutScrub(state) !== 'active+clean')
         const whole =
           unclean?.length === 0 || (unclean?.every(isRemapped) === true && (await this.unclean()).length === 0)
         if (whole) {
@@ -265,7 +266,7 @@ export class SimCluster {
   private async unclean(): Promise<readonly PgRow[]> {
     const { data } = await this.settleCommand({ prefix: 'pg ls' }, 10_000)
     return (data as readonly PgRow[]).filter(
-      (row) => row.state !== 'active+clean' && !(isRemapped(row) && row.up.length < row.acting.length),
+      (row) => withoutScrub(row.state) !== 'active+clean' && !(isRemapped(row) && row.up.length < row.acting.length),
     )
   }
 
