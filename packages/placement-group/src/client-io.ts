@@ -48,6 +48,8 @@ export interface RecoveryView extends WriteTargets {
   prioritize(object: ObjectId): void
   /** A write is on stable storage everywhere. */
   onWritten(): void
+  /** Attributes of an object here cannot be read. */
+  onUnreadable(): void
   /** This copy turned out to be bad. */
   onBadCopy(object: ObjectId, version: Version): void
 }
@@ -300,7 +302,9 @@ export class ClientIo {
       queue.loading = false
       const attribute = input.kind === 'loaded' ? input.state.xattrs.get(objectAttributeName) : undefined
       const version = attribute === undefined ? this.core.log.latestOf(queue.object)?.version : versionOf(attribute)
-      if (version !== undefined) this.recovery.onBadCopy(queue.object, version)
+      // Of which version it should be only the other copies can tell: who waits for it does so until scrub has mended it.
+      if (version === undefined) return this.recovery.onUnreadable()
+      this.recovery.onBadCopy(queue.object, version)
       this.run(queue)
     })
     this.core.emit({ kind: 'load', request: { object: queue.object, omapKeys: [], extents: [] }, token })

@@ -115,6 +115,7 @@ export class InputRouter {
       case 'map':
         return scrubber.onMessage(from, message)
       case 'release':
+      case 'record':
         return core.isPrimary ? scrubber.onMessage(from, message) : scrubMember.onMessage(from, message)
       default:
         // What is asked of a member that has not begun in this interval is not from its primary.

@@ -141,6 +141,7 @@ export class PlacementGroup {
         backfill.blocksWrites(object) ||
         scrubber.blocksWrites(object),
       onWritten: () => scrubber.onWritten(),
+      onUnreadable: () => scrubber.request('scrub'),
       prioritize: (object) => recovery.prioritize(object),
       onBadCopy: (object, version) => recovery.onBadCopy(object, version),
       get backfillTargets() {

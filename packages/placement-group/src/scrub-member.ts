@@ -61,8 +61,12 @@ export class ScrubMember {
         if (message.missing.length > 0) steps.push(setMissing(core.pgId, message.missing))
         return core.transact(steps)
       }
-      case 'record':
-        return this.keep(message.record)
+      case 'record': {
+        const { record } = this
+        if (message.fresh || record === undefined || record.scrubbedMs <= message.record.scrubbedMs)
+          return this.keep(message.record)
+        return core.send(from, { kind: 'scrub', message: { kind: 'record', record, fresh: false } })
+      }
     }
   }
 

@@ -38,8 +38,11 @@ export type ScrubMessage =
     }
   /** primary -> member: your copies of these are bad. They are missing from now on, or are dropped. */
   | { readonly kind: 'mend'; readonly missing: readonly MissingObject[]; readonly remove: readonly ObjectId[] }
-  /** primary -> member: what scrub has found, to be kept. */
-  | { readonly kind: 'record'; readonly record: ScrubRecord }
+  /**
+   * primary -> member: what scrub has found, to be kept; `fresh`: just now. Otherwise a member that knows of a later scrub
+   * answers with what it has.
+   */
+  | { readonly kind: 'record'; readonly record: ScrubRecord; readonly fresh: boolean }
 
 type Kind = ScrubMessage['kind']
 type Body<K extends Kind> = Omit<Extract<ScrubMessage, { kind: K }>, 'kind'>
@@ -67,7 +70,7 @@ const codecs: { readonly [K in Kind]: Codec<Body<K>> } = {
   }),
   map: struct<Body<'map'>>({ chunk: u32(), errno: u16(), objects: scrubbedObjectsCodec, through: maybeObject }),
   mend: struct<Body<'mend'>>({ missing: missingObjectsCodec, remove: objectIdsCodec }),
-  record: struct<Body<'record'>>({ record: scrubRecordCodec }),
+  record: struct<Body<'record'>>({ record: scrubRecordCodec, fresh: boolean() }),
 }
 
 /** Tags on the wire: never reused, new kinds at the end. */

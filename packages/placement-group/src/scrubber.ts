@@ -179,7 +179,12 @@ export class Scrubber {
   /** Members that were not there when it was found learn what is known. */
   tellMembers(): void {
     const { record } = this.member
-    if (record !== undefined) this.sendAll({ kind: 'record', record })
+    if (record !== undefined) this.sendAll({ kind: 'record', record, fresh: false })
+  }
+
+  /** A member knows of a scrub while this OSD was away. */
+  private onLaterRecord(record: ScrubRecord): void {
+    if (record.scrubbedMs > (this.member.record?.scrubbedMs ?? 0)) this.publish(record)
   }
 
   onMap(): void {
@@ -293,9 +298,10 @@ export class Scrubber {
     this.member.examine(request, (answer) => this.onAnswer(core.whoami, answer))
   }
 
-  onMessage(from: OsdId, message: Extract<ScrubMessage, { kind: 'reserved' | 'release' | 'map' }>): void {
+  onMessage(from: OsdId, message: Extract<ScrubMessage, { kind: 'reserved' | 'release' | 'map' | 'record' }>): void {
     if (message.kind === 'reserved') this.reservations.onReserved(from, message.round)
     else if (message.kind === 'release') this.reservations.onRevoked(from, message.round, false)
+    else if (message.kind === 'record') this.onLaterRecord(message.record)
     else this.onAnswer(from, message)
   }
 
@@ -377,7 +383,7 @@ export class Scrubber {
 
   /** Begun again, from the first object, when its time comes. */
   private giveUp(why: string): void {
-    const { job, core } = this
+    const { job, core, running } = this
     if (job === undefined) return
     core.count('scrubsGivenUp')
     core.emit({ kind: 'log', level: 'info', message: `scrub is given up: ${why}`, cluster: false })
@@ -386,7 +392,17 @@ export class Scrubber {
     if (job.asked) this.asked ??= job
     this.endChunk()
     this.reservations.release()
+    if (running !== undefined && running.found.length > 0) this.keepFound(running)
     this.wake(retryMs)
+  }
+
+  /** What a scrub has found is known, though it did not come to its end. */
+  private keepFound({ found, unlisted }: Running): void {
+    const { record } = this.member
+    if (record === undefined) return
+    const objects = new Map([...record.inconsistent, ...found].map((each) => [objectKey(each.object), each]))
+    const inconsistent = [...objects.values()].slice(0, inconsistentMax)
+    this.publish({ ...record, inconsistent, unlisted: Math.max(record.unlisted, unlisted) })
   }
 
   private finish(running: Running): void {
@@ -423,7 +439,7 @@ export class Scrubber {
 
   private publish(record: ScrubRecord): void {
     this.member.keep(record)
-    this.sendAll({ kind: 'record', record })
+    this.sendAll({ kind: 'record', record, fresh: true })
   }
 
   /** For `pg query`. */

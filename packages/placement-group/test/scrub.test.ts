@@ -215,7 +215,7 @@ describe('the bytes', () => {
       { kind: 'request', chunk: 9, version: at(70), ...range },
       { kind: 'map', chunk: 9, errno: 0, objects: [sound], through: thing },
       { kind: 'mend', missing: [{ object: thing, need: at(7) }], remove: [thing] },
-      { kind: 'record', record: listed },
+      { kind: 'record', record: listed, fresh: true },
     ]
     for (const message of messages) {
       const sealed = envelope('1.0' as PgId, epoch(4), { kind: 'scrub', message })
