@@ -3,22 +3,18 @@
  * compares. docs/mechanisms/scrub.md
  *
  * Invariants
- * 1. From when a chunk begins until it is compared nobody begins a write to its range (`blocksWrites`), and its maps are
- *    collected only once those under way are on stable storage everywhere; reads go on. It ends with the last answer, with
- *    the interval, or with the chunk's time: then the scrub is given up, and begun again later.
- * 2. A chunk is compared only up to where every member has looked.
- * 3. A copy is given up only when a good one is known, and through recovery, as any other copy that is missing: before the
+ * 1. A chunk (scrub-chunk.ts), which keeps writes off its range, ends: with the last answer, with the interval, or with its
+ *    time. Then the scrub is given up, and begun again later.
+ * 2. A copy is given up only when a good one is known, and through recovery, as any other copy that is missing: before the
  *    range may be written to again. (Counter-example: later, by when a write has made another version of the good copies.)
- * 4. Scrub begins, and goes on, only while every copy is whole.
+ * 3. Scrub begins, and goes on, only while every copy is whole.
  */
-import { errorTable, type OsdId } from '@shoal/base'
-import { compareObjectIds, type ObjectId, objectKey } from '@shoal/wire'
+import type { OsdId } from '@shoal/base'
+import { type ObjectId, objectKey } from '@shoal/wire'
 import type { PgCore } from './core.ts'
-import { isTemporary } from './object-transfer.ts'
 import { Reservations } from './reservations.ts'
-import { compareScrubMaps, type Expected, type MemberMap } from './scrub-compare.ts'
-import { scrubMapOf } from './scrub-map.ts'
-import type { ScrubAnswer, ScrubMember } from './scrub-member.ts'
+import { type ChunkOutcome, ScrubChunk } from './scrub-chunk.ts'
+import type { ScrubMember } from './scrub-member.ts'
 import type { ScrubMessage } from './scrub-message.ts'
 import { type InconsistentObject, inconsistentMax, type ScrubRecord } from './scrub-record.ts'
 import { nextScrub, type ScrubRequest } from './scrub-schedule.ts'
@@ -45,18 +41,6 @@ interface Job {
   readonly asked: boolean
 }
 
-interface Chunk {
-  readonly number: number
-  readonly after: ObjectId | undefined
-  readonly until: ObjectId | undefined
-  readonly startedMs: number
-  readonly answers: Map<OsdId, ScrubAnswer>
-  /** Writes that were under way when it began are not over. */
-  draining: boolean
-  /** Somebody wanted to write to it. */
-  contended: boolean
-}
-
 interface Running {
   readonly job: Job
   readonly found: InconsistentObject[]
@@ -81,7 +65,7 @@ export class Scrubber {
   private asked: Job | undefined
   private job: Job | undefined
   private running: Running | undefined
-  private chunk: Chunk | undefined
+  private chunk: ScrubChunk | undefined
   private chunks = 0
   private chunkObjects: number
   private isMending = false
@@ -128,16 +112,12 @@ export class Scrubber {
   }
 
   blocksWrites(object: ObjectId): boolean {
-    const { chunk } = this
-    if (chunk === undefined || !isInside(chunk, object)) return false
-    chunk.contended = true
-    return true
+    return this.chunk !== undefined && this.chunk.blocksWrites(object)
   }
 
   /** A client's write is on stable storage everywhere. */
   onWritten(): void {
-    const { chunk, running } = this
-    if (chunk?.draining === true && running !== undefined) this.collectWhenDrained(chunk, running)
+    if (this.chunk !== undefined) this.chunk.collectWhenDrained()
   }
 
   /** An operator asks; a second request before the first has begun adds to it. */
@@ -169,7 +149,7 @@ export class Scrubber {
     this.isMending = false
     if (this.running?.waiting === true) {
       this.running.waiting = false
-      return this.nextChunk()
+      return this.wake(this.core.settings.scrub.sleepMs)
     }
     if (this.job === undefined && member.record?.checkDue === true)
       this.ask({ deep: true, repair: false, check: true, asked: true })
@@ -240,6 +220,8 @@ export class Scrubber {
     const { job } = this
     if (job === undefined) return this.reservations.release()
     this.core.count('scrubs')
+    // A look at the schedule is not due while it runs.
+    this.core.emit({ kind: 'cancel-timer', timer: 'scrub' })
     const operations = this.events.operations()
     this.running = { job, found: [], unlisted: 0, mended: 0, waiting: false, cursor: undefined, operations }
     this.nextChunk()
@@ -263,74 +245,32 @@ export class Scrubber {
   }
 
   private beginChunk(running: Running, until: ObjectId | undefined): void {
-    const { core } = this
-    const chunk: Chunk = {
-      number: ++this.chunks,
-      after: running.cursor,
-      until,
-      startedMs: core.clock.monotonicMs(),
-      answers: new Map(),
-      draining: true,
-      contended: false,
-    }
+    const { core, member } = this
+    const plan = { after: running.cursor, until, objectsMax: 2 * this.chunkObjects, deep: running.job.deep }
+    const chunk = new ScrubChunk(core, member, ++this.chunks, plan, {
+      isWriting: (inside) => this.events.isWriting(inside),
+      onCompared: (outcome) => this.onCompared(running, chunk, outcome),
+      onFailed: (why) => {
+        if (this.chunk === chunk) this.giveUp(why)
+      },
+    })
     this.chunk = chunk
     core.emit({ kind: 'set-timer', timer: 'scrub-chunk', delayMs: core.settings.scrub.chunkTimeoutMs })
-    this.collectWhenDrained(chunk, running)
-  }
-
-  private collectWhenDrained(chunk: Chunk, running: Running): void {
-    const { core } = this
-    if (this.events.isWriting((object) => isInside(chunk, object))) return
-    chunk.draining = false
-    const { number, after, until } = chunk
-    const request = {
-      kind: 'request',
-      chunk: number,
-      version: core.log.head,
-      after,
-      until,
-      // Others may have objects that this copy lacks.
-      objectsMax: 2 * this.chunkObjects,
-      bytesMax: core.settings.scrub.chunkBytesMax,
-      deep: running.job.deep,
-    } as const
-    this.sendAll(request)
-    this.member.examine(request, (answer) => this.onAnswer(core.whoami, answer))
+    chunk.collectWhenDrained()
   }
 
   onMessage(from: OsdId, message: Extract<ScrubMessage, { kind: 'reserved' | 'release' | 'map' | 'record' }>): void {
     if (message.kind === 'reserved') this.reservations.onReserved(from, message.round)
     else if (message.kind === 'release') this.reservations.onRevoked(from, message.round, false)
     else if (message.kind === 'record') this.onLaterRecord(message.record)
-    else this.onAnswer(from, message)
+    else this.chunk?.onAnswer(from, message)
   }
 
-  private onAnswer(from: OsdId, answer: ScrubAnswer): void {
-    const { chunk, running, core } = this
-    if (chunk === undefined || running === undefined || chunk.number !== answer.chunk) return
-    if (answer.errno === errorTable.EIO.errno) {
-      const message = `osd.${from} cannot read its records: scrub is given up`
-      core.emit({ kind: 'log', level: 'error', message, cluster: true })
-    }
-    if (answer.errno !== 0) return this.giveUp(`osd.${from} answers errno ${answer.errno}`)
-    chunk.answers.set(from, answer)
-    if (chunk.answers.size === core.mapping.acting.length) this.compare(chunk, running)
-  }
-
-  private compare(chunk: Chunk, running: Running): void {
+  private onCompared(running: Running, chunk: ScrubChunk, { end, objects, found }: ChunkOutcome): void {
     const { core } = this
-    let end = chunk.until
-    for (const { through } of chunk.answers.values()) {
-      if (through !== undefined && (end === undefined || compareObjectIds(through, end) < 0)) end = through
-    }
-    const members: MemberMap[] = [core.whoami, ...this.others].map((osd) => {
-      const objects = chunk.answers.get(osd)?.objects ?? []
-      const upToEnd = objects.filter(({ object }) => end === undefined || compareObjectIds(object, end) <= 0)
-      return { osd, objects: scrubMapOf(upToEnd) }
-    })
-    this.scrubbedObjects += members[0]?.objects.size ?? 0
-    core.count('scrubbedObjects', members[0]?.objects.size ?? 0)
-    const found = compareScrubMaps(members, (id) => this.expectedOf(id))
+    if (this.chunk !== chunk) return
+    this.scrubbedObjects += objects
+    core.count('scrubbedObjects', objects)
     for (const object of found) {
       if (running.found.length < inconsistentMax) running.found.push(object)
       else running.unlisted++
@@ -354,13 +294,6 @@ export class Scrubber {
     this.isMending = true
     if (member.record?.checkDue === false) this.publish({ ...member.record, checkDue: true })
     this.events.onBadCopies(mended)
-  }
-
-  private expectedOf(object: ObjectId): Expected {
-    if (isTemporary(object)) return { kind: 'unknown' }
-    const entry = this.core.log.latestOf(object)
-    if (entry === undefined) return { kind: 'unknown' }
-    return entry.kind === 'delete' ? { kind: 'removed' } : { kind: 'version', version: entry.version }
   }
 
   /** Clients come first: while they are busy, scrub rests as long as it works, and takes smaller bites. */
@@ -413,7 +346,9 @@ export class Scrubber {
     this.running = undefined
     this.reservations.release()
     // What only a deep scrub sees stays until the next one.
-    const kept = job.deep ? [] : (member.record?.inconsistent ?? []).filter((each) => each.deep)
+    const again = new Set(found.map(({ object }) => objectKey(object)))
+    const known = job.deep ? [] : (member.record?.inconsistent ?? [])
+    const kept = known.filter(({ deep, object }) => deep && !again.has(objectKey(object)))
     this.publish({
       scrubbedMs: nowMs,
       deepScrubbedMs: job.deep ? nowMs : (member.record?.deepScrubbedMs ?? nowMs),
@@ -446,8 +381,8 @@ export class Scrubber {
   query(): object {
     const { record } = this.member
     return {
-      lastScrub: stamp(record?.scrubbedMs),
-      lastDeepScrub: stamp(record?.deepScrubbedMs),
+      lastScrubMs: record?.scrubbedMs ?? 0,
+      lastDeepScrubMs: record?.deepScrubbedMs ?? 0,
       inconsistentObjects: (record?.inconsistent.length ?? 0) + (record?.unlisted ?? 0),
       running: this.running === undefined ? false : this.running.job.deep ? 'deep-scrub' : 'scrub',
       waiting: this.asked !== undefined || (this.job !== undefined && this.running === undefined),
@@ -455,15 +390,4 @@ export class Scrubber {
       scrubbedObjects: this.scrubbedObjects,
     }
   }
-}
-
-function isInside({ after, until }: Pick<Chunk, 'after' | 'until'>, object: ObjectId): boolean {
-  return (
-    (after === undefined || compareObjectIds(object, after) > 0) &&
-    (until === undefined || compareObjectIds(object, until) <= 0)
-  )
-}
-
-function stamp(ms: number | undefined): string {
-  return ms === undefined ? '' : new Date(ms).toISOString()
 }

@@ -24,10 +24,9 @@ export const scrubBugs: readonly PlantedBug[] = [
     name: 'scrub-beside-writes',
     mechanism: 'a range is written to while its maps are made',
     promise: 'scrub finds no difference where there is none',
-    file: 'placement-group/dist/scrubber.js',
-    find: `        if (chunk === undefined || !isInside(chunk, object))
-            return false;`,
-    replace: '        if (chunk === undefined || chunk.number > 0)\n            return false;',
+    file: 'placement-group/dist/scrub-chunk.js',
+    find: '        this.contended = true;\n        return true;',
+    replace: '        return false;',
     scenario: 'scrubs-beside-writes',
   },
 ]
