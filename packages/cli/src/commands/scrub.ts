@@ -1,5 +1,5 @@
 /** `shoal pg scrub|deep-scrub|repair|list-inconsistent` and `shoal osd scrub|deep-scrub|repair`: the primaries do it. */
-import { ClusterError } from '@shoal/base'
+import { ClusterError, isClusterError } from '@shoal/base'
 import type { OsdRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
@@ -30,7 +30,7 @@ interface Inconsistent {
 export function addScrubCommands(pg: Command): void {
   for (const kind of kinds) {
     action(pg.command(kind).argument('<pg>').description(meanings[kind]), async (context, [pgId]) => {
-      const begun = (await askPrimary(context, pgId as string, `pg ${kind}`)) as Begun
+      const begun = (await askWhoeverLeads(context, pgId as string, `pg ${kind}`)) as Begun
       context.print(begun, () => `asked the primary of ${begun.pgs.join(', ')} to ${kind}`)
     })
   }
@@ -63,6 +63,21 @@ export function addOsdScrubCommands(osd: Command): void {
         context.print(begun, () => `asked ${String(name)} to ${kind} ${begun.pgs.length} placement groups`)
       },
     )
+  }
+}
+
+const leaderTries = 10
+const leaderRetryMs = 300
+
+/** The primary may be another by the time it is asked. */
+async function askWhoeverLeads(context: CommandContext, pgId: string, method: string): Promise<unknown> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await askPrimary(context, pgId, method)
+    } catch (error) {
+      if (!isClusterError(error, 'EAGAIN') || tries === leaderTries) throw error
+    }
+    await new Promise((resolve) => setTimeout(resolve, leaderRetryMs))
   }
 }
 
