@@ -13,8 +13,8 @@ beforeAll(async () => {
 afterAll(() => cluster.destroy(), 60_000)
 
 const victim = 'osd.1'
-const objects = 6
-const badBlocks = [1, 4, 8, 11, 16, 20, 23]
+const objects = 4
+const badBlocks = [1, 3, 5, 7, 9, 11, 13, 15, 18, 20, 23]
 const blockBytes = 4096
 
 interface Thing {
