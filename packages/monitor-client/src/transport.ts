@@ -68,6 +68,8 @@ export interface ConsensusMessage {
   readonly from: number
   readonly to: number
   readonly payload: Uint8Array
+  /** Where the sender listens: the receiver may have been away while it joined. Empty from older monitors. */
+  readonly address: Address
 }
 
 /** The monitor's end of a subscription. */

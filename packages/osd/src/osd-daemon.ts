@@ -261,7 +261,7 @@ export class OsdDaemon {
 
   private makeTable(): PgTable {
     const { env, whoami, leases, space } = this
-    const settings = pgSettings(this.settings, () => this.table.size)
+    const settings = pgSettings(this.settings, () => this.table.size, this.store.transactionBytesMax)
     return new PgTable({
       whoami,
       services: this.pgServices(),

@@ -193,7 +193,9 @@ class Simulation {
     if (this.liveness === undefined) {
       for (const pool of this.scenario.pools) {
         const copies = await reader.replicas(pool.name)
-        this.violations.push(...checkReplicasEqual(copies, { copies: pool.size }))
+        this.violations.push(
+          ...checkReplicasEqual(copies, { copies: (pgId) => this.cluster.copiesOf(pgId) ?? pool.size }),
+        )
       }
     }
     for (const { workload, history } of this.workloads) {

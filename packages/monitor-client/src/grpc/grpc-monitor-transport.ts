@@ -16,7 +16,14 @@ import type { MonitorConnection, MonitorServer, MonitorService, MonitorTransport
 import { failureOf, serveGrpc } from './calls.ts'
 import { monitorContract, serverOptions } from './contracts.ts'
 import { GrpcMonitorConnection } from './grpc-monitor-connection.ts'
-import { commandReplyMessage, commandRequestFrom, failureMessage, mapUpdateMessage, reportFrom } from './messages.ts'
+import {
+  commandReplyMessage,
+  commandRequestFrom,
+  consensusOf,
+  failureMessage,
+  mapUpdateMessage,
+  reportFrom,
+} from './messages.ts'
 
 export class GrpcMonitorTransport implements MonitorTransport {
   private readonly env: Pick<Env, 'timers'>
@@ -109,7 +116,7 @@ function onSubscribe(
 function consensusHandlers(service: MonitorService): ConsensusHandlers {
   return {
     Exchange(call, callback) {
-      call.on('data', (message) => service.consensus(message))
+      call.on('data', (message) => service.consensus(consensusOf(message)))
       call.on('end', () => callback(null, {}))
       call.on('error', () => call.removeAllListeners('data'))
     },

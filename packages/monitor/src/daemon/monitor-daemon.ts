@@ -119,7 +119,7 @@ export class MonitorDaemon implements MonitorService {
     this.state = blankState(identity.fsid)
     this.ops = new OpTracker(env.clock)
     this.ledSinceMs = env.clock.monotonicMs()
-    this.peers = new PeerMonitors(env, options.transport, identity.id)
+    this.peers = new PeerMonitors(env, options.transport, identity.id, () => this.ownAddress())
     this.peers.setMap(identity.monitors)
     this.subscriptions = new Subscriptions(this.state, () => ({
       leaderId: this.quorum.leaderId,
@@ -303,6 +303,7 @@ export class MonitorDaemon implements MonitorService {
   consensus(message: ConsensusMessage): void {
     if (message.to !== this.identity.id) return
     this.heardMs.set(message.from, this.env.clock.monotonicMs())
+    this.peers.introduce(message.from, message.address)
     this.driver.receive(message.from, message.payload)
   }
 
