@@ -174,7 +174,7 @@ describe('the replicated state', () => {
 
   it('writes and reads the bytes of earlier versions until an operator uses what they do not know', () => {
     // Version 1, for readers of version 1, 18 bytes: no maps, no log, no replies, no trim, 10 entries kept.
-    const bytes = hexDecode('010112000000' + '0000' + '00000000' + '00000000' + '00000000' + '0a000000') as Uint8Array
+    const bytes = hexDecode('01011200000000000000000000000000000000000a000000') as Uint8Array
     const proposal = decode(proposalCodec, bytes)
     expect(proposal).toEqual({
       osdMap: undefined,

@@ -11,8 +11,8 @@ import {
   optionKey,
 } from './operations.ts'
 
-export const configLogMax = 500
-export const healthHistoryMax = 1_000
+const configLogMax = 500
+const healthHistoryMax = 1_000
 
 export class OperationsDraft {
   private readonly base: Operations

@@ -61,7 +61,7 @@ function withOperations<Base extends object, Extra>(
     const value = base.read(reader)
     return { ...value, operations: version < 2 ? undefined : extra.read(reader) }
   }
-  const plain = versioned<Whole>(1, 1, what, { write: base.write, read })
+  const plain = versioned<Whole>(1, 1, what, { write: (writer, value) => base.write(writer, value), read })
   const extended = versioned<Whole>(2, 2, what, {
     write(writer: ByteWriter, value: Whole) {
       base.write(writer, value)
