@@ -6,6 +6,7 @@ import { addClusterCommands } from './commands/cluster.ts'
 import { addConfigCommands } from './commands/config.ts'
 import { addCrushCommands } from './commands/crush.ts'
 import { addDaemonCommands } from './commands/daemon.ts'
+import { addHealthCommands } from './commands/health.ts'
 import { addMonitorCommands } from './commands/mon.ts'
 import { addNbdCommands } from './commands/nbd.ts'
 import { addObjectCommands } from './commands/object.ts'
@@ -44,6 +45,7 @@ export function buildProgram(): Command {
   for (const add of [
     addUpCommands,
     addClusterCommands,
+    addHealthCommands,
     addConfigCommands,
     addDaemonCommands,
     addAuthCommands,

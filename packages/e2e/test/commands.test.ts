@@ -49,6 +49,10 @@ const groups: readonly (readonly string[])[] = [
     'status',
     'health',
     'health detail',
+    'health mute OSD_DOWN 1h --sticky',
+    'health unmute OSD_DOWN',
+    'health history 5',
+    'health history --code OSD_DOWN',
     'log hello there',
     'log last 3',
     'daemon ls',
@@ -155,6 +159,10 @@ const groups: readonly (readonly string[])[] = [
 
 const failures: readonly (readonly [line: string, exitCode: number, code: string])[] = [
   ['health frob', 22, 'EINVAL'],
+  ['health mute NOTHING', 22, 'EINVAL'],
+  ['health mute OSD_DOWN', 2, 'ENOENT'],
+  ['health mute OSD_DOWN soon --sticky', 22, 'EINVAL'],
+  ['health history x', 22, 'EINVAL'],
   ['log last x', 22, 'EINVAL'],
   ['config set osd osd_max_backfils 2', 22, 'EINVAL'],
   ['config set osd osd_max_backfills many', 22, 'EINVAL'],

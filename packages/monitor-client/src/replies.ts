@@ -14,12 +14,38 @@ export interface HealthCheck {
   readonly detail: readonly string[]
   /** The command that mends it, or what to do. */
   readonly mend: string
+  /** How many of what the check looks at: more of them ends a mute. */
+  readonly count: number
+  /** An operator does not want to hear of it: it does not count in the status. */
+  readonly muted: boolean
+}
+
+export interface HealthMuteRow {
+  readonly code: string
+  /** Wall clock; 0: until it is taken back. */
+  readonly untilMs: number
+  readonly sticky: boolean
+  /** Of the check when it was muted. */
+  readonly count: number
+  readonly severity: HealthCheck['severity']
+  readonly summary: string
 }
 
 /** `health` */
 export interface HealthReport {
   readonly status: HealthStatus
   readonly checks: readonly HealthCheck[]
+  /** Also of checks that are not failing. */
+  readonly mutes: readonly HealthMuteRow[]
+}
+
+/** Rows of `health history`, oldest first. */
+export interface HealthEventRow {
+  readonly wallMs: number
+  readonly code: string
+  readonly event: 'failed' | 'worsened' | 'eased' | 'cleared' | 'muted' | 'unmuted'
+  readonly severity: HealthCheck['severity']
+  readonly summary: string
 }
 
 /** `mon stat`, `quorum_status` */

@@ -5,6 +5,7 @@ import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
 import { configCommands } from './config.ts'
 import { crushCommands } from './crush.ts'
+import { healthCommands } from './health.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
 import { pgCommands } from './pgs.ts'
@@ -13,6 +14,7 @@ import { poolCommands } from './pools.ts'
 const all = [
   ...clusterCommands,
   ...configCommands,
+  ...healthCommands,
   ...osdReports,
   ...osdChanges,
   ...blocklistCommands,

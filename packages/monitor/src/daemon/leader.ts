@@ -9,6 +9,7 @@ import type { ClusterView } from '../commands/command.ts'
 import type { MonitorSettings } from '../config.ts'
 import type { ConsensusDriver } from '../consensus/consensus-driver.ts'
 import { healthReport } from '../health/health-report.ts'
+import { healthChanges, writeHealth } from '../health/health-watch.ts'
 import { AutoOut } from '../services/auto-out.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
 import { planMembershipStep } from '../services/monitor-membership.ts'
@@ -204,24 +205,19 @@ export class Leader {
     })
   }
 
-  /** Logs every check of health that came, changed its severity, or went. */
+  /** Writes down every check of health that came, changed its severity, or went. */
   private logHealth(): Promise<unknown> | undefined {
-    const { checks, status } = healthReport(this.options.view())
+    const { state, proposer, view } = this.options
+    const report = healthReport(view())
     const before = this.health
-    const now = new Map(checks.map((check) => [check.code, check]))
-    this.health = now
+    this.health = new Map(report.checks.map((check) => [check.code, check]))
     // The first look of a new leader finds nothing but OSDs that have not told it anything yet.
     if (before === undefined || this.env.clock.monotonicMs() - this.sinceMs < healthSettleMs) return undefined
-    const came = checks.filter((check) => before.get(check.code)?.severity !== check.severity)
-    const went = [...before.keys()].filter((code) => !now.has(code))
-    if (came.length === 0 && went.length === 0) return undefined
-    return this.options.proposer.mutate((draft) => {
-      for (const { code, severity, summary } of came) {
-        draft.log(severity === 'error' ? 'error' : 'warn', `health check failed: ${summary} (${code})`)
-      }
-      for (const code of went) draft.log('info', `health check cleared: ${code}`)
-      if (status === 'HEALTH_OK') draft.log('info', 'cluster is healthy')
-    })
+    // A cluster of an earlier version keeps no health: then only this leader's memory counts.
+    const known = state.operations?.failing ?? before
+    const changes = healthChanges(report, known, this.env.clock.wallMs())
+    if (changes === undefined) return undefined
+    return proposer.mutate((draft) => writeHealth(draft, changes, report, state.operations))
   }
 }
 

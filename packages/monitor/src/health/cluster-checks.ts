@@ -36,6 +36,7 @@ function osdsDown(view: ClusterView): Finding | undefined {
   if (down.length === 0) return undefined
   return {
     severity: 'warning',
+    count: down.length,
     summary: `${count(down.length, 'osd')} down`,
     detail: firstOf(
       down.map((osd) => `osd.${osd.id} (${osd.addresses?.data ?? 'never booted'}) is down since epoch ${osd.downAt}`),
@@ -64,6 +65,7 @@ function subtreesDown(type: string): CheckRow {
       if (down.length === 0) return undefined
       return {
         severity: 'warning',
+        count: down.length,
         summary: `${count(down.length, type)} with all OSDs down`,
         detail: firstOf(
           down.map((node) => `${type} ${node.name} (${count(osdsOf(node, view).length, 'osd')}) is down`),
@@ -87,6 +89,7 @@ function orphans(view: ClusterView): Finding | undefined {
   if (ids.length === 0) return undefined
   return {
     severity: 'warning',
+    count: ids.length,
     summary: `${count(ids.length, 'osd')} in the CRUSH map that do not exist`,
     detail: firstOf(ids.map((id) => `osd.${id} is in the CRUSH map only`)),
     mend: `shoal crush rm osd.${ids[0]}`,
