@@ -245,3 +245,18 @@ export interface ConfigLogRow {
     readonly after: string | undefined
   }[]
 }
+
+/** `crash info`, and rows of `crash ls`, oldest first. */
+export interface CrashReport {
+  /** Time and a random part: `2026-11-26T14:53:27.123Z_0f3a...`. */
+  readonly id: string
+  readonly wallMs: number
+  /** `osd.3` */
+  readonly entity: string
+  readonly host: string
+  readonly shoalVersion: string
+  readonly reason: string
+  readonly stack: string
+  /** 0: nobody has said that he has seen it. */
+  readonly archivedMs: number
+}

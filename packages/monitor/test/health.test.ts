@@ -115,7 +115,10 @@ interface Trial {
   readonly clear: (ward: Ward) => Promise<unknown>
 }
 
-const stats = (bad: Partial<OsdStats>): Trial => ({ raise: (ward) => ward.says(1, bad), clear: (ward) => ward.says(1, {}) })
+const stats = (bad: Partial<OsdStats>): Trial => ({
+  raise: (ward) => ward.says(1, bad),
+  clear: (ward) => ward.says(1, {}),
+})
 const pgs = (states: readonly PgState[], more: Partial<PgStats> = {}): Trial => ({
   raise: (ward) => ward.pgIs(states, more),
   clear: (ward) => ward.pgIs(['active', 'clean']),
@@ -169,6 +172,16 @@ const trials: Readonly<Record<string, Trial>> = {
   OSD_OUT_OF_ORDER_FULL: {
     raise: (ward) => ward.run('osd set-nearfull-ratio', { ratio: 0.92 }),
     clear: (ward) => ward.run('osd set-nearfull-ratio', { ratio: 0.85 }),
+  },
+  RECENT_CRASH: {
+    raise: (ward) =>
+      ward.run('crash post', {
+        id: '2026-11-26T14:53:27.123Z_0011223344556677',
+        entity: 'osd.1',
+        wall_ms: ward.mons.world.machine('clock').start().clock.wallMs(),
+        reason: 'uncaught exception',
+      }),
+    clear: (ward) => ward.run('crash archive-all'),
   },
   PG_AVAILABILITY: pgs(['peering']),
   PG_DEGRADED: pgs(['active', 'undersized', 'degraded'], { degradedCopies: 5 }),

@@ -19,5 +19,8 @@ export const fileObjectStores: ObjectStoreFactory = {
   create: (env: Env, directory: string, sizeBytes: number) => FileObjectStore.create(env, directory, { sizeBytes }),
   /** A journal that lost its tail is a matter for the peers: they have what is missing. */
   mount: (env: Env, directory: string) =>
-    FileObjectStore.mount(env, directory, { ...memory, onJournalDamage: 'recover' }),
+    FileObjectStore.mount({ ...env, log: env.log.child('store') }, directory, {
+      ...memory,
+      onJournalDamage: 'recover',
+    }),
 }

@@ -4,6 +4,7 @@ import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
 import { configCommands } from './config.ts'
+import { crashCommands } from './crash.ts'
 import { crushCommands } from './crush.ts'
 import { healthCommands } from './health.ts'
 import { osdChanges } from './osd-changes.ts'
@@ -15,6 +16,7 @@ const all = [
   ...clusterCommands,
   ...configCommands,
   ...healthCommands,
+  ...crashCommands,
   ...osdReports,
   ...osdChanges,
   ...blocklistCommands,

@@ -140,7 +140,7 @@ export class Leader {
         }),
       )
     }
-    work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap))
+    work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.expireCrashes())
     for (const one of work)
       one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
   }
@@ -183,6 +183,16 @@ export class Leader {
     if (over.length === 0) return undefined
     return this.options.proposer.mutate((draft) => {
       for (const session of over) if (draft.map.blocklist.has(session)) draft.osd.setBlocklist(session, null)
+    })
+  }
+
+  private expireCrashes(): Promise<unknown> | undefined {
+    const { state, settings, proposer } = this.options
+    const beforeMs = this.env.clock.wallMs() - settings.mon_crash_retain_interval * 1_000
+    const old = [...(state.operations?.crashes.values() ?? [])].filter((crash) => crash.wallMs < beforeMs)
+    if (old.length === 0) return undefined
+    return proposer.mutate((draft) => {
+      for (const { id } of old) if (draft.operations.value.crashes.has(id)) draft.operations.removeCrash(id)
     })
   }
 

@@ -139,6 +139,26 @@ function ratioOrder(view: ClusterView): Finding | undefined {
   }
 }
 
+function recentCrashes(view: ClusterView): Finding | undefined {
+  const sinceMs = view.wallMs - view.settings.mon_crash_warn_recent_interval * 1_000
+  const recent = [...view.operations.crashes.values()].filter(
+    (crash) => crash.archivedMs === 0 && crash.wallMs >= sinceMs,
+  )
+  if (recent.length === 0) return undefined
+  return {
+    severity: 'warning',
+    count: recent.length,
+    summary: `${count(recent.length, 'crash report')} that nobody has archived`,
+    detail: firstOf(
+      recent.map(
+        (crash) =>
+          `${crash.entity} crashed on ${crash.host} at ${new Date(crash.wallMs).toISOString()}: ${crash.reason}`,
+      ),
+    ),
+    mend: 'shoal crash ls-new; shoal crash info ID; then shoal crash archive-all',
+  }
+}
+
 export const clusterChecks: readonly CheckRow[] = [
   { code: 'MON_DOWN', check: monitorsDown },
   { code: 'OSD_DOWN', check: osdsDown },
@@ -148,4 +168,5 @@ export const clusterChecks: readonly CheckRow[] = [
   { code: 'TOO_FEW_OSDS', check: tooFewOsds },
   { code: 'OSD_NO_DOWN_OUT_INTERVAL', check: noDownOut },
   { code: 'OSD_OUT_OF_ORDER_FULL', check: ratioOrder },
+  { code: 'RECENT_CRASH', check: recentCrashes },
 ]

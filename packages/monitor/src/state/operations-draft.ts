@@ -1,9 +1,8 @@
 /** Gathers changes to the operators' state into one. Later changes see earlier ones through `value`. */
-import type { HealthEventRow, HealthMuteRow } from '@shoal/monitor-client'
+import type { CrashReport, HealthEventRow, HealthMuteRow } from '@shoal/monitor-client'
 import {
   applyOperations,
   type ConfigChange,
-  type CrashReport,
   type FailingCheck,
   noOperations,
   type Operations,

@@ -5,7 +5,7 @@
  * Clusters of earlier versions have none of it until something of it is first used: their stores stay as they were.
  */
 import { array, boolean, type Codec, f64, oneOf, optional, string, struct, u32, versioned } from '@shoal/base'
-import type { HealthCheck, HealthEventRow, HealthMuteRow, StoredOption } from '@shoal/monitor-client'
+import type { CrashReport, HealthCheck, HealthEventRow, HealthMuteRow, StoredOption } from '@shoal/monitor-client'
 
 /** One step of the configuration's history. */
 export interface ConfigChange {
@@ -27,19 +27,6 @@ export interface FailingCheck {
   readonly sinceMs: number
   readonly severity: HealthCheck['severity']
   readonly summary: string
-}
-
-export interface CrashReport {
-  /** Time and a random part: `2026-11-26T14:53:27.123Z_0f3a...`. */
-  readonly id: string
-  readonly wallMs: number
-  /** `osd.3` */
-  readonly entity: string
-  readonly shoalVersion: string
-  readonly reason: string
-  readonly stack: string
-  /** 0: nobody has said that he has seen it. */
-  readonly archivedMs: number
 }
 
 export interface Operations {
@@ -163,6 +150,7 @@ const crashCodec: Codec<CrashReport> = struct<CrashReport>({
   id: string(),
   wallMs: f64(),
   entity: string(),
+  host: string(),
   shoalVersion: string(),
   reason: string(),
   stack: string(),
