@@ -205,8 +205,9 @@ export class OsdDaemon {
     followLogLevels(config, parts.log)
     parts.monitor.onConfig((effective) => config.apply(effective))
     await parts.monitor.start()
+    config.started()
     try {
-      const prepared = await prepareOsd(env, options, parts)
+      const prepared = await prepareOsd(env, options, parts, config.settings)
       const daemon = new OsdDaemon(env, options, parts, { ...prepared, config })
       await daemon.run()
       return daemon
@@ -264,7 +265,6 @@ export class OsdDaemon {
       this.table.onMap(map, false),
     )
     this.addresses = await this.listen()
-    this.config.started()
     env.log.info('osd starts', {
       uuid: this.uuid,
       incarnation: this.incarnation,

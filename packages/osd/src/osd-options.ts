@@ -16,7 +16,8 @@ export type OsdStore = ObjectStore & {
 export interface ObjectStoreFactory {
   exists(env: Env, directory: string): Promise<boolean>
   create(env: Env, directory: string, sizeBytes: number): Promise<void>
-  mount(env: Env, directory: string): Promise<OsdStore>
+  /** With the settings of the OSD, as far as the store has a use for them. */
+  mount(env: Env, directory: string, settings: OsdSettings): Promise<OsdStore>
 }
 
 export interface OsdDaemonOptions {

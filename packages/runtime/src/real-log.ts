@@ -11,7 +11,7 @@ import { destination, type Logger, pino } from 'pino'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
-export const recentEventsMax = 10_000
+const recentEventsMax = 10_000
 export const logFileBytesMax: number = 64 * 1024 * 1024
 /** The file's size is looked at once in so many lines. */
 const linesPerLook = 512
