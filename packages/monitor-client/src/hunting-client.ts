@@ -72,18 +72,18 @@ export class HuntingMonitorClient implements MonitorClient {
         hint: 'name the monitors with --mon HOST:PORT, or start a cluster with `shoal up`',
       })
     }
-    this.env = env
+    this.env = { ...env, log: env.log.child('monc') }
     this.options = options
     this.requestPrefix = hexEncode(env.random.bytes(8))
-    this.maps = new MapFollower(env.log)
-    this.session = new MonitorSession(env, transport, {
+    this.maps = new MapFollower(this.env.log)
+    this.session = new MonitorSession(this.env, transport, {
       entity: options.entity ?? `client.${this.requestPrefix}`,
       host: options.host ?? '',
       monitors: options.monitors,
       maps: this.maps,
       onNewTerm: () => this.reports.repeatStats(),
     })
-    this.reports = new ReportQueue(env, this.session)
+    this.reports = new ReportQueue(this.env, this.session)
   }
 
   get osdMap(): OsdMap | undefined {

@@ -14,12 +14,38 @@ export interface HealthCheck {
   readonly detail: readonly string[]
   /** The command that mends it, or what to do. */
   readonly mend: string
+  /** How many of what the check looks at: more of them ends a mute. */
+  readonly count: number
+  /** An operator does not want to hear of it: it does not count in the status. */
+  readonly muted: boolean
+}
+
+export interface HealthMuteRow {
+  readonly code: string
+  /** Wall clock; 0: until it is taken back. */
+  readonly untilMs: number
+  readonly sticky: boolean
+  /** Of the check when it was muted. */
+  readonly count: number
+  readonly severity: HealthCheck['severity']
+  readonly summary: string
 }
 
 /** `health` */
 export interface HealthReport {
   readonly status: HealthStatus
   readonly checks: readonly HealthCheck[]
+  /** Also of checks that are not failing. */
+  readonly mutes: readonly HealthMuteRow[]
+}
+
+/** Rows of `health history`, oldest first. */
+export interface HealthEventRow {
+  readonly wallMs: number
+  readonly code: string
+  readonly event: 'failed' | 'worsened' | 'eased' | 'cleared' | 'muted' | 'unmuted'
+  readonly severity: HealthCheck['severity']
+  readonly summary: string
 }
 
 /** `mon stat`, `quorum_status` */
@@ -218,4 +244,19 @@ export interface ConfigLogRow {
     readonly before: string | undefined
     readonly after: string | undefined
   }[]
+}
+
+/** `crash info`, and rows of `crash ls`, oldest first. */
+export interface CrashReport {
+  /** Time and a random part: `2026-11-26T14:53:27.123Z_0f3a...`. */
+  readonly id: string
+  readonly wallMs: number
+  /** `osd.3` */
+  readonly entity: string
+  readonly host: string
+  readonly shoalVersion: string
+  readonly reason: string
+  readonly stack: string
+  /** 0: nobody has said that he has seen it. */
+  readonly archivedMs: number
 }

@@ -1,7 +1,6 @@
 /** What an OSD answers on its admin endpoint. */
 import { ClusterError, type PgId, parsePgId } from '@shoal/base'
 import type { AdminHandlers } from '@shoal/monitor-client'
-import type { OsdParts } from './osd-options.ts'
 
 export interface AdminView {
   readonly perf: () => unknown
@@ -14,9 +13,7 @@ export interface AdminView {
   readonly config: () => unknown
 }
 
-const logLevels = ['debug', 'info', 'warn', 'error'] as const
-
-export function adminHandlers(view: AdminView, setLogLevel: OsdParts['setLogLevel']): AdminHandlers {
+export function adminHandlers(view: AdminView): AdminHandlers {
   return {
     perf: () => view.perf(),
     ops: () => view.ops(),
@@ -24,7 +21,6 @@ export function adminHandlers(view: AdminView, setLogLevel: OsdParts['setLogLeve
     'pg ls': () => view.pgs(),
     'config show': () => view.config(),
     'pg query': (args) => queryPg(view, args['pgid']),
-    ...(setLogLevel === undefined ? {} : { 'log level': (args) => changeLogLevel(setLogLevel, args['level']) }),
   }
 }
 
@@ -39,13 +35,4 @@ function queryPg(view: AdminView, pgId: unknown): unknown {
     })
   }
   return state
-}
-
-function changeLogLevel(setLogLevel: NonNullable<OsdParts['setLogLevel']>, wanted: unknown): unknown {
-  const level = logLevels.find((known) => known === wanted)
-  if (level === undefined) {
-    throw new ClusterError('EINVAL', `'${String(wanted)}' is no log level`, { hint: logLevels.join(', ') })
-  }
-  setLogLevel(level)
-  return { level }
 }

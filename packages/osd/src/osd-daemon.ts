@@ -22,7 +22,15 @@ import {
 } from '@shoal/base'
 import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
-import { type AdminServer, DaemonConfig, osdOptions } from '@shoal/monitor-client'
+import {
+  type AdminHandlers,
+  type AdminServer,
+  crashHandlers,
+  DaemonConfig,
+  followLogLevels,
+  logHandlers,
+  osdOptions,
+} from '@shoal/monitor-client'
 import { PlacementGroup, Reserver } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
@@ -194,10 +202,12 @@ export class OsdDaemon {
    */
   static async start(env: Env, options: OsdDaemonOptions, parts: OsdParts): Promise<OsdDaemon> {
     const config = new DaemonConfig(osdOptions, options.settings ?? {}, env.log)
+    followLogLevels(config, parts.log)
     parts.monitor.onConfig((effective) => config.apply(effective))
     await parts.monitor.start()
+    config.started()
     try {
-      const prepared = await prepareOsd(env, options, parts)
+      const prepared = await prepareOsd(env, options, parts, config.settings)
       const daemon = new OsdDaemon(env, options, parts, { ...prepared, config })
       await daemon.run()
       return daemon
@@ -255,7 +265,6 @@ export class OsdDaemon {
       this.table.onMap(map, false),
     )
     this.addresses = await this.listen()
-    this.config.started()
     env.log.info('osd starts', {
       uuid: this.uuid,
       incarnation: this.incarnation,
@@ -290,7 +299,7 @@ export class OsdDaemon {
     links.attach(this.messenger)
     const data = await this.messenger.bind(any)
     const heartbeat = await this.heartbeats.start(any)
-    this.admin = await this.parts.admin.serve(any, adminHandlers(this.adminView(), this.parts.setLogLevel))
+    this.admin = await this.parts.admin.serve(any, this.adminHandlers())
     return { data, heartbeat, admin: this.admin.address }
   }
 
@@ -492,6 +501,14 @@ export class OsdDaemon {
   private onSessionClosed(session: number, pgs: ReadonlySet<PgId>): void {
     this.dispatcher.onSessionClosed(session)
     for (const pgId of pgs) this.table.find(pgId)?.feed({ kind: 'session-closed', session })
+  }
+
+  private adminHandlers(): AdminHandlers {
+    return {
+      ...adminHandlers(this.adminView()),
+      ...logHandlers(this.parts.log),
+      ...crashHandlers(this.env, this.settings),
+    }
   }
 
   private adminView(): Parameters<typeof adminHandlers>[0] {

@@ -2,6 +2,7 @@
 import { ClusterError, type Disk, type Env } from '@shoal/base'
 import type { MonitorClient } from '@shoal/monitor-client'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
+import type { OsdSettings } from './settings.ts'
 import { claimStore, makeUuid, readSuperblock, type Superblock, storeDirectory, writeSuperblock } from './superblock.ts'
 
 export interface PreparedOsd {
@@ -12,7 +13,12 @@ export interface PreparedOsd {
 }
 
 /** Rejects with EINVAL (another OSD's directory), EEXIST (the id belongs to another store), EIO (a store that lost data). */
-export async function prepareOsd(env: Env, options: OsdDaemonOptions, parts: OsdParts): Promise<PreparedOsd> {
+export async function prepareOsd(
+  env: Env,
+  options: OsdDaemonOptions,
+  parts: OsdParts,
+  settings: OsdSettings,
+): Promise<PreparedOsd> {
   const { id, dataDirectory } = options
   const superblock = await openSuperblock(env, options, parts.monitor)
   if (superblock.whoami !== id) {
@@ -29,7 +35,7 @@ export async function prepareOsd(env: Env, options: OsdDaemonOptions, parts: Osd
   if (isNew && !(await parts.stores.exists(env, directory))) {
     await parts.stores.create(env, directory, options.sizeBytes)
   }
-  const store = await parts.stores.mount(env, directory)
+  const store = await parts.stores.mount(env, directory, settings)
   try {
     await claimStore(store, superblock)
     if (!isNew) return { superblock, store, isNew }

@@ -1,4 +1,4 @@
-/** Commands about the cluster as a whole: status, health, monitors, log. */
+/** Commands about the cluster as a whole: status, monitors, log. */
 import { type Address, ClusterError, parseAddress } from '@shoal/base'
 import type { MonitorInfo } from '@shoal/cluster-map'
 import type { ClusterStatus, MonitorStat } from '@shoal/monitor-client'
@@ -46,10 +46,6 @@ function status(view: ClusterView): ClusterStatus {
 
 const reports: readonly Command[] = [
   readCommand('status', noArguments, (_args, view) => done('', status(view))),
-  readCommand('health', z.object({ detail: z.unknown().optional() }), (_args, view) => {
-    const report = healthReport(view)
-    return done(report.status, report)
-  }),
   readCommand('fsid', noArguments, (_args, { map }) => done(map.fsid, { fsid: map.fsid })),
   readCommand('df', noArguments, (_args, view) => {
     const { totalBytes, usedBytes, bytes, objects } = pgSummary(view)

@@ -4,7 +4,9 @@ import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
 import { configCommands } from './config.ts'
+import { crashCommands } from './crash.ts'
 import { crushCommands } from './crush.ts'
+import { healthCommands } from './health.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
 import { pgCommands } from './pgs.ts'
@@ -13,6 +15,8 @@ import { poolCommands } from './pools.ts'
 const all = [
   ...clusterCommands,
   ...configCommands,
+  ...healthCommands,
+  ...crashCommands,
   ...osdReports,
   ...osdChanges,
   ...blocklistCommands,

@@ -28,6 +28,7 @@ function unavailable(view: ClusterView): Finding | undefined {
   const summary = [...words].map(([word, number]) => `${count(number, 'pg')} ${word}`).join(', ')
   return {
     severity: 'warning',
+    count: rows.length,
     summary: `Reduced data availability: ${summary}`,
     detail: pgLines(rows),
     mend: 'bring down OSDs back (shoal osd tree); shoal pg query PG says what it waits for',
@@ -42,6 +43,7 @@ function degraded(view: ClusterView): Finding | undefined {
   const more = undersized === 0 ? '' : `, ${count(undersized, 'pg')} undersized`
   return {
     severity: 'warning',
+    count: rows.length,
     summary: `Degraded data redundancy: ${copies} copies missing, ${count(rows.length, 'pg')} degraded${more}`,
     detail: pgLines(rows),
     mend: 'recovery mends it by itself while enough OSDs are up (shoal osd tree, shoal status)',
@@ -54,6 +56,7 @@ function misplaced(view: ClusterView): Finding | undefined {
   const copies = rows.reduce((sum, row) => sum + (row.stats?.misplacedCopies ?? 0), 0)
   return {
     severity: 'warning',
+    count: rows.length,
     summary: `${copies} copies misplaced, and norebalance is set`,
     detail: pgLines(rows),
     mend: 'shoal osd unset norebalance',
@@ -66,6 +69,7 @@ function unfound(view: ClusterView): Finding | undefined {
   const objects = rows.reduce((sum, row) => sum + (row.stats?.unfoundObjects ?? 0), 0)
   return {
     severity: 'error',
+    count: objects,
     summary: `${count(objects, 'object')} unfound`,
     detail: firstOf(rows.map((row) => `pg ${row.pgId} has ${count(row.stats?.unfoundObjects ?? 0, 'unfound object')}`)),
     mend: 'bring back the OSDs that held them: shoal pg query PG lists them',
@@ -78,6 +82,7 @@ function damaged(view: ClusterView): Finding | undefined {
   if (rows.length === 0) return undefined
   return {
     severity: 'error',
+    count: rows.length,
     summary: `Possible data damage: ${count(rows.length, 'pg')} incomplete`,
     detail: pgLines(rows),
     mend: 'bring back the OSDs that served last: shoal pg query PG names them',
@@ -102,6 +107,7 @@ function fullness(
       if (found.length === 0) return undefined
       return {
         severity,
+        count: found.length,
         summary: `${count(found.length, `${word} osd`)}`,
         detail: firstOf(
           found.map((stats) => `osd.${stats.osd} is ${((100 * stats.usedBytes) / stats.totalBytes).toFixed(1)} % full`),
@@ -125,6 +131,7 @@ function slowOps(view: ClusterView): Finding | undefined {
   if (slow.length === 0) return undefined
   return {
     severity: 'warning',
+    count: slow.length,
     summary: `${slow.reduce((sum, stats) => sum + stats.slowOps, 0)} slow ops on ${count(slow.length, 'osd')}`,
     detail: firstOf(slow.map((stats) => `osd.${stats.osd} has ${count(stats.slowOps, 'slow op')}`)),
     mend: slow
@@ -139,6 +146,7 @@ function repaired(view: ClusterView): Finding | undefined {
   if (bad.length === 0) return undefined
   return {
     severity: 'warning',
+    count: bad.length,
     summary: `${count(bad.length, 'osd')} returned bad blocks, which were mended from other copies`,
     detail: firstOf(
       bad.map(

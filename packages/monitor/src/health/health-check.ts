@@ -2,7 +2,10 @@
 import type { HealthCheck } from '@shoal/monitor-client'
 import type { ClusterView } from '../commands/command.ts'
 
-export type Finding = Omit<HealthCheck, 'code'>
+export type Finding = Omit<HealthCheck, 'code' | 'count' | 'muted'> & {
+  /** How many of what it looks at; the lines of detail when left out. */
+  readonly count?: number
+}
 
 export interface CheckRow {
   readonly code: string
