@@ -56,7 +56,7 @@ describe('monitors are rebuilt from OSDs', () => {
   test('after all monitor directories and the keyring are lost', async () => {
     for (let i = 0; i < 8; i++) await put(`object-${i}`, randomBytes(30_000))
     await cluster.ok('crush', 'add-bucket', 'shelf', 'rack')
-    await cluster.ok('crush', 'reweight', 'osd.1', '0.5')
+    await cluster.ok('crush', 'reweight', 'osd.1', '0.005')
     await cluster.untilHealthy()
     const before = await pools()
     const tree = await crushTree()

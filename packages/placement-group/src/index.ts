@@ -9,6 +9,7 @@ export {
   objectAttributeName,
 } from './object-attribute.ts'
 export { type Caller, checkLockOp, lockIn, locksIn, whyNotLocked } from './object-lock.ts'
+export { checkWatchOp, watchersIn } from './object-watch.ts'
 export { isTemporary } from './object-transfer.ts'
 export { needsSpace, spaceBytesOf, writeOverheadBytes } from './op-space.ts'
 export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
