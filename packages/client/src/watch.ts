@@ -6,7 +6,7 @@
  *              when it sent the last ping that was answered.
  * Invariant 2: a notify is handled once, however often it is delivered, and acknowledged with what the handler said.
  */
-import { ClusterError, emptyBytes, type Env, isClusterError, type Timer } from '@shoal/base'
+import { ClusterError, type Env, emptyBytes, isClusterError, type Timer } from '@shoal/base'
 import { type ObjectOp, type WatchEvent, watchLimits } from '@shoal/wire'
 import type { LingerTable } from './linger-table.ts'
 
@@ -88,8 +88,9 @@ export class Watch {
     return watch
   }
 
+  /** By the clock: a process that was stopped for long finds out here before it hears of it. */
   get isWatching(): boolean {
-    return !this.ended
+    return !this.ended && this.port.env.clock.monotonicMs() < this.confirmedMs + this.timeoutMs
   }
 
   /** Gives the watch up; no handler is called any more. */
@@ -126,9 +127,13 @@ export class Watch {
     // Invariant 1.
     this.expiry = timers.after(this.confirmedMs + this.timeoutMs - clock.monotonicMs(), () =>
       this.lose(
-        new ClusterError('ETIMEDOUT', `no answer for ${this.timeoutMs} ms: the watch of ${this.name} may have missed something`, {
-          hint: 'shoal health detail',
-        }),
+        new ClusterError(
+          'ETIMEDOUT',
+          `no answer for ${this.timeoutMs} ms: the watch of ${this.name} may have missed something`,
+          {
+            hint: 'shoal health detail',
+          },
+        ),
       ),
     )
   }

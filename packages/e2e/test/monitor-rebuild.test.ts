@@ -66,7 +66,12 @@ describe('monitors are rebuilt from OSDs', () => {
     const key = await readFile(path('keyring'), 'utf8')
     await rm(path('keyring'))
     const report = await rebuild()
-    expect(report).toMatchObject({ completed: false, missing: [], keyring: 'restored', epoch: report.newestEpoch + 256 })
+    expect(report).toMatchObject({
+      completed: false,
+      missing: [],
+      keyring: 'restored',
+      epoch: report.newestEpoch + 256,
+    })
     expect(report.osds.map(({ fate }) => fate)).toEqual(['known', 'known', 'known'])
     expect(await readFile(path('keyring'), 'utf8')).toBe(key)
     expect((await stat(path('keyring'))).mode & 0o077).toBe(0)

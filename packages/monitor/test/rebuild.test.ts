@@ -6,8 +6,8 @@ import { describe, expect, it } from 'vitest'
 import {
   initialOsdMap,
   inspectMonitorStore,
-  MonitorDaemon,
   type MapSource,
+  MonitorDaemon,
   placeRebuiltStores,
   planRebuild,
   rebuildUnderWay,
@@ -21,7 +21,9 @@ const options = { fsid, margin: 10, wallMs: 1_000 }
 
 function history(epochs: number, osds = [0, 1, 2]): readonly OsdMap[] {
   const first = initialOsdMap({ fsid, failureDomain: 'osd' })
-  const known = new Map(osds.map((id) => [osdId(id), { ...newOsd(osdId(id), `uuid-${id}`), up: true, weight: 0x10000 }]))
+  const known = new Map(
+    osds.map((id) => [osdId(id), { ...newOsd(osdId(id), `uuid-${id}`), up: true, weight: 0x10000 }]),
+  )
   return Array.from({ length: epochs }, (_, i) => ({
     ...first,
     epoch: (i + 1) as Epoch,
@@ -110,7 +112,11 @@ describe('the plan', () => {
 
 describe('the way to the disk', () => {
   const names = ['a', 'b', 'c']
-  const monitors = names.map((name, i) => ({ name, address: address(`10.0.0.${i + 1}:6789`), directory: `/c/mon.${name}` }))
+  const monitors = names.map((name, i) => ({
+    name,
+    address: address(`10.0.0.${i + 1}:6789`),
+    directory: `/c/mon.${name}`,
+  }))
   const plan = planRebuild([source(0, history(5))], options)
   const stores = {
     staging: '/c/mon.rebuild',

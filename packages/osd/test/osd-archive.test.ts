@@ -30,7 +30,12 @@ it('gives maps, pools and the newest key', async () => {
   const maps: OsdMap[] = [{ ...createOsdMap('f', emptyCrushMap(), 0), epoch: 1 as Epoch }]
   for (let epoch = 2; epoch <= 50; epoch++)
     maps.push(
-      applyIncremental(maps.at(-1) as OsdMap, { fsid: 'f', epoch: epoch as Epoch, modifiedMs: epoch, poolIdMax: epoch }),
+      applyIncremental(maps.at(-1) as OsdMap, {
+        fsid: 'f',
+        epoch: epoch as Epoch,
+        modifiedMs: epoch,
+        poolIdMax: epoch,
+      }),
     )
   for (const map of maps) await written.add(map)
   await store.submit({

@@ -115,7 +115,12 @@ export class WatchTable {
   }
 
   /** The watchers of the object were read for this operation, in its turn. */
-  onRead(session: number, op: ClientOp, step: Extract<WatchOp, { kind: ReadingKind }>, stored: readonly ObjectWatcher[]): void {
+  onRead(
+    session: number,
+    op: ClientOp,
+    step: Extract<WatchOp, { kind: ReadingKind }>,
+    stored: readonly ObjectWatcher[],
+  ): void {
     const entry = this.adopt(op.object, stored)
     const watches = entry.watches.filter(({ dropped }) => !dropped)
     if (step.kind === 'list-watchers') {

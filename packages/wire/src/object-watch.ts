@@ -4,7 +4,17 @@
  *
  * Each of these steps stands alone in its operation.
  */
-import { array, type ByteReader, type ByteWriter, type Codec, ClusterError, type PgId, struct, u32, u64 } from '@shoal/base'
+import {
+  array,
+  type ByteReader,
+  type ByteWriter,
+  ClusterError,
+  type Codec,
+  type PgId,
+  struct,
+  u32,
+  u64,
+} from '@shoal/base'
 import { type ObjectId, objectIdCodec } from './object-id.ts'
 import type { PayloadCursor } from './transaction.ts'
 

@@ -63,7 +63,9 @@ function formatRebuild(report: RebuildReport): string {
   const notes = [
     ...moved.map((directory) => `what was there before: ${directory}`),
     ...unreadable.map(({ directory, error }) => `not read: ${directory}: ${error}`),
-    ...missing.map((osd) => `osd.${osd} is in the map, its directory was not read: what only it knew is not in the map`),
+    ...missing.map(
+      (osd) => `osd.${osd} is in the map, its directory was not read: what only it knew is not in the map`,
+    ),
     ...(report.keyring === 'restored' ? ['the keyring was lost as well: it is back from a copy'] : []),
     ...(report.keyring === 'differs' ? ['the OSDs hold another key than the keyring: the keyring was kept'] : []),
     'not recovered: the cluster log, and what was changed in the last moments and reached no OSD',
