@@ -1,5 +1,5 @@
 /** Watches and notifies on a small cluster: who is told, who is waited for, and who learns that it may have missed something. */
-import { ClusterError, isClusterError, must, type PoolId, utf8Decode, utf8Encode } from '@shoal/base'
+import { type ClusterError, isClusterError, must, type PoolId, utf8Decode, utf8Encode } from '@shoal/base'
 import type { PoolHandle, Watch, WatchHandlers } from '@shoal/client'
 import { PlacementCache, placeObject } from '@shoal/cluster-map'
 import { watchLimits } from '@shoal/wire'
