@@ -26,7 +26,7 @@ async function made() {
 
 it('gives maps, pools and the newest key', async () => {
   const { env, store } = await made()
-  const written = new MapStore(store, 500, silentLog)
+  const written = new MapStore(store, () => 500, silentLog)
   const maps: OsdMap[] = [{ ...createOsdMap('f', emptyCrushMap(), 0), epoch: 1 as Epoch }]
   for (let epoch = 2; epoch <= 50; epoch++)
     maps.push(

@@ -48,9 +48,7 @@ describe('registrations', () => {
     expect(isReservedAttribute(watchAttributeName)).toBe(true)
     const watchers: readonly ObjectWatcher[] = [{ client: 4711, cookie: 2, timeoutMs: 30_000 }]
     const encoded = encodeWatchers(watchers)
-    expect(Buffer.from(encoded).toString('hex')).toBe(
-      '0101180000000100000067120000000000000200000000000000' + '30750000',
-    )
+    expect(Buffer.from(encoded).toString('hex')).toBe('010118000000010000006712000000000000020000000000000030750000')
     expect(watchersIn(new Map([[watchAttributeName, encoded]]))).toEqual(watchers)
     expect(watchersIn(new Map())).toEqual([])
   })

@@ -68,7 +68,8 @@ function formatRebuild(report: RebuildReport): string {
     ),
     ...(report.keyring === 'restored' ? ['the keyring was lost as well: it is back from a copy'] : []),
     ...(report.keyring === 'differs' ? ['the OSDs hold another key than the keyring: the keyring was kept'] : []),
-    'not recovered: the cluster log, and what was changed in the last moments and reached no OSD',
+    'not recovered: the configuration (shoal config), mutes, crash reports, the cluster log,',
+    'and what was changed in the last moments and reached no OSD',
     'see: shoal osd pool ls, shoal osd blocklist ls. Start the cluster: shoal up',
   ]
   if (completed) return [`${monitors.join(', ')} put in place: an earlier rebuild is complete`, ...notes].join('\n')

@@ -13,6 +13,7 @@ import { ClusterError, type Epoch, encode, equalBytes, type OsdId, type PoolId }
 import { diffOsdMaps, type MonitorMap, type OsdInfo, type OsdMap, osdMapCodec } from '@shoal/cluster-map'
 import { newOsd } from '../services/osd-lifecycle.ts'
 import { ClusterState } from '../state/cluster-state.ts'
+import { noOperations } from '../state/operations.ts'
 import { OsdMapHistory } from '../state/osd-map-history.ts'
 
 /** What the directory of one OSD tells. */
@@ -84,16 +85,17 @@ export function planRebuild(sources: readonly MapSource[], options: RebuildOptio
   }
 }
 
-/** The state of the new monitors. The cluster log, answers to commands and statistics begin empty. */
+/** The state of the new monitors. Configuration, cluster log, crash reports and answers to commands begin empty. */
 export function rebuiltState(plan: RebuildPlan, monitors: MonitorMap, wallMs: number, logMax: number): ClusterState {
   const [first, ...rest] = plan.maps as [OsdMap, ...OsdMap[]]
   const maps = new OsdMapHistory(first)
   for (const map of rest) maps.append(diffOsdMaps(maps.map, map))
-  const state = new ClusterState(monitors, maps)
+  const state = new ClusterState(monitors, maps, noOperations)
   const message = `monitors rebuilt from OSDs: their newest map was ${plan.newestEpoch}, this is ${maps.last}`
   state.apply({
     osdMap: undefined,
     monitorMap: undefined,
+    operations: undefined,
     log: [{ from: 'mon', wallMs, level: 'warn', message }],
     replies: [],
     trimOsdMapsBefore: 0 as Epoch,
