@@ -22,6 +22,7 @@ export const errorTable = {
   EOVERFLOW: { errno: 75, summary: 'value too large' },
   EBADMSG: { errno: 74, summary: 'malformed message' },
   EOPNOTSUPP: { errno: 95, summary: 'operation not supported' },
+  ENOTCONN: { errno: 107, summary: 'not registered' },
   ESHUTDOWN: { errno: 108, summary: 'shut down' },
   ETIMEDOUT: { errno: 110, summary: 'timed out' },
   ECONNREFUSED: { errno: 111, summary: 'connection refused' },

@@ -330,6 +330,8 @@ export class OsdDaemon {
       remoteReserver,
       send: (to, message) => links.send(to, message),
       reply: (session, reply) => sessions.reply(session, reply),
+      sendEvent: (session, event) => sessions.sendEvent(session, event),
+      park: (session, tid) => sessions.park(session, tid),
       mark: (session, tid, stage) => sessions.mark(session, tid, stage),
       publishStats: (published) => stats.publish(published),
       requestUpThru: (epoch) => requests.requestUpThru(epoch),

@@ -97,6 +97,10 @@ export class PgHost {
         return services.send(effect.to, effect.message)
       case 'reply':
         return services.reply(effect.session, effect.reply)
+      case 'watch-event':
+        return services.sendEvent(effect.session, effect.event)
+      case 'park':
+        return services.park(effect.session, effect.tid)
       case 'transact':
         return this.transact(effect)
       case 'load':

@@ -1,6 +1,7 @@
 /** From an empty directory to a mounted store that belongs to this OSD (mkfs and mount). Each step may be repeated. */
 import { ClusterError, type Disk, type Env } from '@shoal/base'
 import type { MonitorClient } from '@shoal/monitor-client'
+import { keepKeyCopy } from './key-copy.ts'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 import type { OsdSettings } from './settings.ts'
 import { claimStore, makeUuid, readSuperblock, type Superblock, storeDirectory, writeSuperblock } from './superblock.ts'
@@ -38,6 +39,7 @@ export async function prepareOsd(
   const store = await parts.stores.mount(env, directory, settings)
   try {
     await claimStore(store, superblock)
+    if (options.security?.secret !== undefined) await keepKeyCopy(store, options.security.secret)
     if (!isNew) return { superblock, store, isNew }
     await parts.monitor.command({ prefix: 'osd new', uuid: superblock.uuid, id })
     const ready: Superblock = { ...superblock, state: 'ready' }

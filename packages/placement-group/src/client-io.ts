@@ -21,6 +21,7 @@ import {
   objectKey,
   type TransactionOp,
   type Version,
+  type WatchId,
   zeroVersion,
 } from '@shoal/wire'
 import type { PgCore } from './core.ts'
@@ -36,6 +37,7 @@ import type { LogEntry } from './pg-log.ts'
 import { planFailure, planWrite } from './plan-write.ts'
 import { ReadLease } from './read-lease.ts'
 import type { DoneRequest } from './request-table.ts'
+import { WatchTable, watchReadOf } from './watch-table.ts'
 import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
 
 /** What client I/O must know of recovery. */
@@ -73,6 +75,9 @@ interface ObjectQueue {
 const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
 /** The driver holds sessions back long before: this bounds what gets past it. */
 const waitingMax = 4_096
+/** No session has this id. */
+const nobody = -1
+const ownOpsPerInterval = 2 ** 20
 
 export class ClientIo {
   private readonly core: PgCore
@@ -82,8 +87,11 @@ export class ClientIo {
   private readonly answers: OpAnswers
   private readonly cache = new ObjectCache()
   readonly lease: ReadLease
+  readonly watches: WatchTable
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
   private active = false
+  /** Operations of the placement group itself, of this interval. */
+  private ownOps = 0
   readOps = 0
   writeOps = 0
   readBytes = 0
@@ -94,6 +102,7 @@ export class ClientIo {
     this.recovery = recovery
     this.answers = new OpAnswers(core)
     this.lease = new ReadLease(core)
+    this.watches = new WatchTable(core, this.answers, { drop: (object, watch) => this.dropWatch(object, watch) })
     this.writes = new WriteReplicator(core, recovery, (write) => this.onWritten(write))
   }
 
@@ -112,7 +121,9 @@ export class ClientIo {
     for (const write of this.writes.reset()) {
       for (const { session, op } of write.answers) this.fail(session, op, 'ESTALE', detail)
     }
+    for (const { session, op } of this.watches.reset()) this.fail(session, op, 'ESTALE', detail)
     this.waitingForActive = []
+    this.ownOps = 0
     this.queues.clear()
     this.cache.clear()
   }
@@ -143,6 +154,8 @@ export class ClientIo {
       this.waitingForActive.push({ session, op })
       return
     }
+    const [first] = op.ops
+    if (first?.kind === 'notify-ack') return this.watches.onAck(session, op, first)
     this.lease.want()
     const writes = op.ops.some(isWriteOp)
     if (writes && this.answerKnown(session, op)) return
@@ -186,7 +199,7 @@ export class ClientIo {
     if (done !== undefined) {
       if (done.errno === 0 && this.isBehind(op.object)) this.enqueue({ session, op, writes: true, done })
       else if (done.errno !== 0) this.answers.failWith(session, op, done.errno, 'it failed when it was first tried')
-      else this.answers.reply(session, op, noResults(op), done.version)
+      else this.answerWrite(session, op, noResults(op), done.version)
       return true
     }
     if (log.isRequestOver(op.request)) {
@@ -276,6 +289,12 @@ export class ClientIo {
         queue.waiting.unshift({ session, op, writes: false })
         return this.lease.waitFor()
       }
+      const watching = watchReadOf(op.ops)
+      const [stored] = input.results
+      if (watching !== undefined && stored?.kind === 'watchers') {
+        this.watches.onRead(session, op, watching, stored.watchers)
+        return this.run(queue)
+      }
       this.readOps++
       this.readBytes += bytesOf(input.results)
       const results = input.results.map((result, at) =>
@@ -340,7 +359,7 @@ export class ClientIo {
       return false
     }
     queue.waiting.shift()
-    this.answers.reply(session, op, noResults(op), version)
+    this.answerWrite(session, op, noResults(op), version)
     return true
   }
 
@@ -423,10 +442,31 @@ export class ClientIo {
     queue.inFlight--
     assert(queue.inFlight >= 0, 'writes in flight are counted')
     for (const { session, op, results } of write.answers) {
-      if (write.errno === 0) this.answers.reply(session, op, results, write.version)
+      if (write.errno === 0) this.answerWrite(session, op, results, write.version)
       else this.answers.failWith(session, op, write.errno, write.detail)
     }
     this.run(queue)
+  }
+
+  private answerWrite(session: number, op: ClientOp, results: readonly ObjectOpResult[], version: Version): void {
+    this.answers.reply(session, op, results, version)
+    if (this.watches.size > 0 || op.ops[0]?.kind === 'watch') this.watches.onWritten(session, op)
+  }
+
+  /** A write of the placement group's own, which nobody waits for. Its id is this primary's in this interval alone. */
+  private dropWatch(object: ObjectId, { client, cookie }: WatchId): void {
+    const { pgId, whoami, map, interval } = this.core
+    const tid = interval.since * ownOpsPerInterval + ++this.ownOps
+    this.onOp(nobody, {
+      type: 'client-op',
+      request: { client: Number.MAX_SAFE_INTEGER - whoami, tid },
+      oldestTid: tid,
+      pgId,
+      epoch: map.epoch,
+      object,
+      ops: [{ kind: 'unwatch', client, cookie }],
+      attempt: 0,
+    })
   }
 
   private fail(session: number, op: ClientOp, code: ErrorCode, detail: string): void {

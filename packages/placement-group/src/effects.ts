@@ -18,6 +18,7 @@ import type {
   ObjectOpResult,
   OmapEntry,
   Transaction,
+  WatchEvent,
 } from '@shoal/wire'
 
 /** What the machine must know of an object before it can order a write: its attributes, and the values its guards ask for. */
@@ -45,10 +46,15 @@ export type PgTimer =
   | 'recovery-retry'
   | 'peering-retry'
   | 'stats'
+  | 'watch'
 
 export type PgEffect =
   | { readonly kind: 'send'; readonly to: OsdId; readonly message: Message }
   | { readonly kind: 'reply'; readonly session: number; readonly reply: ClientOpReply }
+  /** To a watcher; a session that is gone does not matter. */
+  | { readonly kind: 'watch-event'; readonly session: number; readonly event: WatchEvent }
+  /** The operation waits for other clients now: it is answered later, and takes no room of those that work. */
+  | { readonly kind: 'park'; readonly session: number; readonly tid: number }
   /** Input `committed` with this token follows once it is durable. */
   | { readonly kind: 'transact'; readonly transaction: Transaction; readonly token: number }
   /** Input `loaded` with this token follows. Reads see every `transact` given before. */

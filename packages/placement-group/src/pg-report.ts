@@ -173,6 +173,7 @@ export class PgReport {
         backfilledBytes: backfill.backfilledBytes,
       },
       clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.lease.isHeld },
+      watches: clientIo.watches.summary(),
       ...(core.isPrimary ? { stats: this.stats() } : {}),
     }
   }

@@ -189,6 +189,8 @@ export class PlacementGroup {
         return this.peering.onLeaseTimer()
       case 'peering-retry':
         return this.peering.onRetryTimer()
+      case 'watch':
+        return this.clientIo.watches.onTimer()
       case 'stats':
         return this.report.onTimer(this.reports)
       case 'recovery-retry':
@@ -288,6 +290,7 @@ export class PlacementGroup {
   }
 
   private onMapWithinInterval(): void {
+    this.clientIo.watches.onMap()
     this.peering.onMap()
     if (this.peering.phase === 'started') this.continueRecovery()
   }

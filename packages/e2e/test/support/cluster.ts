@@ -86,7 +86,7 @@ export class TestCluster {
     const daemons = await this.daemons()
     const ended = once(this.up as ChildProcess, 'exit')
     this.up?.kill('SIGKILL')
-    for (const { pid } of daemons) process.kill(pid, 'SIGKILL')
+    for (const { pid, state } of daemons) if (state !== 'stopped') process.kill(pid, 'SIGKILL')
     await ended
   }
 

@@ -53,6 +53,7 @@ import { Leader } from './leader.ts'
 import {
   blankState,
   consensusDirectory,
+  drawMonitorId,
   type MkfsOptions,
   type MonitorIdentity,
   makeJoiningStore,
@@ -162,7 +163,7 @@ export class MonitorDaemon implements MonitorService {
       await client.start()
       const { data } = await client.command({ prefix: 'mon dump' })
       const map = data as MonitorMap
-      const id = (env.random.uint53() % 2 ** 47) + 1
+      const id = drawMonitorId(env.random)
       const self: MonitorInfo = { id, name: options.name, address: options.address }
       const others = map.monitors.filter((monitor) => monitor.name !== options.name)
       const identity: MonitorIdentity = {

@@ -23,7 +23,8 @@ const crushWeightMin = 0.001
 /** Ids are small numbers that arrays are indexed by; a wild one would make every map huge. */
 const osdIdMax = 10_000
 
-function newOsd(id: OsdId, uuid: string): OsdInfo {
+/** As registered and never booted. */
+export function newOsd(id: OsdId, uuid: string): OsdInfo {
   return {
     id,
     uuid,

@@ -346,6 +346,8 @@ export class SimulatedOsd {
         return this.recreateIfPlacedHere()
       case 'count':
       case 'mark':
+      case 'park':
+      case 'watch-event':
         return
       case 'log':
         return world.trace(`osd.${this.id} ${effect.level}: ${effect.message}`)

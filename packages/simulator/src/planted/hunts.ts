@@ -123,6 +123,13 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ...quickDown,
   },
   locks: { ...small, workloads: ['locks'], clients: 6, faults: ['pause', 'crash'], pauseFactor: 0.3 },
+  watches: {
+    ...small,
+    workloads: ['watches'],
+    clients: 6,
+    faults: ['crash', 'pause', 'outage', 'partition'],
+    ...quickDown,
+  },
   fences: {
     ...small,
     virtualSeconds: 60,

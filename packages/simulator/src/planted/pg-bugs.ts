@@ -4,6 +4,7 @@ import type { PlantedBug } from './planted-bug.ts'
 const clientIo = 'placement-group/dist/client-io.js'
 const replicator = 'placement-group/dist/write-replicator.js'
 const objectLock = 'placement-group/dist/object-lock.js'
+const watchTable = 'placement-group/dist/watch-table.js'
 const peering = 'placement-group/dist/peering.js'
 
 export const pgBugs: readonly PlantedBug[] = [
@@ -153,6 +154,24 @@ export const pgBugs: readonly PlantedBug[] = [
     find: 'const holds = lock.holders.some((holder) => holder.client === client && holder.cookie === op.cookie);',
     replace: 'const holds = true;',
     scenario: 'locks',
+  },
+  {
+    name: 'unheard-watchers-forgotten',
+    mechanism: 'a new primary asks only watchers that it has heard of',
+    promise: 'a notify names everybody who watched all the time',
+    file: watchTable,
+    find: 'waiting: watches.map(',
+    replace: 'waiting: watches.filter(({ session }) => session !== undefined).map(',
+    scenario: 'watches',
+  },
+  {
+    name: 'notify-ends-early',
+    mechanism: 'a notify ends with the first acknowledgement',
+    promise: 'a notify names everybody who watched all the time',
+    file: watchTable,
+    find: 'if (notify.waiting.length > 0 || !entry.notifies.delete(notify.id))',
+    replace: 'if ((notify.waiting.length > 0 && notify.acks.length === 0) || !entry.notifies.delete(notify.id))',
+    scenario: 'watches',
   },
   {
     name: 'fence-ignored',
