@@ -62,6 +62,7 @@ export class HuntingMonitorClient implements MonitorClient {
   private readonly requestPrefix: string
   private nextRequest = 1
   private readonly closers = new Set<() => void>()
+  private readonly leaderListeners = new Set<() => void>()
 
   constructor(env: Env, transport: MonitorTransport, options: MonitorClientOptions) {
     if (options.monitors.length === 0) {
@@ -77,7 +78,10 @@ export class HuntingMonitorClient implements MonitorClient {
       entity: options.entity ?? `client.${this.requestPrefix}`,
       monitors: options.monitors,
       maps: this.maps,
-      onNewTerm: () => this.reports.repeatStats(),
+      onNewTerm: () => {
+        this.reports.repeatStats()
+        for (const listener of [...this.leaderListeners]) listener()
+      },
     })
     this.reports = new ReportQueue(env, this.session)
   }
@@ -112,6 +116,11 @@ export class HuntingMonitorClient implements MonitorClient {
 
   onOsdMap(listener: (map: OsdMap) => void): MapSubscription {
     return this.maps.onOsdMap(listener)
+  }
+
+  onNewLeader(listener: () => void): MapSubscription {
+    this.leaderListeners.add(listener)
+    return { cancel: () => this.leaderListeners.delete(listener) }
   }
 
   waitForEpoch(epoch: Epoch, timeoutMs: number): Promise<OsdMap> {

@@ -81,6 +81,8 @@ export interface MonitorClient {
   readonly monitorMap: MonitorMap | undefined
   /** Called for every epoch in order without gaps (unless the monitors have trimmed them: then the next full map). */
   onOsdMap(listener: (map: OsdMap) => void): MapSubscription
+  /** Called when another leader is heard of, or the same one in a later term: what only its memory held is gone. */
+  onNewLeader(listener: () => void): MapSubscription
   /** Resolves once `osdMap.epoch` is at least this. */
   waitForEpoch(epoch: Epoch, timeoutMs: number): Promise<OsdMap>
   /** A past map, for past intervals; ENOENT once trimmed (the answer's hint tells the oldest kept). */

@@ -151,6 +151,9 @@ export interface PoolRow {
   readonly crushRule: string
   readonly applications: readonly string[]
   readonly created: number
+  /** 0: none. */
+  readonly quotaMaxBytes: number
+  readonly quotaMaxObjects: number
   readonly options: Readonly<Record<string, string>>
 }
 
@@ -165,6 +168,36 @@ export interface PoolStatsRow extends IoRatesReply {
   readonly degradedCopies: number
   readonly misplacedCopies: number
   readonly unfoundObjects: number
+}
+
+/** `osd pool get-quota` */
+export interface PoolQuotaReply {
+  readonly name: string
+  /** 0: none. */
+  readonly maxBytes: number
+  readonly maxObjects: number
+  /** What is used, as the primaries told last. */
+  readonly bytes: number
+  readonly objects: number
+}
+
+/** `df`: the cluster, and each pool. */
+export interface ClusterUsage {
+  readonly totalBytes: number
+  readonly usedBytes: number
+  readonly availableBytes: number
+  readonly bytes: number
+  readonly objects: number
+  readonly pools: readonly PoolUsageRow[]
+}
+
+export interface PoolUsageRow extends PoolRow {
+  readonly objects: number
+  readonly bytes: number
+  /** Over all copies, as far as counted from objects. */
+  readonly usedBytes: number
+  /** What clients can still store, by the OSD that is full first and by the quota. */
+  readonly availableBytes: number
 }
 
 /** Rows of `pg ls`. */

@@ -43,6 +43,7 @@ import { pgSettings } from './pg-log-budget.ts'
 import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
+import { QuotaRequests } from './quota-requests.ts'
 import { type OsdSettings, osdSettingsWith } from './settings.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
@@ -73,6 +74,7 @@ export class OsdDaemon {
   private readonly space: SpaceWatch
   private readonly boot: BootMachine
   private readonly requests: MonitorRequests
+  private readonly quotas: QuotaRequests
   private readonly stats: StatsReporter
   private readonly links: PeerLinks
   private readonly sessions: ClientSessions
@@ -113,6 +115,9 @@ export class OsdDaemon {
     })
     this.boot = new BootMachine(whoami, incarnation, settings.osd_max_markdown_count)
     this.requests = new MonitorRequests(env, parts.monitor, whoami)
+    this.quotas = new QuotaRequests(env, parts.monitor, (answer) =>
+      this.table.find(answer.pgId)?.feed({ kind: 'quota-answer', answer }),
+    )
     this.stats = new StatsReporter(env, {
       intervalMs: settings.osd_mon_report_interval * 1000,
       refreshMs: settings.osd_mon_report_refresh * 1000,
@@ -193,6 +198,7 @@ export class OsdDaemon {
     await this.drain()
     this.stats.stop()
     this.requests.stop()
+    this.quotas.stop()
     await this.feed?.stop()
     await this.admin?.close()
     await this.messenger?.close()
@@ -235,6 +241,7 @@ export class OsdDaemon {
     })
     this.feed = feed
     parts.monitor.onOsdMap((map) => this.guarded(() => feed.push(map)))
+    parts.monitor.onNewLeader(() => this.guarded(() => this.table.onNewLeader()))
     const { osdMap } = parts.monitor
     if (osdMap !== undefined) this.guarded(() => feed.push(osdMap))
     this.pollBoot()
@@ -277,7 +284,7 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests } = this
+    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests, quotas } = this
     return {
       env,
       store,
@@ -288,6 +295,7 @@ export class OsdDaemon {
       reply: (session, reply) => sessions.reply(session, reply),
       mark: (session, tid, stage) => sessions.mark(session, tid, stage),
       publishStats: (published) => stats.publish(published),
+      askQuota: (ask) => quotas.ask(ask),
       requestUpThru: (epoch) => requests.requestUpThru(epoch),
       requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),

@@ -127,7 +127,7 @@ export class PgHost {
 
   /** Effects that only pass something on. */
   private tell(
-    effect: Effect<'request-up-thru' | 'request-pg-temp' | 'publish-stats' | 'log' | 'count' | 'mark'>,
+    effect: Effect<'request-up-thru' | 'request-pg-temp' | 'publish-stats' | 'ask-quota' | 'log' | 'count' | 'mark'>,
   ): void {
     const { services } = this
     switch (effect.kind) {
@@ -137,6 +137,8 @@ export class PgHost {
         return services.counters.add(effect.counter, effect.by)
       case 'publish-stats':
         return services.publishStats(effect.stats)
+      case 'ask-quota':
+        return services.askQuota(effect.ask)
       case 'request-up-thru':
         return services.requestUpThru(effect.epoch)
       case 'request-pg-temp':

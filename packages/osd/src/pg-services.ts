@@ -1,6 +1,6 @@
 /** What the placement groups of one OSD share. */
 import type { Env, Epoch, OsdId, PgId } from '@shoal/base'
-import type { PgStats } from '@shoal/cluster-map'
+import type { PgStats, QuotaAsk } from '@shoal/cluster-map'
 import type { ObjectStore } from '@shoal/object-store'
 import type { Reserver } from '@shoal/placement-group'
 import type { ClientOpReply, Message } from '@shoal/wire'
@@ -21,6 +21,7 @@ export interface PgServices {
   reply(session: number, reply: ClientOpReply): void
   mark(session: number, tid: number, stage: string): void
   publishStats(stats: PgStats): void
+  askQuota(ask: QuotaAsk): void
   requestUpThru(epoch: Epoch): void
   requestPgTemp(pgId: PgId, osds: readonly OsdId[]): void
   /** `cluster`: people should find it in `shoal log`, too. */

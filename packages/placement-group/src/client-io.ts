@@ -34,6 +34,7 @@ import { type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
 import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
 import { planFailure, planWrite } from './plan-write.ts'
+import type { QuotaShare } from './quota-share.ts'
 import { ReadLease } from './read-lease.ts'
 import type { DoneRequest } from './request-table.ts'
 import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
@@ -77,6 +78,7 @@ const waitingMax = 4_096
 export class ClientIo {
   private readonly core: PgCore
   private readonly recovery: RecoveryView
+  private readonly quota: QuotaShare
   private readonly queues = new Map<string, ObjectQueue>()
   private readonly writes: WriteReplicator<ObjectQueue>
   private readonly answers: OpAnswers
@@ -89,9 +91,10 @@ export class ClientIo {
   readBytes = 0
   writeBytes = 0
 
-  constructor(core: PgCore, recovery: RecoveryView) {
+  constructor(core: PgCore, recovery: RecoveryView, quota: QuotaShare) {
     this.core = core
     this.recovery = recovery
+    this.quota = quota
     this.answers = new OpAnswers(core)
     this.lease = new ReadLease(core)
     this.writes = new WriteReplicator(core, recovery, (write) => this.onWritten(write))
@@ -326,6 +329,8 @@ export class ClientIo {
     const changes = execution.kind === 'done' && (execution.steps.length > 0 || execution.after.exists)
     // Invariant 3: what is told about the object must not depend on a write that may yet be lost.
     if (execution.kind === 'done' && !changes && queue.inFlight > 0) return false
+    if (changes && this.quota.isLimited && !this.isWithinQuota(queue, head, state, execution))
+      return queue.waiting[0] !== head
     queue.loaded = undefined
     queue.waiting.shift()
     if (execution.kind === 'failed') this.onFailed(queue, head, execution)
@@ -348,6 +353,27 @@ export class ClientIo {
     const { space, mapping } = this.core
     const bytes = spaceBytesOf(op.ops)
     return space.admits(mapping.acting, bytes) && space.admits(this.recovery.backfillTargets, bytes)
+  }
+
+  /** False: it is refused, or waits at the head of its queue until the quota's share is known. */
+  private isWithinQuota(
+    queue: ObjectQueue,
+    head: Waiting,
+    before: ObjectState,
+    { after }: Extract<Execution, { kind: 'done' }>,
+  ): boolean {
+    const growth = after.sizeBytes - before.sizeBytes
+    const verdict = this.quota.admits(growth, Number(after.exists) - Number(before.exists))
+    if (verdict === 'yes') return true
+    if (verdict === 'wait') {
+      queue.loaded = before
+      return false
+    }
+    queue.loaded = undefined
+    queue.waiting.shift()
+    this.core.count('quotaRefusals')
+    this.fail(head.session, head.op, 'EDQUOT', 'the pool has reached its quota: remove objects or raise it')
+    return false
   }
 
   private onFailed(
@@ -400,6 +426,7 @@ export class ClientIo {
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
     this.replicate(queue, entry, steps, { session, op, results: execution.results })
+    if (this.quota.isLimited) this.quota.onOrdered()
   }
 
   private replicate(

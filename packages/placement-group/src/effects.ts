@@ -8,7 +8,7 @@
  *    machine, which holds the effect back until the `committed` input.
  */
 import type { Epoch, OsdId } from '@shoal/base'
-import type { OsdMap, PgMapping, PgStats } from '@shoal/cluster-map'
+import type { OsdMap, PgMapping, PgStats, QuotaAnswer, QuotaAsk } from '@shoal/cluster-map'
 import type {
   ClientOp,
   ClientOpReply,
@@ -44,6 +44,7 @@ export type PgTimer =
   | 'wait-previous-lease'
   | 'recovery-retry'
   | 'peering-retry'
+  | 'quota'
   | 'stats'
 
 export type PgEffect =
@@ -86,6 +87,8 @@ export type PgEffect =
   | { readonly kind: 'reserve'; readonly slot: ReservationSlot; readonly priority: number; readonly round: number }
   | { readonly kind: 'release'; readonly slot: ReservationSlot }
   | { readonly kind: 'publish-stats'; readonly stats: PgStats }
+  /** Of the monitors; input `quota-answer` follows, or never when a later ask overtakes this one. */
+  | { readonly kind: 'ask-quota'; readonly ask: QuotaAsk }
   | {
       readonly kind: 'log'
       readonly level: 'debug' | 'info' | 'warn' | 'error'
@@ -136,6 +139,9 @@ export type PgInput =
       readonly more: boolean
     }
   | { readonly kind: 'timer'; readonly timer: PgTimer }
+  | { readonly kind: 'quota-answer'; readonly answer: QuotaAnswer }
+  /** Another monitor leads: it knows nothing of what is used and held. */
+  | { readonly kind: 'quota-forgotten' }
   | { readonly kind: 'reservation-granted'; readonly slot: ReservationSlot; readonly round: number }
   /** Somebody of a higher priority has the slot now: it is gone already. */
   | { readonly kind: 'reservation-revoked'; readonly slot: ReservationSlot; readonly round: number }

@@ -5,6 +5,7 @@ import type { Backfill } from './backfill.ts'
 import type { ClientIo } from './client-io.ts'
 import type { PgCore } from './core.ts'
 import type { Peering } from './peering.ts'
+import type { QuotaShare } from './quota-share.ts'
 import type { Recovery } from './recovery.ts'
 
 export interface PgParts {
@@ -13,6 +14,7 @@ export interface PgParts {
   readonly recovery: Recovery
   readonly backfill: Backfill
   readonly clientIo: ClientIo
+  readonly quota: QuotaShare
 }
 
 /** Counters of operations are told so long after they changed; changes of state at once. */
@@ -140,7 +142,7 @@ export class PgReport {
 
   /** For `pg query`. */
   query(hasMap: boolean): object {
-    const { core, peering, recovery, backfill, clientIo } = this.parts
+    const { core, peering, recovery, backfill, clientIo, quota } = this.parts
     if (!hasMap) return { pgId: core.pgId, interval: core.interval, info: core.currentInfo() }
     const objects = [...core.missing.values()].slice(0, 20)
     const { tail, head, length, trimmedRequests } = core.log
@@ -173,6 +175,7 @@ export class PgReport {
         backfilledBytes: backfill.backfilledBytes,
       },
       clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.lease.isHeld },
+      ...(quota.isLimited ? { quota: quota.summary() } : {}),
       ...(core.isPrimary ? { stats: this.stats() } : {}),
     }
   }

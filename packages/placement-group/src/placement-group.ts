@@ -25,6 +25,7 @@ import { newPgInfo, type PastInterval } from './pg-info.ts'
 import { PgLog } from './pg-log.ts'
 import { PgReport } from './pg-report.ts'
 import type { StoredPg } from './pg-store.ts'
+import { QuotaShare } from './quota-share.ts'
 import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
 
@@ -52,6 +53,7 @@ export class PlacementGroup {
   private readonly backfill: Backfill
   private readonly replica: Replica
   private readonly transfer: ObjectTransfer
+  private readonly quota: QuotaShare
   private hasCollection: boolean
   private intervalPending = true
   private removing = false
@@ -100,7 +102,8 @@ export class PlacementGroup {
       onBackfilled: () => this.onBackfilled(),
       onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
     })
-    this.clientIo = new ClientIo(this.core, this.recoveryView())
+    this.quota = new QuotaShare(this.core)
+    this.clientIo = new ClientIo(this.core, this.recoveryView(), this.quota)
     this.peering = new Peering(this.core, {
       onStarted: (infos, backfill) => {
         this.backfill.setTargets(backfill)
@@ -108,8 +111,8 @@ export class PlacementGroup {
       },
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
     })
-    const { core, peering, recovery, backfill, clientIo, replica, transfer } = this
-    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer }
+    const { core, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
+    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer, quota }
     this.report = new PgReport(parts)
     this.router = new InputRouter(parts, {
       onInfo: (from, message) => this.onInfo(from, message),
@@ -175,6 +178,11 @@ export class PlacementGroup {
         return this.core.answer(input.token, input)
       case 'timer':
         return this.onTimer(input.timer)
+      case 'quota-answer':
+        if (this.quota.onAnswer(input.answer)) this.clientIo.retry()
+        return
+      case 'quota-forgotten':
+        return this.quota.onForgotten()
       case 'reservation-granted':
       case 'reservation-revoked':
         return this.router.onReservation(input)
@@ -189,6 +197,9 @@ export class PlacementGroup {
         return this.peering.onLeaseTimer()
       case 'peering-retry':
         return this.peering.onRetryTimer()
+      case 'quota':
+        if (this.quota.onTimer()) this.clientIo.retry()
+        return
       case 'stats':
         return this.report.onTimer(this.reports)
       case 'recovery-retry':
@@ -221,6 +232,7 @@ export class PlacementGroup {
     core.mapping = mapping
     if (!ended) {
       core.interval = { ...interval, mapEpoch: map.epoch }
+      if (this.quota.onMap()) this.clientIo.retry()
       return
     }
     if (first) this.beginLife(map.epoch)
@@ -264,6 +276,7 @@ export class PlacementGroup {
     this.core.clean = false
     this.strays.clear()
     this.clientIo.reset()
+    this.quota.reset()
     this.recovery.reset()
     this.backfill.reset()
     this.transfer.reset()
@@ -367,7 +380,10 @@ export class PlacementGroup {
     }
     // First: client I/O asks what the members miss.
     this.recovery.start(infos, [...core.mapping.acting, ...this.backfill.osds])
-    if (core.mayServe) this.clientIo.activate()
+    if (core.mayServe) {
+      this.quota.activate()
+      this.clientIo.activate()
+    }
     if (!this.recovery.isNeeded) this.onRecovered()
   }
 

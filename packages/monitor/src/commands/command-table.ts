@@ -7,6 +7,7 @@ import { crushCommands } from './crush.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
 import { pgCommands } from './pgs.ts'
+import { poolQuotaCommands } from './pool-quotas.ts'
 import { poolCommands } from './pools.ts'
 
 const all = [
@@ -15,6 +16,7 @@ const all = [
   ...osdChanges,
   ...blocklistCommands,
   ...poolCommands,
+  ...poolQuotaCommands,
   ...crushCommands,
   ...pgCommands,
 ]

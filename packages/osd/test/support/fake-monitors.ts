@@ -212,6 +212,10 @@ class FakeMonitorClient implements MonitorClient {
     return { cancel: () => this.monitors.listeners.delete(later) }
   }
 
+  onNewLeader(): MapSubscription {
+    return { cancel: () => undefined }
+  }
+
   async waitForEpoch(epoch: Epoch): Promise<OsdMap> {
     if (this.monitors.map.epoch < epoch) throw new ClusterError('ETIMEDOUT', 'no such map')
     return this.monitors.map
