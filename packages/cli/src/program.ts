@@ -10,6 +10,7 @@ import { addNbdCommands } from './commands/nbd.ts'
 import { addObjectCommands } from './commands/object.ts'
 import { addOsdCommands } from './commands/osd.ts'
 import { addPgCommands } from './commands/pg.ts'
+import { addUsageCommand } from './commands/pool-quota.ts'
 import { addPoolCommands } from './commands/pool.ts'
 import { addUpCommands } from './commands/up.ts'
 
@@ -43,6 +44,7 @@ export function buildProgram(): Command {
   for (const add of [
     addUpCommands,
     addClusterCommands,
+    addUsageCommand,
     addDaemonCommands,
     addAuthCommands,
     addMonitorCommands,

@@ -62,7 +62,7 @@ export class HuntingMonitorClient implements MonitorClient {
   private readonly requestPrefix: string
   private nextRequest = 1
   private readonly closers = new Set<() => void>()
-  private readonly leaderListeners = new Set<() => void>()
+  private readonly leaderListeners = new Set<(term: number) => void>()
 
   constructor(env: Env, transport: MonitorTransport, options: MonitorClientOptions) {
     if (options.monitors.length === 0) {
@@ -80,7 +80,7 @@ export class HuntingMonitorClient implements MonitorClient {
       maps: this.maps,
       onNewTerm: () => {
         this.reports.repeatStats()
-        for (const listener of [...this.leaderListeners]) listener()
+        for (const listener of [...this.leaderListeners]) listener(this.leaderTerm)
       },
     })
     this.reports = new ReportQueue(env, this.session)
@@ -118,7 +118,11 @@ export class HuntingMonitorClient implements MonitorClient {
     return this.maps.onOsdMap(listener)
   }
 
-  onNewLeader(listener: () => void): MapSubscription {
+  get leaderTerm(): number {
+    return this.session.leaderTerm
+  }
+
+  onNewLeader(listener: (term: number) => void): MapSubscription {
     this.leaderListeners.add(listener)
     return { cancel: () => this.leaderListeners.delete(listener) }
   }

@@ -81,8 +81,10 @@ export interface MonitorClient {
   readonly monitorMap: MonitorMap | undefined
   /** Called for every epoch in order without gaps (unless the monitors have trimmed them: then the next full map). */
   onOsdMap(listener: (map: OsdMap) => void): MapSubscription
-  /** Called when another leader is heard of, or the same one in a later term: what only its memory held is gone. */
-  onNewLeader(listener: () => void): MapSubscription
+  /** Called when a leader of a later term is heard of: what only the memory of the one before held is gone. */
+  onNewLeader(listener: (term: number) => void): MapSubscription
+  /** Of the newest leader that was heard of; 0 before. */
+  readonly leaderTerm: number
   /** Resolves once `osdMap.epoch` is at least this. */
   waitForEpoch(epoch: Epoch, timeoutMs: number): Promise<OsdMap>
   /** A past map, for past intervals; ENOENT once trimmed (the answer's hint tells the oldest kept). */

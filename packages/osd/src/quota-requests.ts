@@ -53,7 +53,10 @@ export class QuotaRequests {
 
   private async answersTo(asks: readonly QuotaAsk[]): Promise<ReadonlyMap<PgId, QuotaAnswer>> {
     try {
-      const { data } = await this.monitor.command({ prefix: 'osd pool quota-share', asks }, timeoutMs)
+      // What is told counts for the leader that we know of. (Counter-example: an ask that comes late to the next one, which
+      // has not heard of this placement group yet, and takes it for what is held now.)
+      const term = this.monitor.leaderTerm
+      const { data } = await this.monitor.command({ prefix: 'osd pool quota-share', term, asks }, timeoutMs)
       return new Map((data as readonly QuotaAnswer[]).map((answer) => [answer.pgId, answer]))
     } catch (error) {
       if (!isClusterError(error)) return this.env.abort('the monitors were asked for a share of a quota', error)

@@ -97,6 +97,12 @@ export function formatTree(nodes: readonly OsdTreeNode[]): string {
   )
 }
 
+const ratioMeanings = {
+  nearfull: 'used share of an OSD from which on health warns',
+  backfillfull: 'used share of an OSD from which on nothing is backfilled to it',
+  full: 'used share of an OSD from which on clients may not write to it',
+} as const
+
 function addChanges(osd: Command): void {
   const onEach = (verb: string, description: string): void => {
     action(osd.command(verb).argument('<osds...>', 'ids').description(description), async (context, ids) =>
@@ -137,6 +143,21 @@ function addChanges(osd: Command): void {
         }),
       ),
   )
+  for (const which of ['nearfull', 'backfillfull', 'full'] as const) {
+    action(
+      osd
+        .command(`set-${which}-ratio`)
+        .argument('<ratio>', '0 to 1')
+        .description(ratioMeanings[which]),
+      async (context, [ratio]) =>
+        context.done(
+          await context.command({
+            prefix: `osd set-${which}-ratio`,
+            ratio: parseNumber(ratio as string, 'ratio', 0, 1),
+          }),
+        ),
+    )
+  }
   for (const verb of ['set', 'unset'] as const) {
     action(
       osd

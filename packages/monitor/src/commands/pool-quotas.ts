@@ -54,6 +54,8 @@ const epoch = z
   .transform((value) => value as Epoch)
 
 const shareArguments = z.object({
+  /** Of the leader that the OSD knows. */
+  term: amount,
   asks: z
     .array(
       z.object({
@@ -70,13 +72,13 @@ const shareArguments = z.object({
 })
 
 /** Of OSDs. A read, though it changes the ledger: it needs a leader that a quorum confirms, and nothing that is kept. */
-function shareQuota(args: z.output<typeof shareArguments>, { quotas, map, nowMs, isLeader }: ClusterView) {
+function shareQuota(args: z.output<typeof shareArguments>, view: ClusterView) {
+  const { quotas, map, nowMs, isLeader, quorum } = view
   if (quotas === undefined || !isLeader)
     throw new ClusterError('ENOTLEADER', 'only the leader shares out quotas', { retry: true })
-  return done(
-    '',
-    args.asks.map((ask) => quotas.answer(ask, map, nowMs)),
-  )
+  // To those who have not heard of this leader yet, or have heard of a later one: nothing.
+  const answers = args.term === quorum.term ? args.asks.map((ask) => quotas.answer(ask, map, nowMs)) : []
+  return done('', answers)
 }
 
 export const poolQuotaCommands: readonly Command[] = [

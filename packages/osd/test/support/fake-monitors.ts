@@ -181,6 +181,7 @@ export class FakeMonitors {
 
 class FakeMonitorClient implements MonitorClient {
   readonly monitorMap: MonitorMap | undefined = undefined
+  readonly leaderTerm = 1
   private readonly env: Env
   private readonly monitors: FakeMonitors
   private readonly own = new Set<(map: OsdMap) => void>()
