@@ -24,7 +24,7 @@ interface Filling {
   readonly quota: { readonly bytes: number; readonly objects: number }
 }
 
-const quota = { bytes: 384 * kibibyte, objects: 24 }
+const quota = { bytes: 2048 * kibibyte, objects: 96 }
 /** Refusals that a client sees after the last removal are over by then. */
 const resumesWithinMs = 60_000
 const refusals: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
@@ -33,7 +33,7 @@ export function quotas(): Workload {
   return filling({
     name: 'quotas',
     bytesMin: 1,
-    bytesMax: 40 * kibibyte,
+    bytesMax: 48 * kibibyte,
     pauseMsMax: 120,
     quota,
     setUp: (pool) => [
