@@ -1,6 +1,7 @@
 export * from './interval.ts'
 export * from './monitor-map.ts'
 export { monitorMapCodec } from './monitor-map-codec.ts'
+export * from './osd-features.ts'
 export * from './osd-map.ts'
 export { applyIncremental, createOsdMap, diffOsdMaps } from './osd-map-changes.ts'
 export { osdInfoCodec, osdMapCodec, osdMapIncrementalCodec, poolCodec } from './osd-map-codec.ts'

@@ -20,7 +20,7 @@ import {
   type PgId,
   type Timer,
 } from '@shoal/base'
-import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
+import { type OsdAddresses, type OsdMap, type OsdStats, osdFeatures, type PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
 import { PlacementGroup, Reserver } from '@shoal/placement-group'
@@ -48,8 +48,6 @@ import { type OsdSettings, osdSettingsWith } from './settings.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
-/** Bits that this build understands, for rolling upgrades. */
-const featuresSupported = 0
 const bootPollMs = 500
 const drainMsMax = 2_000
 const drainPollMs = 20
@@ -252,7 +250,7 @@ export class OsdDaemon {
     const any: Address = address(`${this.options.bindHost}:0`)
     this.messenger = await Messenger.create(
       env,
-      { name: entityName('osd', whoami), nonce: incarnation, fsid, featuresSupported, security: this.options.security },
+      { name: entityName('osd', whoami), nonce: incarnation, fsid, featuresSupported: 0, security: this.options.security },
       {
         onSession: (session) => this.sessions.add(session),
         onPeerFrame: (peer, frame) => links.onFrame(peer, frame),
@@ -376,7 +374,7 @@ export class OsdDaemon {
         uuid: this.uuid,
         incarnation: this.incarnation,
         addresses: this.addresses,
-        features: featuresSupported,
+        features: osdFeatures,
         crushLocation: options.crushLocation,
         deviceClass: options.deviceClass,
         crushWeight: store.usage().totalBytes / bytesPerTebibyte,

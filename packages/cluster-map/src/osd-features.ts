@@ -1,0 +1,12 @@
+/** What an OSD says that it can when it boots, as bits of `OsdInfo.features`; a map may require some of it. */
+
+/** It keeps the quotas of pools. One that does not would let its share grow without end. */
+export const featureQuotas = 1
+
+/** Of this build. */
+export const osdFeatures: number = featureQuotas
+
+export function hasFeatures(features: number, required: number): boolean {
+  const wanted = BigInt(required)
+  return (BigInt(features) & wanted) === wanted
+}
