@@ -10,8 +10,8 @@ import { addNbdCommands } from './commands/nbd.ts'
 import { addObjectCommands } from './commands/object.ts'
 import { addOsdCommands } from './commands/osd.ts'
 import { addPgCommands } from './commands/pg.ts'
-import { addUsageCommand } from './commands/pool-quota.ts'
 import { addPoolCommands } from './commands/pool.ts'
+import { addUsageCommand } from './commands/pool-quota.ts'
 import { addUpCommands } from './commands/up.ts'
 
 function seconds(text: string): number {

@@ -3,9 +3,6 @@
 /** It keeps the quotas of pools. One that does not would let its share grow without end. */
 export const featureQuotas = 1
 
-/** Of this build. */
-export const osdFeatures: number = featureQuotas
-
 export function hasFeatures(features: number, required: number): boolean {
   const wanted = BigInt(required)
   return (BigInt(features) & wanted) === wanted

@@ -2,7 +2,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ClusterUsage } from '@shoal/monitor-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Outcome, TestCluster } from './support/cluster.ts'
 
@@ -58,13 +57,16 @@ describe('a pool with a quota', () => {
     // What does not grow is no matter of the quota.
     expect((await put('small', 'fill-3', randomBytes(50 * kibibyte))).code).toBe(0)
     await cluster.ok('object', 'rm', 'fill-0', '--pool', 'small')
-    await cluster.until('a write goes on', async () => (await put('small', 'again', randomBytes(50 * kibibyte))).code === 0)
+    await cluster.until(
+      'a write goes on',
+      async () => (await put('small', 'again', randomBytes(50 * kibibyte))).code === 0,
+    )
 
     await cluster.ok('pool', 'set-quota', 'small', 'max_bytes', '0')
     await cluster.ok('pool', 'set-quota', 'small', 'max_objects', '22')
     expect((await put('small', 'one-more', randomBytes(100 * kibibyte))).code).toBe(0)
     expect((await put('small', 'too-many', randomBytes(1))).code).toBe(122)
-    const usage = await cluster.json<ClusterUsage>('df')
+    const usage = await cluster.json<{ readonly pools: readonly { readonly name: string }[] }>('df')
     expect(usage.pools.find((pool) => pool.name === 'small')).toMatchObject({ quotaMaxObjects: 22, quotaMaxBytes: 0 })
     await cluster.ok('pool', 'set-quota', 'small', 'max_objects', '0')
     await cluster.untilHealthy()
@@ -73,23 +75,35 @@ describe('a pool with a quota', () => {
 
 describe('disks that are full', () => {
   test('refuse writes; all processes die there, come back, take removals, and then writes again', async () => {
-    const { hashes, refusal } = await fill('objects', 16 * mebibyte)
+    // Low ratios: with those of the map a run writes three gigabytes.
+    for (const [which, ratio] of [
+      ['nearfull', '0.2'],
+      ['backfillfull', '0.22'],
+      ['full', '0.25'],
+    ] as const)
+      await cluster.ok('osd', `set-${which}-ratio`, ratio)
+    const { hashes, refusal } = await fill('objects', 8 * mebibyte)
     expect(refusal).toMatchObject({ code: 28, stderr: expect.stringContaining('ENOSPC') })
     // Smaller ones until those are refused too: as full as it gets.
-    for (let i = 0; (await put('objects', `rest-${i}`, randomBytes(256 * kibibyte))).code === 0; i++);
-    await cluster.until('health says so', async () => (await codes()).some((code) => /^OSD_(NEAR|BACKFILL)?FULL/.test(code)))
+    for (let i = 0; (await put('objects', `rest-${i}`, randomBytes(2 * mebibyte))).code === 0; i++);
+    await cluster.until('health says so', async () =>
+      (await codes()).some((code) => /^OSD_(NEAR|BACKFILL)?FULL/.test(code)),
+    )
 
     await cluster.powerCut()
     await cluster.startUnhealthy()
     for (const [name, hash] of hashes) expect(await hashOf('objects', name)).toBe(hash)
-    expect((await put('objects', 'one-more', randomBytes(16 * mebibyte))).code).toBe(28)
+    expect((await put('objects', 'one-more', randomBytes(8 * mebibyte))).code).toBe(28)
 
     const gone = [...hashes.keys()].slice(0, Math.ceil(hashes.size / 20))
     for (const name of gone) {
       await cluster.ok('object', 'rm', name)
       hashes.delete(name)
     }
-    await cluster.until('writes go on', async () => (await put('objects', 'resumed', randomBytes(8 * mebibyte))).code === 0)
+    await cluster.until(
+      'writes go on',
+      async () => (await put('objects', 'resumed', randomBytes(4 * mebibyte))).code === 0,
+    )
     for (const [name, hash] of hashes) expect(await hashOf('objects', name)).toBe(hash)
     for (const name of hashes.keys()) await cluster.ok('object', 'rm', name)
     await cluster.untilHealthy()

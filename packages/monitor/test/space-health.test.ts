@@ -1,6 +1,6 @@
 /** Each check of space comes and goes; ratios and quotas that make no sense are refused. */
 import type { Epoch, OsdId, PgId } from '@shoal/base'
-import { osdFeatures, type PgState, type PgStats, poolQuotaOf } from '@shoal/cluster-map'
+import { featureQuotas, type PgState, type PgStats, poolQuotaOf } from '@shoal/cluster-map'
 import type { ClusterUsage, HealthReport, HuntingMonitorClient } from '@shoal/monitor-client'
 import { describe, expect, it } from 'vitest'
 import { bootOf, MonitorCluster } from './support/monitor-cluster.ts'
@@ -17,7 +17,7 @@ class Told {
     this.mons = new MonitorCluster(seed, 1)
   }
 
-  async found(features = osdFeatures): Promise<this> {
+  async found(features = featureQuotas): Promise<this> {
     await this.mons.found()
     this.client = await this.mons.started(this.mons.client())
     for (const osd of [0, 1, 2]) {

@@ -20,7 +20,7 @@ import {
   type PgId,
   type Timer,
 } from '@shoal/base'
-import { type OsdAddresses, type OsdMap, type OsdStats, osdFeatures, type PgStats } from '@shoal/cluster-map'
+import { featureQuotas, type OsdAddresses, type OsdMap, type OsdStats, type PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
 import { PlacementGroup, Reserver } from '@shoal/placement-group'
@@ -250,7 +250,13 @@ export class OsdDaemon {
     const any: Address = address(`${this.options.bindHost}:0`)
     this.messenger = await Messenger.create(
       env,
-      { name: entityName('osd', whoami), nonce: incarnation, fsid, featuresSupported: 0, security: this.options.security },
+      {
+        name: entityName('osd', whoami),
+        nonce: incarnation,
+        fsid,
+        featuresSupported: 0,
+        security: this.options.security,
+      },
       {
         onSession: (session) => this.sessions.add(session),
         onPeerFrame: (peer, frame) => links.onFrame(peer, frame),
@@ -282,7 +288,8 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests, quotas } = this
+    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests, quotas } =
+      this
     return {
       env,
       store,
@@ -374,7 +381,7 @@ export class OsdDaemon {
         uuid: this.uuid,
         incarnation: this.incarnation,
         addresses: this.addresses,
-        features: osdFeatures,
+        features: featureQuotas,
         crushLocation: options.crushLocation,
         deviceClass: options.deviceClass,
         crushWeight: store.usage().totalBytes / bytesPerTebibyte,

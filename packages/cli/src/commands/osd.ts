@@ -145,10 +145,7 @@ function addChanges(osd: Command): void {
   )
   for (const which of ['nearfull', 'backfillfull', 'full'] as const) {
     action(
-      osd
-        .command(`set-${which}-ratio`)
-        .argument('<ratio>', '0 to 1')
-        .description(ratioMeanings[which]),
+      osd.command(`set-${which}-ratio`).argument('<ratio>', '0 to 1').description(ratioMeanings[which]),
       async (context, [ratio]) =>
         context.done(
           await context.command({

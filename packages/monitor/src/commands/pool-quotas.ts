@@ -98,6 +98,8 @@ function shareQuota(args: z.output<typeof shareArguments>, view: ClusterView) {
 
 export const poolQuotaCommands: readonly Command[] = [
   writeCommand('osd pool set-quota', setArguments, setQuota),
-  readCommand('osd pool get-quota', z.object({ pool: z.string() }), (args, view) => done('', quotaReply(args.pool, view))),
+  readCommand('osd pool get-quota', z.object({ pool: z.string() }), (args, view) =>
+    done('', quotaReply(args.pool, view)),
+  ),
   readCommand('osd pool quota-share', shareArguments, shareQuota),
 ]

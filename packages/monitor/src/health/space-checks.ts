@@ -1,5 +1,5 @@
 /** Checks of space: OSDs by the ratios of the map, pools by their quotas and by the OSDs that they lie on. */
-import { pgPool, type PoolId } from '@shoal/base'
+import { type PoolId, pgPool } from '@shoal/base'
 import { type Pool, poolQuotaOf } from '@shoal/cluster-map'
 import type { ClusterView } from '../commands/command.ts'
 import { poolStats } from '../commands/pool-rows.ts'
@@ -94,7 +94,10 @@ function poolsFull(view: ClusterView): Finding | undefined {
 }
 
 function poolsOnFullOsds(view: ClusterView): ReadonlyMap<PoolId, string> {
-  const full = statsOf(view, (stats) => stats.totalBytes > 0 && stats.usedBytes / stats.totalBytes >= view.map.fullRatio)
+  const full = statsOf(
+    view,
+    (stats) => stats.totalBytes > 0 && stats.usedBytes / stats.totalBytes >= view.map.fullRatio,
+  )
   const found = new Map<PoolId, string>()
   for (const { osd } of full) {
     for (const pgId of view.placement().pgsOf(osd)) {
@@ -111,7 +114,11 @@ function poolsNearFull(view: ClusterView): Finding | undefined {
   return {
     severity: 'warning',
     summary: `${count(near.length, 'pool')} nearfull`,
-    detail: firstOf(near.map(({ pool, share, words }) => `pool ${pool.name} is at ${(100 * share).toFixed(1)} % of its quota: ${words}`)),
+    detail: firstOf(
+      near.map(
+        ({ pool, share, words }) => `pool ${pool.name} is at ${(100 * share).toFixed(1)} % of its quota: ${words}`,
+      ),
+    ),
     mend: `remove objects, or shoal pool set-quota ${near[0]?.pool.name} max_bytes|max_objects N`,
   }
 }

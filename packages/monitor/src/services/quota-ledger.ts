@@ -12,7 +12,7 @@
  * Who asks gets more than it wants while there is plenty, so that most writes need not wait for a question to the monitors;
  * close to the quota it gets exactly what it wants.
  */
-import { parsePgId, type PgId, type PoolId, pgPool } from '@shoal/base'
+import { type PgId, type PoolId, parsePgId, pgPool } from '@shoal/base'
 import {
   type OsdMap,
   type Pool,

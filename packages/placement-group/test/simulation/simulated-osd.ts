@@ -344,6 +344,8 @@ export class SimulatedOsd {
         for (const slot of this.heldSlots()) this.reserverOf(slot).release(slot)
         for (const timer of this.timers.keys()) this.cancelTimer(timer)
         return this.recreateIfPlacedHere()
+      // Pools have no quotas here.
+      case 'ask-quota':
       case 'count':
       case 'mark':
         return

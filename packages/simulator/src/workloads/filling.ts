@@ -70,7 +70,9 @@ function filling(plan: Filling): Workload {
     async run(context) {
       if (!(await setUp(context, plan))) return
       const owned = [new Map<string, Own>(), new Map<string, Own>()]
-      await inLanes(context, 2, plan.pauseMsMax, (lane) => useSpace(context, plan, lane, owned[lane] as Map<string, Own>))
+      await inLanes(context, 2, plan.pauseMsMax, (lane) =>
+        useSpace(context, plan, lane, owned[lane] as Map<string, Own>),
+      )
       await empty(context)
       await writeAgain(context, plan)
     },
@@ -145,7 +147,11 @@ async function read(context: WorkloadContext, { name, data }: Own): Promise<void
   const found = resultOf(answer, 'data')?.data
   const event = context.history.begin(context.process, name, { kind: 'compare' }, context.nowMs())
   const same = found !== undefined && equalBytes(found, data)
-  context.history.end(event, same ? { kind: 'ok', value: undefined } : { kind: 'failed', code: 'differs' }, context.nowMs())
+  context.history.end(
+    event,
+    same ? { kind: 'ok', value: undefined } : { kind: 'failed', code: 'differs' },
+    context.nowMs(),
+  )
 }
 
 /** Now and then a little, now and then nothing: then others are refused for long. */
@@ -192,7 +198,8 @@ async function check(history: History, _final: FinalReader, plan: Filling): Prom
     const { invoke, outcome, object } = event
     const code = outcome?.kind === 'failed' ? outcome.code : undefined
     if (invoke.kind === 'compare' && code !== undefined) report(object, 'is not what was acknowledged', event)
-    if (invoke['bytes'] === 0 && code !== undefined && code !== 'ENOENT') report(object, `a removal failed: ${code}`, event)
+    if (invoke['bytes'] === 0 && code !== undefined && code !== 'ENOENT')
+      report(object, `a removal failed: ${code}`, event)
     if (code === 'ENOSPC' && plan.name === 'quotas') continue
     if (code === 'EDQUOT' && plan.name !== 'quotas') report(object, 'there is no quota here', event)
     if (invoke['last'] === true) last.set(object, event)
@@ -212,7 +219,10 @@ interface Bounds {
 }
 
 /** Walks through all starts and ends, and adds up what surely is there: acknowledged, and not being changed. */
-export function overQuota(history: History, { quota: limit, name }: Pick<Filling, 'quota' | 'name'>): readonly Violation[] {
+export function overQuota(
+  history: History,
+  { quota: limit, name }: Pick<Filling, 'quota' | 'name'>,
+): readonly Violation[] {
   if (limit.bytes === 0) return []
   const turns: { readonly order: number; readonly event: HistoryEvent; readonly end: boolean }[] = []
   for (const event of history.events) {
