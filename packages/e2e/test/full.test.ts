@@ -70,7 +70,7 @@ describe('a pool with a quota', () => {
     expect(usage.pools.find((pool) => pool.name === 'small')).toMatchObject({ quotaMaxObjects: 22, quotaMaxBytes: 0 })
     await cluster.ok('pool', 'set-quota', 'small', 'max_objects', '0')
     await cluster.untilHealthy()
-  }, 180_000)
+  }, 600_000)
 })
 
 describe('disks that are full', () => {
