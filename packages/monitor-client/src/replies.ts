@@ -127,6 +127,32 @@ export interface OsdUsageRow {
   readonly pgs: number
 }
 
+/** `osd ok-to-stop` */
+export interface OkToStopReply {
+  readonly osds: readonly number[]
+  readonly okBecomeDegraded: readonly string[]
+  readonly badNoStats: readonly string[]
+  readonly badAlreadyInactive: readonly string[]
+  readonly badBecomeInactive: readonly string[]
+  /** Members that would stay miss objects. */
+  readonly badRecovering: readonly string[]
+}
+
+/** `osd safe-to-destroy` */
+export interface SafeToDestroyReply {
+  readonly safe: readonly number[]
+  /** PGs are placed on them. */
+  readonly active: readonly number[]
+  /** They may hold copies that are needed. */
+  readonly stored: readonly number[]
+  readonly missingStats: readonly number[]
+}
+
+/** `osd drain` */
+export interface DrainReply {
+  readonly drained: readonly { readonly id: number; readonly crushWeightBefore: number }[]
+}
+
 /** `osd map`, `pg map` */
 export interface PlacementReply {
   readonly epoch: number
@@ -198,6 +224,13 @@ export interface PoolUsageRow extends PoolRow {
   readonly usedBytes: number
   /** What clients can still store, by the OSD that is full first and by the quota. */
   readonly availableBytes: number
+}
+
+/** `pg list-unfound`, of the primary. */
+export interface UnfoundReply {
+  readonly objects: readonly { readonly namespace: string; readonly name: string; readonly need: string }[]
+  /** OSDs that may have them: not up, or not asked, and not declared lost. */
+  readonly mightBeOn: readonly number[]
 }
 
 /** Rows of `pg ls`. */

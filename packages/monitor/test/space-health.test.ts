@@ -1,95 +1,9 @@
 /** Each check of space comes and goes; ratios and quotas that make no sense are refused. */
-import type { Epoch, OsdId, PgId } from '@shoal/base'
-import { featureQuotas, type PgState, type PgStats, poolQuotaOf } from '@shoal/cluster-map'
-import type { ClusterUsage, HealthReport, HuntingMonitorClient } from '@shoal/monitor-client'
+import { type PgState, poolQuotaOf } from '@shoal/cluster-map'
+import type { ClusterUsage } from '@shoal/monitor-client'
 import { describe, expect, it } from 'vitest'
-import { bootOf, MonitorCluster } from './support/monitor-cluster.ts'
-
-const gibibyte = 1024 ** 3
-
-/** Three OSDs and a pool of one PG, as far as the monitors know. */
-class Told {
-  readonly mons: MonitorCluster
-  client!: HuntingMonitorClient
-  private sequence = 0
-
-  constructor(seed: number) {
-    this.mons = new MonitorCluster(seed, 1)
-  }
-
-  async found(features = featureQuotas): Promise<this> {
-    await this.mons.found()
-    this.client = await this.mons.started(this.mons.client())
-    for (const osd of [0, 1, 2]) {
-      await this.mons.settle(this.client.boot({ ...bootOf(osd, 1, `host-${osd}`), features }))
-    }
-    await this.command({ prefix: 'osd pool create', pool: 'p', pg_num: 1 })
-    return this
-  }
-
-  command(command: { readonly prefix: string; readonly [argument: string]: unknown }) {
-    return this.mons.command(this.client, command)
-  }
-
-  /** osd.0 leads the one PG. */
-  async tell(used: number, pg: Partial<PgStats> = {}): Promise<void> {
-    const map = this.client.osdMap
-    for (const osd of [0, 1, 2] as OsdId[]) {
-      this.client.reportStats({
-        osd: {
-          osd,
-          totalBytes: 100 * gibibyte,
-          usedBytes: (osd === 0 ? used : 0.1) * 100 * gibibyte,
-          metadataBytes: 0,
-          pgs: 1,
-          commitLatencyMs: 0,
-          applyLatencyMs: 0,
-          slowOps: 0,
-          silentPeers: [],
-          checksumErrors: 0,
-          repairedBlocks: 0,
-        },
-        incarnation: 1,
-        epoch: map?.epoch ?? (0 as Epoch),
-        pgs: osd === 0 ? [this.stats(pg)] : [],
-      })
-      await this.mons.world.time.advance(100)
-    }
-  }
-
-  private stats(pg: Partial<PgStats>): PgStats {
-    const acting = [0, 1, 2] as OsdId[]
-    return {
-      pgId: '1.0' as PgId,
-      states: ['active', 'clean'],
-      reportedEpoch: 100 as Epoch,
-      reportedSequence: ++this.sequence,
-      version: "1'1",
-      up: acting,
-      acting,
-      actingPrimary: 0 as OsdId,
-      objects: 0,
-      bytes: 0,
-      logEntries: 0,
-      degradedCopies: 0,
-      misplacedCopies: 0,
-      unfoundObjects: 0,
-      lastEpochClean: 1 as Epoch,
-      readOps: 0,
-      writeOps: 0,
-      readBytes: 0,
-      writeBytes: 0,
-      recoveredObjects: 0,
-      recoveredBytes: 0,
-      ...pg,
-    }
-  }
-
-  async codes(): Promise<readonly string[]> {
-    const { data } = await this.command({ prefix: 'health' })
-    return (data as HealthReport).checks.map(({ code }) => code)
-  }
-}
+import { bootOf } from './support/monitor-cluster.ts'
+import { gibibyte, Told } from './support/told-cluster.ts'
 
 describe('health of space', () => {
   it.each([

@@ -20,7 +20,7 @@ import {
   type PgId,
   type Timer,
 } from '@shoal/base'
-import { featureQuotas, type OsdAddresses, type OsdMap, type OsdStats, type PgStats } from '@shoal/cluster-map'
+import { type OsdAddresses, type OsdMap, type OsdStats, osdFeatures, type PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
 import { PlacementGroup, Reserver } from '@shoal/placement-group'
@@ -381,7 +381,7 @@ export class OsdDaemon {
         uuid: this.uuid,
         incarnation: this.incarnation,
         addresses: this.addresses,
-        features: featureQuotas,
+        features: osdFeatures,
         crushLocation: options.crushLocation,
         deviceClass: options.deviceClass,
         crushWeight: store.usage().totalBytes / bytesPerTebibyte,
@@ -476,6 +476,7 @@ export class OsdDaemon {
       status: () => this.status(),
       pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(pgId) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
+      operatePg: (pgId, command) => this.table.find(pgId)?.operate(command),
     }
   }
 

@@ -74,6 +74,8 @@ export class Backfill {
   backfilledObjects = 0
   backfilledBytes = 0
   private tooFull = false
+  /** An operator wants it done before others. */
+  isForced = false
 
   constructor(core: PgCore, events: BackfillEvents) {
     this.core = core
@@ -99,6 +101,7 @@ export class Backfill {
     this.reservations.reset()
     this.targets = []
     this.tooFull = false
+    this.isForced = false
     this.endWindow()
   }
 
@@ -153,7 +156,18 @@ export class Backfill {
   start(): void {
     const target = this.current
     if (target === undefined || this.reservations.isAsked || this.isHeldBack) return
-    this.reservations.request([target.osd], backfillPriority(this.core))
+    this.reservations.request([target.osd], backfillPriority(this.core, this.isForced))
+  }
+
+  /** False: it is so already, or there is nothing to backfill. Asks for its slots anew, at its new place in the queues. */
+  force(on: boolean): boolean {
+    if (this.isForced === on || (on && !this.isNeeded)) return false
+    this.isForced = on
+    if (!this.reservations.isGranted) {
+      this.reservations.release()
+      this.start()
+    }
+    return true
   }
 
   private get isHeldBack(): boolean {
@@ -318,8 +332,9 @@ export class Backfill {
       return
     }
     this.reservations.release()
-    if (this.isNeeded) this.start()
-    else this.events.onBackfilled()
+    if (this.isNeeded) return this.start()
+    this.isForced = false
+    this.events.onBackfilled()
   }
 }
 

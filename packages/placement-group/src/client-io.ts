@@ -440,6 +440,14 @@ export class ClientIo {
     this.writes.replicate(queue, entry, steps, answer, detail)
   }
 
+  /** Not of a client: an operator gave up what is unfound. Waits for nothing; clients' operations on it wait for recovery. */
+  orderLost(entry: LogEntry, steps: readonly TransactionOp[], memberSteps: readonly TransactionOp[]): void {
+    this.forget(entry.object)
+    const queue = this.queueOf(entry.object)
+    queue.inFlight++
+    this.writes.replicate(queue, entry, steps, undefined, '', memberSteps)
+  }
+
   /** A member has a write on stable storage. */
   onCommitted(tid: number, osd: OsdId): void {
     this.writes.onCommitted(tid, osd)

@@ -47,6 +47,8 @@ export class PgReport {
     this.note(8, backfill.isRunning)
     this.note(9, backfill.isTooFull)
     this.note(10, isOwedPromises)
+    this.note(11, recovery.isForced)
+    this.note(12, backfill.isForced)
     if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
     const isLaggy = peering.phase === 'started' && isOwedPromises
@@ -104,6 +106,8 @@ export class PgReport {
     if (recovery.isTooFull) states.push('recovery_toofull')
     else if (recovery.isRunning) states.push('recovering')
     else if (recovery.isWaiting && peering.phase === 'started') states.push('recovery_wait')
+    if (recovery.isForced) states.push('forced_recovery')
+    if (backfill.isForced) states.push('forced_backfill')
     if (backfill.isTooFull) states.push('backfill_toofull')
     else if (backfill.isRunning) states.push('backfilling')
     else if (backfill.isNeeded) states.push('backfill_wait')

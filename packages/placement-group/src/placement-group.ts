@@ -9,14 +9,24 @@
  *     replica     does what the primary of the interval asks
  *     transfer    moves one object
  */
-import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool } from '@shoal/base'
+import {
+  assert,
+  type Clock,
+  ClusterError,
+  type Epoch,
+  isClusterError,
+  type OsdId,
+  type PgId,
+  pgPool,
+} from '@shoal/base'
 import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
 import { type Message, zeroVersion } from '@shoal/wire'
 import { Backfill } from './backfill.ts'
 import { ClientIo } from './client-io.ts'
 import { defaultPgSettings, PgCore, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
-import type { PgEffect, PgInput } from './effects.ts'
+import type { OperatorCommand, PgEffect, PgInput } from './effects.ts'
 import { InputRouter } from './input-router.ts'
+import { LostObjects } from './lost-objects.ts'
 import { MissingSet } from './missing-set.ts'
 import { ObjectTransfer } from './object-transfer.ts'
 import { openEnvelope, type PeerMessage } from './peer-message.ts'
@@ -54,9 +64,12 @@ export class PlacementGroup {
   private readonly replica: Replica
   private readonly transfer: ObjectTransfer
   private readonly quota: QuotaShare
+  private readonly lost: LostObjects
   private hasCollection: boolean
   private intervalPending = true
   private removing = false
+  /** In this interval, and since this OSD is up. */
+  private toldPrimary = false
   private readonly report: PgReport
   private readonly router: InputRouter
   /** The map that the stored record takes into account. */
@@ -103,7 +116,9 @@ export class PlacementGroup {
       onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
     })
     this.quota = new QuotaShare(this.core)
-    this.clientIo = new ClientIo(this.core, this.recoveryView(), this.quota)
+    const view = this.recoveryView()
+    this.clientIo = new ClientIo(this.core, view, this.quota)
+    this.lost = new LostObjects(this.core, this.recovery, this.clientIo, view)
     this.peering = new Peering(this.core, {
       onStarted: (infos, backfill) => {
         this.backfill.setTargets(backfill)
@@ -178,6 +193,8 @@ export class PlacementGroup {
         return this.core.answer(input.token, input)
       case 'timer':
         return this.onTimer(input.timer)
+      case 'operator':
+        return this.onOperator(input.id, input.command)
       case 'quota-answer':
         if (this.quota.onAnswer(input.answer)) this.clientIo.retry()
         return
@@ -292,6 +309,7 @@ export class PlacementGroup {
       // So that a restart need not go back to maps that nobody keeps any more.
       if (core.map.epoch - this.storedMapEpoch >= storeMapsEvery) this.storeInterval()
       if (core.isPrimary) this.onMapWithinInterval()
+      else if (!this.toldPrimary) this.tellPrimary()
       return
     }
     this.intervalPending = false
@@ -321,10 +339,14 @@ export class PlacementGroup {
     core.transact([{ kind: 'create-collection', collection: core.pgId }, core.recordOp()])
   }
 
-  /** Every copy offers itself to whoever leads the interval, who may not know of it, or may have asked too early. */
+  /**
+   * Every copy offers itself to whoever leads the interval, who may not know of it, or may have asked too early. Nobody
+   * listens to an OSD that is not up yet: a stray, whose start begins no interval, offers itself again when it is.
+   */
   private tellPrimary(): void {
     const { core } = this
     const { actingPrimary } = core.mapping
+    this.toldPrimary = core.isUp(core.whoami)
     if (actingPrimary !== noPrimary && core.isUp(actingPrimary)) this.replica.sendInfo(actingPrimary)
   }
 
@@ -364,8 +386,39 @@ export class PlacementGroup {
     if (this.peering.phase !== 'started') return this.peering.onInfo(from, message)
     const { acting, up } = this.core.mapping
     if (acting.includes(from) || up.includes(from)) return
-    if (this.core.clean) this.core.send(from, { kind: 'remove' })
-    else this.strays.add(from)
+    if (this.core.clean) return this.core.send(from, { kind: 'remove' })
+    this.strays.add(from)
+    this.recovery.onStray(from, message.info)
+  }
+
+  private onOperator(id: number, command: OperatorCommand): void {
+    try {
+      const result = this.operate(command)
+      this.core.emit({ kind: 'operator-answer', id, answer: { kind: 'done', result } })
+    } catch (error) {
+      if (!isClusterError(error)) throw error
+      this.core.emit({ kind: 'operator-answer', id, answer: { kind: 'failed', error } })
+    }
+  }
+
+  private operate(command: OperatorCommand): unknown {
+    const { core } = this
+    if (!core.isPrimary || this.peering.phase !== 'started') {
+      throw new ClusterError('EAGAIN', `osd.${core.whoami} does not serve ${core.pgId} now`, {
+        hint: `shoal pg query ${core.pgId}`,
+      })
+    }
+    switch (command.kind) {
+      case 'list-unfound':
+        return this.lost.list()
+      case 'mark-unfound-lost':
+        if (!core.mayServe) throw new ClusterError('EAGAIN', `${core.pgId} has fewer members than min_size`)
+        return this.lost.mark(command.mode)
+      case 'force': {
+        const part = command.what === 'recovery' ? this.recovery : this.backfill
+        return { pgId: core.pgId, changed: part.force(command.on) }
+      }
+    }
   }
 
   /** Copies that are not needed once the PG is clean. */

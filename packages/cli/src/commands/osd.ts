@@ -7,11 +7,13 @@ import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
 import { addBlocklistCommands } from './osd-blocklist.ts'
+import { addOsdLifecycleCommands } from './osd-lifecycle.ts'
 
 export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
   addReports(osd)
   addChanges(osd)
+  addOsdLifecycleCommands(osd)
   addBlocklistCommands(osd)
 }
 
@@ -170,21 +172,6 @@ function addChanges(osd: Command): void {
       .option('--capacity <size>', 'as in 100G')
       .description('make a new OSD on this machine and start it'),
     addOsd,
-  )
-  action(
-    osd
-      .command('destroy')
-      .argument('<osd>')
-      .option('--yes-i-really-mean-it', 'needed')
-      .description('its data is gone: the id may take a new disk'),
-    async (context, [id], options) =>
-      context.done(
-        await context.command({
-          prefix: 'osd destroy',
-          id: parseOsd(id as string),
-          sure: options['yesIReallyMeanIt'] === true,
-        }),
-      ),
   )
   action(
     osd

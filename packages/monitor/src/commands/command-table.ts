@@ -6,6 +6,7 @@ import type { Command } from './command.ts'
 import { crushCommands } from './crush.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
+import { osdSafetyCommands } from './osd-safety.ts'
 import { pgCommands } from './pgs.ts'
 import { poolQuotaCommands } from './pool-quotas.ts'
 import { poolCommands } from './pools.ts'
@@ -14,6 +15,7 @@ const all = [
   ...clusterCommands,
   ...osdReports,
   ...osdChanges,
+  ...osdSafetyCommands,
   ...blocklistCommands,
   ...poolCommands,
   ...poolQuotaCommands,

@@ -144,8 +144,8 @@ export class FakeMonitors {
     if (info === undefined || (info.up && info.incarnation === boot.incarnation)) return
     if (info.up) return this.markDown(boot.osd)
     if (this.map.flags.has('noup')) return
-    const { addresses, incarnation } = boot
-    this.setOsd(boot.osd, { up: true, addresses, incarnation, upFrom: (this.map.epoch + 1) as Epoch })
+    const { addresses, incarnation, features } = boot
+    this.setOsd(boot.osd, { up: true, addresses, incarnation, features, upFrom: (this.map.epoch + 1) as Epoch })
   }
 
   reportFailure(report: FailureReport): void {
