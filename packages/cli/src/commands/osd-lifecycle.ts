@@ -1,4 +1,4 @@
-/** `shoal osd ok-to-stop|safe-to-destroy|drain|destroy|replace`: taking an OSD out of service, for a while or for good. */
+/** `shoal osd ok-to-stop|safe-to-destroy|drain|destroy|lost|replace`: taking an OSD out of service, for a while or for good. */
 import { isClusterError } from '@shoal/base'
 import type { CommandReply, DrainReply, OsdUsageRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
@@ -26,21 +26,22 @@ export function addOsdLifecycleCommands(osd: Command): void {
       .description('move everything to other OSDs, and wait until these may be destroyed'),
     drain,
   )
-  action(
-    osd
-      .command('destroy')
-      .argument('<osd>')
-      .option('--yes-i-really-mean-it', 'needed')
-      .description('its data is gone: the id may take a new disk'),
-    async (context, [id], options) =>
-      context.done(
-        await context.command({
-          prefix: 'osd destroy',
-          id: parseOsd(id as string),
-          sure: options['yesIReallyMeanIt'] === true,
-        }),
-      ),
-  )
+  for (const [verb, description] of [
+    ['destroy', 'its data is gone: the id may take a new disk'],
+    ['lost', 'its data will not come back: go on without it, though the newest writes may be on it alone'],
+  ] as const) {
+    action(
+      osd.command(verb).argument('<osd>').option('--yes-i-really-mean-it', 'needed').description(description),
+      async (context, [id], options) =>
+        context.done(
+          await context.command({
+            prefix: `osd ${verb}`,
+            id: parseOsd(id as string),
+            sure: options['yesIReallyMeanIt'] === true,
+          }),
+        ),
+    )
+  }
   action(
     osd
       .command('replace')

@@ -68,7 +68,7 @@ function unfound(view: ClusterView): Finding | undefined {
     severity: 'error',
     summary: `${count(objects, 'object')} unfound`,
     detail: firstOf(rows.map((row) => `pg ${row.pgId} has ${count(row.stats?.unfoundObjects ?? 0, 'unfound object')}`)),
-    mend: 'bring back the OSDs that held them: shoal pg query PG lists them',
+    mend: `bring back the OSDs that held them: shoal pg list-unfound ${rows[0]?.pgId} names them`,
   }
 }
 
