@@ -112,6 +112,33 @@ describe('recovery by log', () => {
     await expectNoSlotsHeld(cluster)
   })
 
+  it('takes the PG that is forced next, and the others in their turn', async () => {
+    const cluster = await MiniCluster.create(48, 3, slow)
+    const pool = await cluster.pool('things', 8, 3, 2)
+    const things = await cluster.client('things')
+    cluster.kill(2)
+    await putMany(cluster, things, 240, 2_000)
+    await cluster.start(2, slow)
+    await untilRecovered(cluster, 5)
+    const waiting = [...cluster.monitors.pgStats.values()].filter(({ states }) => states.includes('recovery_wait'))
+    const { pgId, actingPrimary } = waiting.at(-1) as (typeof waiting)[number]
+    const force = (verb: string): Promise<unknown> => cluster.ask(actingPrimary, `pg ${verb}`, { pgid: pgId })
+    expect(await force('force-recovery')).toEqual({ pgId, changed: true })
+    expect(await force('force-recovery')).toEqual({ pgId, changed: false })
+    expect(await force('force-backfill')).toEqual({ pgId, changed: false })
+    await cluster.until(() => cluster.monitors.pgStats.get(pgId)?.states.includes('forced_recovery') === true)
+    await cluster.until(() => cluster.monitors.pgStats.get(pgId)?.states.includes('clean') === true)
+    const left = waiting.filter((one) => cluster.monitors.pgStats.get(one.pgId)?.states.includes('clean') !== true)
+    expect(left.length).toBeGreaterThanOrEqual(waiting.length - 2)
+    const [next] = left as [(typeof waiting)[number]]
+    const other = (verb: string): Promise<unknown> =>
+      cluster.ask(next.actingPrimary, `pg ${verb}`, { pgid: next.pgId })
+    await other('force-recovery')
+    expect(await other('cancel-force-recovery')).toEqual({ pgId: next.pgId, changed: true })
+    await cluster.untilClean(pool, 120_000)
+    await expectNoSlotsHeld(cluster)
+  })
+
   it('stops while norecover is set, and goes on after', async () => {
     const cluster = await MiniCluster.create(43, 3, slow)
     const pool = await cluster.pool('things', 8, 3, 2)
