@@ -132,7 +132,7 @@ export class PgReport {
       bytes: core.bytes,
       logEntries: core.log.length,
       degradedCopies: undersized + recovery.missingCopies,
-      misplacedCopies: backfill.isNeeded ? core.objects : 0,
+      misplacedCopies: backfill.copiesLeft,
       unfoundObjects: recovery.unfoundCount,
       lastEpochClean: core.info.history.lastEpochClean,
       readOps: clientIo.readOps,
