@@ -28,6 +28,7 @@ export const errorTable = {
   ECONNREFUSED: { errno: 111, summary: 'connection refused' },
   ECONNRESET: { errno: 104, summary: 'connection reset' },
   ESTALE: { errno: 116, summary: 'stale map or handle' },
+  EDQUOT: { errno: 122, summary: 'quota reached' },
   ECANCELED: { errno: 125, summary: 'canceled' },
   ECHECKSUM: { errno: 200, summary: 'checksum mismatch' },
   ENOTLEADER: { errno: 201, summary: 'not the leader' },

@@ -14,6 +14,7 @@ import { addObjectCommands } from './commands/object.ts'
 import { addOsdCommands } from './commands/osd.ts'
 import { addPgCommands } from './commands/pg.ts'
 import { addPoolCommands } from './commands/pool.ts'
+import { addUsageCommand } from './commands/pool-quota.ts'
 import { addTellCommand } from './commands/tell.ts'
 import { addUpCommands } from './commands/up.ts'
 import { programVersion } from './version.ts'
@@ -51,6 +52,7 @@ export function buildProgram(): Command {
     addHealthCommands,
     addConfigCommands,
     addCrashCommands,
+    addUsageCommand,
     addDaemonCommands,
     addTellCommand,
     addAuthCommands,

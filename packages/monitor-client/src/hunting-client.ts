@@ -65,6 +65,7 @@ export class HuntingMonitorClient implements MonitorClient {
   private readonly requestPrefix: string
   private nextRequest = 1
   private readonly closers = new Set<() => void>()
+  private readonly leaderListeners = new Set<(term: number) => void>()
 
   constructor(env: Env, transport: MonitorTransport, options: MonitorClientOptions) {
     if (options.monitors.length === 0) {
@@ -81,7 +82,10 @@ export class HuntingMonitorClient implements MonitorClient {
       host: options.host ?? '',
       monitors: options.monitors,
       maps: this.maps,
-      onNewTerm: () => this.reports.repeatStats(),
+      onNewTerm: () => {
+        this.reports.repeatStats()
+        for (const listener of [...this.leaderListeners]) listener(this.leaderTerm)
+      },
     })
     this.reports = new ReportQueue(this.env, this.session)
   }
@@ -124,6 +128,15 @@ export class HuntingMonitorClient implements MonitorClient {
 
   onConfig(listener: (config: EffectiveConfig) => void): MapSubscription {
     return this.maps.onConfig(listener)
+  }
+
+  get leaderTerm(): number {
+    return this.session.leaderTerm
+  }
+
+  onNewLeader(listener: (term: number) => void): MapSubscription {
+    this.leaderListeners.add(listener)
+    return { cancel: () => this.leaderListeners.delete(listener) }
   }
 
   waitForEpoch(epoch: Epoch, timeoutMs: number): Promise<OsdMap> {

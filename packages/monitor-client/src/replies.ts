@@ -153,6 +153,32 @@ export interface OsdUsageRow {
   readonly pgs: number
 }
 
+/** `osd ok-to-stop` */
+export interface OkToStopReply {
+  readonly osds: readonly number[]
+  readonly okBecomeDegraded: readonly string[]
+  readonly badNoStats: readonly string[]
+  readonly badAlreadyInactive: readonly string[]
+  readonly badBecomeInactive: readonly string[]
+  /** Members that would stay miss objects. */
+  readonly badRecovering: readonly string[]
+}
+
+/** `osd safe-to-destroy` */
+export interface SafeToDestroyReply {
+  readonly safe: readonly number[]
+  /** PGs are placed on them. */
+  readonly active: readonly number[]
+  /** They may hold copies that are needed. */
+  readonly stored: readonly number[]
+  readonly missingStats: readonly number[]
+}
+
+/** `osd drain` */
+export interface DrainReply {
+  readonly drained: readonly { readonly id: number; readonly crushWeightBefore: number }[]
+}
+
 /** `osd map`, `pg map` */
 export interface PlacementReply {
   readonly epoch: number
@@ -177,6 +203,9 @@ export interface PoolRow {
   readonly crushRule: string
   readonly applications: readonly string[]
   readonly created: number
+  /** 0: none. */
+  readonly quotaMaxBytes: number
+  readonly quotaMaxObjects: number
   readonly options: Readonly<Record<string, string>>
 }
 
@@ -191,6 +220,43 @@ export interface PoolStatsRow extends IoRatesReply {
   readonly degradedCopies: number
   readonly misplacedCopies: number
   readonly unfoundObjects: number
+}
+
+/** `osd pool get-quota` */
+export interface PoolQuotaReply {
+  readonly name: string
+  /** 0: none. */
+  readonly maxBytes: number
+  readonly maxObjects: number
+  /** What is used, as the primaries told last. */
+  readonly bytes: number
+  readonly objects: number
+}
+
+/** `df`: the cluster, and each pool. */
+export interface ClusterUsage {
+  readonly totalBytes: number
+  readonly usedBytes: number
+  readonly availableBytes: number
+  readonly bytes: number
+  readonly objects: number
+  readonly pools: readonly PoolUsageRow[]
+}
+
+export interface PoolUsageRow extends PoolRow {
+  readonly objects: number
+  readonly bytes: number
+  /** Over all copies, as far as counted from objects. */
+  readonly usedBytes: number
+  /** What clients can still store, by the OSD that is full first and by the quota. */
+  readonly availableBytes: number
+}
+
+/** `pg list-unfound`, of the primary. */
+export interface UnfoundReply {
+  readonly objects: readonly { readonly namespace: string; readonly name: string; readonly need: string }[]
+  /** OSDs that may have them: not up, or not asked, and not declared lost. */
+  readonly mightBeOn: readonly number[]
 }
 
 /** Rows of `pg ls`. */

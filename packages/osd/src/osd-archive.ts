@@ -8,6 +8,7 @@ import { fileObjectStores } from './file-stores.ts'
 import { readKeyCopy } from './key-copy.ts'
 import { MapStore } from './map-store.ts'
 import type { ObjectStoreFactory } from './osd-options.ts'
+import { defaultOsdSettings } from './settings.ts'
 import { metaCollection, readSuperblock, storeDirectory } from './superblock.ts'
 
 export interface OsdArchive {
@@ -41,7 +42,7 @@ export async function readOsdArchive(
   const empty: OsdArchive = { osd, uuid, fsid, ready, maps: [], pools: [], key: undefined }
   const path = storeDirectory(directory)
   if (!ready && !(await stores.exists(env, path))) return empty
-  const store = await stores.mount(env, path)
+  const store = await stores.mount(env, path, defaultOsdSettings)
   try {
     if (!store.hasCollection(metaCollection)) return empty
     const maps: OsdMap[] = []

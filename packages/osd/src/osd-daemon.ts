@@ -20,7 +20,7 @@ import {
   type PgId,
   type Timer,
 } from '@shoal/base'
-import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
+import { type OsdAddresses, type OsdMap, type OsdStats, osdFeatures, type PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import {
   type AdminHandlers,
@@ -51,12 +51,11 @@ import { pgSettings } from './pg-log-budget.ts'
 import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
+import { QuotaRequests } from './quota-requests.ts'
 import type { OsdSettings } from './settings.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
-/** Bits that this build understands, for rolling upgrades. */
-const featuresSupported = 0
 const bootPollMs = 500
 const drainMsMax = 2_000
 const drainPollMs = 20
@@ -87,6 +86,7 @@ export class OsdDaemon {
   private readonly space: SpaceWatch
   private readonly boot: BootMachine
   private readonly requests: MonitorRequests
+  private readonly quotas: QuotaRequests
   private readonly stats: StatsReporter
   private readonly links: PeerLinks
   private readonly sessions: ClientSessions
@@ -137,6 +137,9 @@ export class OsdDaemon {
     })
     this.boot = new BootMachine(whoami, incarnation, () => settings.osd_max_markdown_count)
     this.requests = new MonitorRequests(env, parts.monitor, whoami)
+    this.quotas = new QuotaRequests(env, parts.monitor, (answer) =>
+      this.table.find(answer.pgId)?.feed({ kind: 'quota-answer', answer }),
+    )
     this.stats = new StatsReporter(env, {
       get intervalMs() {
         return settings.osd_mon_report_interval * 1000
@@ -237,6 +240,7 @@ export class OsdDaemon {
     await this.drain()
     this.stats.stop()
     this.requests.stop()
+    this.quotas.stop()
     await this.feed?.stop()
     await this.admin?.close()
     await this.messenger?.close()
@@ -279,6 +283,7 @@ export class OsdDaemon {
     })
     this.feed = feed
     parts.monitor.onOsdMap((map) => this.guarded(() => feed.push(map)))
+    parts.monitor.onNewLeader(() => this.guarded(() => this.table.onNewLeader()))
     const { osdMap } = parts.monitor
     if (osdMap !== undefined) this.guarded(() => feed.push(osdMap))
     this.pollBoot()
@@ -289,7 +294,13 @@ export class OsdDaemon {
     const any: Address = address(`${this.options.bindHost}:0`)
     this.messenger = await Messenger.create(
       env,
-      { name: entityName('osd', whoami), nonce: incarnation, fsid, featuresSupported, security: this.options.security },
+      {
+        name: entityName('osd', whoami),
+        nonce: incarnation,
+        fsid,
+        featuresSupported: 0,
+        security: this.options.security,
+      },
       {
         onSession: (session) => this.sessions.add(session),
         onPeerFrame: (peer, frame) => links.onFrame(peer, frame),
@@ -321,7 +332,8 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests } = this
+    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests, quotas } =
+      this
     return {
       env,
       store,
@@ -334,6 +346,7 @@ export class OsdDaemon {
       park: (session, tid) => sessions.park(session, tid),
       mark: (session, tid, stage) => sessions.mark(session, tid, stage),
       publishStats: (published) => stats.publish(published),
+      askQuota: (ask) => quotas.ask(ask),
       requestUpThru: (epoch) => requests.requestUpThru(epoch),
       requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
@@ -424,7 +437,7 @@ export class OsdDaemon {
         uuid: this.uuid,
         incarnation: this.incarnation,
         addresses: this.addresses,
-        features: featuresSupported,
+        features: osdFeatures,
         crushLocation: options.crushLocation,
         deviceClass: options.deviceClass,
         crushWeight: store.usage().totalBytes / bytesPerTebibyte,
@@ -528,6 +541,7 @@ export class OsdDaemon {
       pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(pgId) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
       config: () => this.config.show(),
+      operatePg: (pgId, command) => this.table.find(pgId)?.operate(command),
     }
   }
 

@@ -1,6 +1,6 @@
 /** What the placement groups of one OSD share. */
 import type { Env, Epoch, OsdId, PgId } from '@shoal/base'
-import type { PgStats } from '@shoal/cluster-map'
+import type { PgStats, QuotaAsk } from '@shoal/cluster-map'
 import type { ObjectStore } from '@shoal/object-store'
 import type { Reserver } from '@shoal/placement-group'
 import type { ClientOpReply, Message, WatchEvent } from '@shoal/wire'
@@ -24,6 +24,7 @@ export interface PgServices {
   park(session: number, tid: number): void
   mark(session: number, tid: number, stage: string): void
   publishStats(stats: PgStats): void
+  askQuota(ask: QuotaAsk): void
   requestUpThru(epoch: Epoch): void
   requestPgTemp(pgId: PgId, osds: readonly OsdId[]): void
   /** `cluster`: people should find it in `shoal log`, too. */

@@ -35,6 +35,7 @@ import { type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
 import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
 import { planFailure, planWrite } from './plan-write.ts'
+import type { QuotaShare } from './quota-share.ts'
 import { ReadLease } from './read-lease.ts'
 import type { DoneRequest } from './request-table.ts'
 import { WatchTable, watchReadOf } from './watch-table.ts'
@@ -82,6 +83,7 @@ const ownOpsPerInterval = 2 ** 20
 export class ClientIo {
   private readonly core: PgCore
   private readonly recovery: RecoveryView
+  private readonly quota: QuotaShare
   private readonly queues = new Map<string, ObjectQueue>()
   private readonly writes: WriteReplicator<ObjectQueue>
   private readonly answers: OpAnswers
@@ -97,9 +99,10 @@ export class ClientIo {
   readBytes = 0
   writeBytes = 0
 
-  constructor(core: PgCore, recovery: RecoveryView) {
+  constructor(core: PgCore, recovery: RecoveryView, quota: QuotaShare) {
     this.core = core
     this.recovery = recovery
+    this.quota = quota
     this.answers = new OpAnswers(core)
     this.lease = new ReadLease(core)
     this.watches = new WatchTable(core, this.answers, { drop: (object, watch) => this.dropWatch(object, watch) })
@@ -345,6 +348,8 @@ export class ClientIo {
     const changes = execution.kind === 'done' && (execution.steps.length > 0 || execution.after.exists)
     // Invariant 3: what is told about the object must not depend on a write that may yet be lost.
     if (execution.kind === 'done' && !changes && queue.inFlight > 0) return false
+    if (changes && this.quota.isLimited && !this.isWithinQuota(queue, head, state, execution))
+      return queue.waiting[0] !== head
     queue.loaded = undefined
     queue.waiting.shift()
     if (execution.kind === 'failed') this.onFailed(queue, head, execution)
@@ -367,6 +372,27 @@ export class ClientIo {
     const { space, mapping } = this.core
     const bytes = spaceBytesOf(op.ops)
     return space.admits(mapping.acting, bytes) && space.admits(this.recovery.backfillTargets, bytes)
+  }
+
+  /** False: it is refused, or waits at the head of its queue until the quota's share is known. */
+  private isWithinQuota(
+    queue: ObjectQueue,
+    head: Waiting,
+    before: ObjectState,
+    { after }: Extract<Execution, { kind: 'done' }>,
+  ): boolean {
+    const growth = after.sizeBytes - before.sizeBytes
+    const verdict = this.quota.admits(growth, Number(after.exists) - Number(before.exists))
+    if (verdict === 'yes') return true
+    if (verdict === 'wait') {
+      queue.loaded = before
+      return false
+    }
+    queue.loaded = undefined
+    queue.waiting.shift()
+    this.core.count('quotaRefusals')
+    this.fail(head.session, head.op, 'EDQUOT', 'the pool has reached its quota: remove objects or raise it')
+    return false
   }
 
   private onFailed(
@@ -419,6 +445,7 @@ export class ClientIo {
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
     this.replicate(queue, entry, steps, { session, op, results: execution.results })
+    if (this.quota.isLimited) this.quota.onOrdered()
   }
 
   private replicate(
@@ -430,6 +457,14 @@ export class ClientIo {
   ): void {
     queue.inFlight++
     this.writes.replicate(queue, entry, steps, answer, detail)
+  }
+
+  /** Not of a client: an operator gave up what is unfound. Waits for nothing; clients' operations on it wait for recovery. */
+  orderLost(entry: LogEntry, steps: readonly TransactionOp[], memberSteps: readonly TransactionOp[]): void {
+    this.forget(entry.object)
+    const queue = this.queueOf(entry.object)
+    queue.inFlight++
+    this.writes.replicate(queue, entry, steps, undefined, '', memberSteps)
   }
 
   /** A member has a write on stable storage. */

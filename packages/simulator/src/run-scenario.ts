@@ -52,7 +52,7 @@ const createWithinMs = 300_000
 const answersWithinMs = 240_000
 const healthyWithinMs = 900_000
 /** After these the client must know the new map, or it goes on with the pool that was. */
-const changesPools = /^osd pool (create|rm)$/
+const changesPools = /^osd pool (create|rm|set-quota)$/
 /** Warnings that remain of what was done, and mean no harm. */
 const allowedWarnings: ReadonlySet<string> = new Set([
   'BLOCK_REPAIRED',

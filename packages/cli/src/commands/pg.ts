@@ -6,6 +6,7 @@ import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes } from '../output/units.ts'
+import { addPgRecoveryCommands } from './pg-recovery.ts'
 
 export function addPgCommands(program: Command): void {
   const pg = program.command('pg').description('placement groups')
@@ -36,10 +37,11 @@ export function addPgCommands(program: Command): void {
   action(
     pg.command('query').argument('<pg>').description('everything the primary knows of one placement group, as JSON'),
     async (context, [pgId]) => {
-      const answer = await queryPg(context, pgId as string)
+      const answer = await askPrimary(context, pgId as string, 'pg query')
       context.print(answer, () => JSON.stringify(answer, undefined, 2))
     },
   )
+  addPgRecoveryCommands(pg)
 }
 
 function pgTable(rows: readonly PgRow[]): string {
@@ -61,7 +63,12 @@ function pgTable(rows: readonly PgRow[]): string {
 }
 
 /** Finds the acting primary and asks it. */
-async function queryPg(context: CommandContext, pgId: string): Promise<unknown> {
+export async function askPrimary(
+  context: CommandContext,
+  pgId: string,
+  method: string,
+  args: Readonly<Record<string, unknown>> = {},
+): Promise<unknown> {
   const mapping = (await context.command({ prefix: 'pg map', pgid: pgId })).data as PlacementReply
   const dump = (await context.command({ prefix: 'osd dump' })).data as { readonly osds: readonly OsdRow[] }
   const primary = dump.osds.find((osd) => osd.id === mapping.actingPrimary && osd.up)
@@ -71,5 +78,11 @@ async function queryPg(context: CommandContext, pgId: string): Promise<unknown> 
     })
   }
   const { callAdmin } = await import('@shoal/monitor-client')
-  return callAdmin(await context.env(), address(primary.addresses.admin), 'pg query', { pgid: pgId }, context.timeoutMs)
+  return callAdmin(
+    await context.env(),
+    address(primary.addresses.admin),
+    method,
+    { ...args, pgid: pgId },
+    context.timeoutMs,
+  )
 }

@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
+import { addPoolQuotaCommands } from './pool-quota.ts'
 
 export function addPoolCommands(program: Command): void {
   const pool = program.command('pool').description('pools: named sets of objects with a rule for their copies')
@@ -98,6 +99,7 @@ export function addPoolCommands(program: Command): void {
       )
     },
   )
+  addPoolQuotaCommands(pool)
   action(
     pool.command('stats').argument('[pool]').description('objects, bytes and client I/O of pools'),
     async (context, [name]) => {

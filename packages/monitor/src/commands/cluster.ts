@@ -16,7 +16,7 @@ import {
 } from './command.ts'
 import { osdStat } from './osd-reports.ts'
 import { pgSummary } from './pgs.ts'
-import { poolRow } from './pool-rows.ts'
+import { clusterUsage } from './usage.ts'
 
 function monitorStat(view: ClusterView): MonitorStat {
   const { monitorMap } = view.state
@@ -47,18 +47,7 @@ function status(view: ClusterView): ClusterStatus {
 const reports: readonly Command[] = [
   readCommand('status', noArguments, (_args, view) => done('', status(view))),
   readCommand('fsid', noArguments, (_args, { map }) => done(map.fsid, { fsid: map.fsid })),
-  readCommand('df', noArguments, (_args, view) => {
-    const { totalBytes, usedBytes, bytes, objects } = pgSummary(view)
-    const pools = [...view.map.pools.values()].map((pool) => poolRow(pool, view.map))
-    return done('', {
-      totalBytes,
-      usedBytes,
-      availableBytes: Math.max(0, totalBytes - usedBytes),
-      bytes,
-      objects,
-      pools,
-    })
-  }),
+  readCommand('df', noArguments, (_args, view) => done('', clusterUsage(view))),
 ]
 
 const monitorName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, 'letters, digits and - _ . only')

@@ -9,7 +9,9 @@ import { crushCommands } from './crush.ts'
 import { healthCommands } from './health.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
+import { osdSafetyCommands } from './osd-safety.ts'
 import { pgCommands } from './pgs.ts'
+import { poolQuotaCommands } from './pool-quotas.ts'
 import { poolCommands } from './pools.ts'
 
 const all = [
@@ -19,8 +21,10 @@ const all = [
   ...crashCommands,
   ...osdReports,
   ...osdChanges,
+  ...osdSafetyCommands,
   ...blocklistCommands,
   ...poolCommands,
+  ...poolQuotaCommands,
   ...crushCommands,
   ...pgCommands,
 ]

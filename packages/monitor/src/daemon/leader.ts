@@ -14,6 +14,7 @@ import { AutoOut } from '../services/auto-out.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
 import { planMembershipStep } from '../services/monitor-membership.ts'
 import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
+import { QuotaLedger } from '../services/quota-ledger.ts'
 import { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
@@ -34,6 +35,7 @@ export interface LeaderOptions {
 
 export class Leader {
   readonly statistics: Statistics = new Statistics()
+  readonly quotas: QuotaLedger = new QuotaLedger()
   readonly failures: FailureDetector
   private readonly env: Pick<Env, 'clock'>
   private readonly log: Log
@@ -128,6 +130,7 @@ export class Leader {
     const { state, proposer } = this.options
     const { osdMap } = state
     this.statistics.prune(osdMap)
+    this.quotas.prune(osdMap)
     const work = [this.markFailed(nowMs), this.markSilent(osdMap, nowMs), this.trimMaps()]
     const out = this.autoOut.due(osdMap, nowMs)
     if (out.length > 0) {

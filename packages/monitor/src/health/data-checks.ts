@@ -1,9 +1,9 @@
-/** Checks of placement groups, space and slowness: from statistics, which only the leader has. */
-import type { OsdId } from '@shoal/base'
-import type { OsdStats, PgState } from '@shoal/cluster-map'
+/** Checks of placement groups and slowness: from statistics, which only the leader has. */
+import type { PgState } from '@shoal/cluster-map'
 import type { ClusterView } from '../commands/command.ts'
 import type { PgSummaryRow } from '../services/statistics.ts'
-import { type CheckRow, count, type Finding, firstOf } from './health-check.ts'
+import { type CheckRow, count, type Finding, firstOf, statsOf } from './health-check.ts'
+import { spaceChecks } from './space-checks.ts'
 
 function pgsWhere(view: ClusterView, holds: (row: PgSummaryRow) => boolean): readonly PgSummaryRow[] {
   return view.isLeader ? [...view.statistics.rows(view.map)].filter(holds) : []
@@ -72,7 +72,7 @@ function unfound(view: ClusterView): Finding | undefined {
     count: objects,
     summary: `${count(objects, 'object')} unfound`,
     detail: firstOf(rows.map((row) => `pg ${row.pgId} has ${count(row.stats?.unfoundObjects ?? 0, 'unfound object')}`)),
-    mend: 'bring back the OSDs that held them: shoal pg query PG lists them',
+    mend: `bring back the OSDs that held them: shoal pg list-unfound ${rows[0]?.pgId} names them`,
   }
 }
 
@@ -87,43 +87,6 @@ function damaged(view: ClusterView): Finding | undefined {
     detail: pgLines(rows),
     mend: 'bring back the OSDs that served last: shoal pg query PG names them',
   }
-}
-
-/** OSDs whose use lies from one ratio up to the next. */
-function fullness(
-  code: string,
-  severity: Finding['severity'],
-  word: string,
-  range: (view: ClusterView) => [number, number],
-): CheckRow {
-  return {
-    code,
-    check(view) {
-      const [from, to] = range(view)
-      const found = statsOf(view, (stats) => {
-        const used = stats.totalBytes === 0 ? 0 : stats.usedBytes / stats.totalBytes
-        return used >= from && used < to
-      })
-      if (found.length === 0) return undefined
-      return {
-        severity,
-        count: found.length,
-        summary: `${count(found.length, `${word} osd`)}`,
-        detail: firstOf(
-          found.map((stats) => `osd.${stats.osd} is ${((100 * stats.usedBytes) / stats.totalBytes).toFixed(1)} % full`),
-        ),
-        mend: 'add OSDs (shoal osd add) or remove data',
-      }
-    },
-  }
-}
-
-function statsOf(view: ClusterView, holds: (stats: OsdStats) => boolean): readonly OsdStats[] {
-  const ids: readonly OsdId[] = [...view.map.osds.keys()].sort((a, b) => a - b)
-  return ids.flatMap((id) => {
-    const stats = view.map.osds.get(id)?.up === true ? view.statistics.osd(id) : undefined
-    return stats !== undefined && holds(stats) ? [stats] : []
-  })
 }
 
 function slowOps(view: ClusterView): Finding | undefined {
@@ -208,9 +171,7 @@ export const dataChecks: readonly CheckRow[] = [
   { code: 'PG_DAMAGED', check: damaged },
   { code: 'OBJECT_UNFOUND', check: unfound },
   { code: 'OBJECT_MISPLACED', check: misplaced },
-  fullness('OSD_FULL', 'error', 'full', ({ map }) => [map.fullRatio, Number.POSITIVE_INFINITY]),
-  fullness('OSD_BACKFILLFULL', 'warning', 'backfillfull', ({ map }) => [map.backfillfullRatio, map.fullRatio]),
-  fullness('OSD_NEARFULL', 'warning', 'nearfull', ({ map }) => [map.nearfullRatio, map.backfillfullRatio]),
+  ...spaceChecks,
   { code: 'SLOW_OPS', check: slowOps },
   { code: 'BLOCK_REPAIRED', check: repaired },
   { code: 'TOO_MANY_PGS', check: tooManyPgs },

@@ -344,6 +344,9 @@ export class SimulatedOsd {
         for (const slot of this.heldSlots()) this.reserverOf(slot).release(slot)
         for (const timer of this.timers.keys()) this.cancelTimer(timer)
         return this.recreateIfPlacedHere()
+      // Pools have no quotas here, and no operators.
+      case 'ask-quota':
+      case 'operator-answer':
       case 'count':
       case 'mark':
       case 'park':

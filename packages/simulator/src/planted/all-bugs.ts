@@ -4,6 +4,7 @@ import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
+import { spaceBugs } from './space-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
 
 export const plantedBugs: readonly PlantedBug[] = [
@@ -11,6 +12,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...pgBugs,
   ...recoveryBugs,
   ...monitorBugs,
+  ...spaceBugs,
   ...clientBugs,
   ...configBugs,
 ]

@@ -258,6 +258,27 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     faults: ['config-set', 'config-set', 'config-set', 'config-set', 'config-back', 'crash', 'restart', 'partition'],
     everySeconds: 1,
   },
+  quotas: {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['quotas'],
+    clients: 4,
+    faults: ['crash', 'outage', 'osd-out'],
+    everySeconds: 3,
+    pgNum: 2,
+    pauseFactor: 1,
+    ...quickDown,
+  },
+  'full-disks': {
+    ...small,
+    workloads: ['full-disks'],
+    clients: 4,
+    faults: ['crash', 'outage'],
+    osds: 3,
+    pauseFactor: 1,
+    store: { sizeBytes: 24 * mebibyte, journalBytes: 2 * mebibyte },
+    ...quickDown,
+  },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
 

@@ -3,6 +3,7 @@ import { attributes, compounds } from './attributes.ts'
 import { blockDevice } from './block-device.ts'
 import { counters } from './counters.ts'
 import { extents } from './extents.ts'
+import { fullDisks, quotas } from './filling.ts'
 import { listing } from './listing.ts'
 import { locks } from './locks.ts'
 import { monitorSet } from './monitor-set.ts'
@@ -14,6 +15,7 @@ export { attributes, compounds } from './attributes.ts'
 export { blockDevice } from './block-device.ts'
 export { counters } from './counters.ts'
 export { extents } from './extents.ts'
+export { fullDisks, overQuota, quotas } from './filling.ts'
 export { listing } from './listing.ts'
 export { locks } from './locks.ts'
 export { type ObjectWorkloadPlan, objectWorkload } from './object-workload.ts'
@@ -33,6 +35,8 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   locks: () => locks(),
   'block-device': () => blockDevice(),
   'pool-churn': () => poolChurn(),
+  quotas: () => quotas(),
+  'full-disks': () => fullDisks(),
   'monitor-set': () => monitorSet(),
   watches: () => watches(),
 }
