@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Epoch, osdId, pgId, poolId } from '@shoal/base'
-import type { OsdStats, PgState, PgStats } from '@shoal/cluster-map'
+import { featureQuotas, type OsdStats, type PgState, type PgStats } from '@shoal/cluster-map'
 import type { HealthEventRow, HealthReport, HuntingMonitorClient } from '@shoal/monitor-client'
 import { describe, expect, it } from 'vitest'
 import { healthCodes } from '../src/health/health-report.ts'
@@ -33,7 +33,7 @@ class Ward {
   }
 
   boot(osd: number, incarnation = 1): Promise<void> {
-    return this.mons.settle(this.client.boot(bootOf(osd, incarnation, `host-${osd}`)))
+    return this.mons.settle(this.client.boot({ ...bootOf(osd, incarnation, `host-${osd}`), features: featureQuotas }))
   }
 
   async run(prefix: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
@@ -128,6 +128,15 @@ const options = (name: string, value: string): Trial => ({
   clear: (ward) => ward.option(name, undefined),
 })
 
+/** A pool with 100 objects gets a quota. */
+const quota = (objects: number): Trial => ({
+  async raise(ward) {
+    await ward.pgIs(['active', 'clean'], { objects: 100 })
+    await ward.run('osd pool set-quota', { pool: 'things', field: 'max_objects', val: objects })
+  },
+  clear: (ward) => ward.run('osd pool set-quota', { pool: 'things', field: 'max_objects', val: 0 }),
+})
+
 /** All OSDs below one bucket of the type go down. */
 const subtree = (type: string): Trial => ({
   async raise(ward) {
@@ -169,10 +178,6 @@ const trials: Readonly<Record<string, Trial>> = {
   },
   TOO_FEW_OSDS: options('osd_pool_default_size', '5'),
   OSD_NO_DOWN_OUT_INTERVAL: options('mon_osd_down_out_interval', '0'),
-  OSD_OUT_OF_ORDER_FULL: {
-    raise: (ward) => ward.run('osd set-nearfull-ratio', { ratio: 0.92 }),
-    clear: (ward) => ward.run('osd set-nearfull-ratio', { ratio: 0.85 }),
-  },
   RECENT_CRASH: {
     raise: (ward) =>
       ward.run('crash post', {
@@ -197,6 +202,10 @@ const trials: Readonly<Record<string, Trial>> = {
   OSD_FULL: stats({ usedBytes: 96 * gibibyte }),
   OSD_BACKFILLFULL: stats({ usedBytes: 92 * gibibyte }),
   OSD_NEARFULL: stats({ usedBytes: 87 * gibibyte }),
+  PG_BACKFILL_FULL: pgs(['active', 'backfill_toofull']),
+  PG_RECOVERY_FULL: pgs(['active', 'recovery_toofull']),
+  POOL_FULL: quota(100),
+  POOL_NEARFULL: quota(110),
   SLOW_OPS: stats({ slowOps: 3 }),
   BLOCK_REPAIRED: stats({ checksumErrors: 2, repairedBlocks: 2 }),
   TOO_MANY_PGS: {

@@ -112,7 +112,7 @@ function withFlags(map: OsdMap, change: (flags: Set<OsdFlag>) => void): Readonly
 /** Above it OSDs stop recovery by themselves (`osd_failsafe_full_ratio`): a full ratio there would never be reached. */
 const fullRatioMax = 0.97
 
-/** Ceph takes them in any order and warns (OSD_OUT_OF_ORDER_FULL); then backfill fills disks that clients may not write to. */
+/** Ceph takes them in any order and warns; then backfill fills disks that clients may not write to. */
 function checkRatios(
   { nearfull, backfillfull, full }: { readonly nearfull: number; readonly backfillfull: number; readonly full: number },
   which: 'nearfull' | 'backfillfull' | 'full',

@@ -128,17 +128,6 @@ function noDownOut(view: ClusterView): Finding | undefined {
   }
 }
 
-function ratioOrder(view: ClusterView): Finding | undefined {
-  const { nearfullRatio, backfillfullRatio, fullRatio } = view.map
-  if (nearfullRatio < backfillfullRatio && backfillfullRatio < fullRatio) return undefined
-  return {
-    severity: 'error',
-    summary: 'the full ratios are out of order',
-    detail: [`nearfull ${nearfullRatio}, backfillfull ${backfillfullRatio}, full ${fullRatio} must grow in this order`],
-    mend: 'shoal osd set-nearfull-ratio 0.85; shoal osd set-backfillfull-ratio 0.9; shoal osd set-full-ratio 0.95',
-  }
-}
-
 function recentCrashes(view: ClusterView): Finding | undefined {
   const sinceMs = view.wallMs - view.settings.mon_crash_warn_recent_interval * 1_000
   const recent = [...view.operations.crashes.values()].filter(
@@ -167,6 +156,5 @@ export const clusterChecks: readonly CheckRow[] = [
   { code: 'OSDMAP_FLAGS', check: flags },
   { code: 'TOO_FEW_OSDS', check: tooFewOsds },
   { code: 'OSD_NO_DOWN_OUT_INTERVAL', check: noDownOut },
-  { code: 'OSD_OUT_OF_ORDER_FULL', check: ratioOrder },
   { code: 'RECENT_CRASH', check: recentCrashes },
 ]

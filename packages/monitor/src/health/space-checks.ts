@@ -23,7 +23,8 @@ function fullness(
       if (found.length === 0) return undefined
       return {
         severity,
-        summary: `${count(found.length, `${word} osd`)}`,
+        count: found.length,
+        summary: count(found.length, `${word} osd`),
         detail: firstOf(
           found.map((stats) => `osd.${stats.osd} is ${((100 * stats.usedBytes) / stats.totalBytes).toFixed(1)} % full`),
         ),
@@ -42,6 +43,7 @@ function stopped(code: string, state: 'backfill_toofull' | 'recovery_toofull', w
       if (rows.length === 0) return undefined
       return {
         severity: 'warning',
+        count: rows.length,
         summary: `Low space hindering ${what} (add storage if this does not go away): ${count(rows.length, 'pg')} ${state}`,
         detail: firstOf(rows.map((row) => `pg ${row.pgId} is ${row.states.join('+')}`)),
         mend: 'add OSDs (shoal osd add), remove data, or shoal osd set-backfillfull-ratio',
@@ -81,6 +83,7 @@ function poolsFull(view: ClusterView): Finding | undefined {
   if (names.size === 0) return undefined
   return {
     severity: byOsd.size > 0 ? 'error' : 'warning',
+    count: names.size,
     summary: `${count(names.size, 'pool')} full`,
     detail: firstOf([
       ...byQuota.map(({ pool, words }) => `pool ${pool.name} is full (its quota is reached: ${words})`),
@@ -113,6 +116,7 @@ function poolsNearFull(view: ClusterView): Finding | undefined {
   if (near.length === 0) return undefined
   return {
     severity: 'warning',
+    count: near.length,
     summary: `${count(near.length, 'pool')} nearfull`,
     detail: firstOf(
       near.map(
