@@ -308,6 +308,7 @@ export class OsdDaemon {
       removed: (pgId) => {
         this.table.remove(pgId)
         stats.forget(pgId)
+        stats.touch()
       },
     }
   }
