@@ -44,6 +44,12 @@ describe('safe-to-destroy', () => {
     await one.tell(0.5, current, 1)
     await expect(safeToDestroy(one, acting[1] as number)).rejects.toMatchObject({ code: 'EBUSY', hint: /drain/ })
     await expect(safeToDestroy(one, spare)).rejects.toMatchObject({ code: 'EBUSY' })
+    // It told of an earlier map, and not all is clean: it may have got something since.
+    await one.tell(0.5, { ...current, states: ['active', 'degraded'] }, 0)
+    await one.command({ prefix: 'osd set', key: 'noout' })
+    await expect(safeToDestroy(one, spare)).rejects.toMatchObject({ code: 'EBUSY' })
+    await one.tell(0.5, { ...current, states: ['active', 'degraded'] }, 0)
+    expect((await safeToDestroy(one, spare)).data).toMatchObject({ safe: [spare] })
     await one.tell(0.5, current, 0)
     expect((await safeToDestroy(one, spare, 99)).data).toMatchObject({ safe: [spare, 99] })
   })
@@ -73,5 +79,17 @@ describe('drain', () => {
     expect((await one.acting()).filter((osd) => osd === 1 || osd === 2)).toEqual([])
     expect((await one.command({ prefix: 'osd drain', ids: [1] })).status).toContain('already')
     await expect(one.command({ prefix: 'osd drain', ids: [7] })).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+})
+
+describe('repeer', () => {
+  it('begins an interval with the same members', async () => {
+    const { told: one, acting } = await told([0, 1, 2])
+    await one.command({ prefix: 'pg repeer', pgid: '1.0' })
+    const now = await one.acting()
+    expect(now).not.toEqual(acting)
+    expect(now.toSorted()).toEqual(acting.toSorted())
+    expect(now[0]).toBe(acting[0])
+    await expect(one.command({ prefix: 'pg repeer', pgid: '1.7' })).rejects.toMatchObject({ code: 'ENOENT' })
   })
 })

@@ -354,6 +354,7 @@ export class OsdDaemon {
       removed: (pgId) => {
         this.table.remove(pgId)
         stats.forget(pgId)
+        stats.touch()
       },
     }
   }

@@ -34,6 +34,10 @@ export function addPgRecoveryCommands(pg: Command): void {
       context.print(answer, () => `${answer.objects} unfound objects of ${pgId} are ${did}`)
     },
   )
+  action(
+    pg.command('repeer').argument('<pg>').description('have its members agree anew on what they have'),
+    async (context, [pgid]) => context.done(await context.command({ prefix: 'pg repeer', pgid })),
+  )
   for (const what of ['recovery', 'backfill'] as const) {
     for (const cancel of [false, true]) {
       const verb = `${cancel ? 'cancel-' : ''}force-${what}`

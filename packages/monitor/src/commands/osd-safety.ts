@@ -6,7 +6,7 @@
  * that has not told of the present acting set may know of copies that are not whole.
  */
 import { ClusterError, type OsdId, type PgId } from '@shoal/base'
-import { noOsd, type PgState, weightOne } from '@shoal/cluster-map'
+import { noOsd, type OsdInfo, type PgState, weightOne } from '@shoal/cluster-map'
 import { reweightItem } from '@shoal/crush'
 import type { DrainReply, OkToStopReply, SafeToDestroyReply } from '@shoal/monitor-client'
 import { z } from 'zod'
@@ -115,8 +115,7 @@ function safeToDestroy(ids: readonly OsdId[], view: ClusterView) {
     if (osd === undefined) safe.push(id)
     else if (!pgsOn([id], view, 'up or acting').next().done) active.push(id)
     else if (unsure.length > 0 || (osd.up && stats === undefined)) missingStats.push(id)
-    // Copies that nobody is to serve from are dropped when their PG is clean; until then they may be the last.
-    else if (osd.up ? (stats?.pgs ?? 0) > 0 : unclean.length > 0) stored.push(id)
+    else if (mayHold(osd, unclean.length, view)) stored.push(id)
     else safe.push(id)
   }
   const reply: SafeToDestroyReply = { safe, active, stored, missingStats }
@@ -161,6 +160,16 @@ function drain(ids: readonly OsdId[], { draft }: WriteView) {
       : `draining ${names(ids)}; back with: ${back.join('; ')}`,
     reply,
   )
+}
+
+/**
+ * Copies that nobody is to serve from are dropped when their PG is clean; until then they may be the last. That an OSD has
+ * none is known as of the map that it had when it told: under a later one it may have got some.
+ */
+function mayHold(osd: OsdInfo, unclean: number, { statistics, map }: ClusterView): boolean {
+  if (!osd.up) return unclean > 0
+  if ((statistics.osd(osd.id)?.pgs ?? 0) > 0) return true
+  return unclean > 0 && statistics.lastReportEpoch(osd.id) !== map.epoch
 }
 
 const ids = z.object({ ids: osdsArgument })

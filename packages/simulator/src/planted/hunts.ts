@@ -279,6 +279,16 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     store: { sizeBytes: 24 * mebibyte, journalBytes: 2 * mebibyte },
     ...quickDown,
   },
+  drains: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers', 'extents'],
+    faults: ['osd-drain'],
+    everySeconds: 8,
+    osds: 7,
+    pgNum: 8,
+    ...quickDown,
+  },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
 

@@ -32,8 +32,8 @@ export const pgBugs: readonly PlantedBug[] = [
     mechanism: 'replicas are sent only the first step of a compound operation',
     promise: 'a compound operation applies as a whole on every copy',
     file: replicator,
-    find: 'whole ??= seal(steps);',
-    replace: 'whole ??= seal(steps.slice(0, 1));',
+    find: 'whole ??= seal(memberSteps);',
+    replace: 'whole ??= seal(memberSteps.slice(0, 1));',
     scenario: 'failover',
   },
   {
@@ -132,9 +132,10 @@ export const pgBugs: readonly PlantedBug[] = [
     mechanism: 'a placement group serves with fewer copies than min_size',
     promise: 'a write is acknowledged by at least min_size copies',
     file: 'placement-group/dist/placement-group.js',
-    find: `        if (core.mayServe)
-            this.clientIo.activate();`,
-    replace: '        this.clientIo.activate();',
+    find: `        if (core.mayServe) {
+            this.quota.activate();`,
+    replace: `        {
+            this.quota.activate();`,
     scenario: 'last-one',
   },
   {

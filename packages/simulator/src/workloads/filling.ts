@@ -107,7 +107,7 @@ async function useSpace(context: WorkloadContext, plan: Filling, lane: number, o
   const what = weighted(random, [
     [10, 'create' as const],
     [plan.name === 'quotas' ? 4 : 0, 'rewrite' as const],
-    [2, 'read' as const],
+    [6, 'read' as const],
     [1, 'remove' as const],
   ])
   if (some === undefined || what === 'create') {

@@ -34,6 +34,8 @@ const noticed: Readonly<Record<string, readonly Anomaly[]>> = {
   'block-device': ['lost update', 'reappearing write', 'misplaced bytes'],
   'pool-churn': ['lost update', 'reappearing write'],
   'monitor-set': ['lost update', 'stale read'],
+  quotas: ['quota ignored', 'lost update'],
+  'full-disks': ['lost update'],
 }
 
 describe.each(Object.entries(noticed))('%s', (name, kinds) => {
