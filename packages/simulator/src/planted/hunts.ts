@@ -251,6 +251,15 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     faults: ['config-set', 'config-set', 'config-set', 'config-set', 'config-back', 'crash', 'restart', 'partition'],
     everySeconds: 1,
   },
+  elections: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    clients: 1,
+    faults: ['osd-flag', 'osd-flag', 'crash', 'restart', 'power-cut-all', 'outage'],
+    everySeconds: 3,
+    lastsSecondsMax: 20,
+  },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
 
