@@ -289,6 +289,15 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     pgNum: 8,
     ...quickDown,
   },
+  elections: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    clients: 1,
+    faults: ['osd-flag', 'osd-flag', 'crash', 'restart', 'power-cut-all', 'outage'],
+    everySeconds: 3,
+    lastsSecondsMax: 20,
+  },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
 
