@@ -88,7 +88,8 @@ describe('repeer', () => {
     await one.command({ prefix: 'pg repeer', pgid: '1.0' })
     const now = await one.acting()
     expect(now).not.toEqual(acting)
-    expect(now.toSorted()).toEqual(acting.toSorted())
+    const byId = (a: number, b: number): number => a - b
+    expect(now.toSorted(byId)).toEqual(acting.toSorted(byId))
     expect(now[0]).toBe(acting[0])
     await expect(one.command({ prefix: 'pg repeer', pgid: '1.7' })).rejects.toMatchObject({ code: 'ENOENT' })
   })
