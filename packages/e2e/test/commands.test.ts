@@ -72,6 +72,13 @@ const groups: readonly (readonly string[])[] = [
     'pg ls',
     'pg ls active',
     'pg query 1.0',
+    'pg list-unfound 1.0',
+    'pg force-recovery 1.0',
+    'pg cancel-force-recovery 1.0',
+    'pg force-backfill 1.0',
+    'pg cancel-force-backfill 1.0',
+    'pg repeer 1.0',
+    'df',
   ],
   [
     'osd ls',
@@ -85,11 +92,16 @@ const groups: readonly (readonly string[])[] = [
     'osd unset noout',
     'osd in 0',
     'osd pg-upmap-items 1.0 0 1',
+    'osd set-nearfull-ratio 0.84',
+    'osd set-backfillfull-ratio 0.91',
+    'osd set-full-ratio 0.96',
     'osd blocklist add client.4711 60',
     'osd blocklist ls',
     'osd blocklist rm client.4711',
     'osd blocklist clear',
     'osd rm-pg-upmap-items 1.0',
+    'osd drain 2 --no-wait',
+    'crush reweight osd.2 0.01',
   ],
   [
     'crash ls',
@@ -130,6 +142,8 @@ const groups: readonly (readonly string[])[] = [
     'crush set-device-class ssd osd.0',
     'pool create extra 8 --size 2',
     'pool ls',
+    'pool set-quota objects max_objects 100000',
+    'pool get-quota objects',
     'pool get extra',
     'pool get extra size',
     'pool set extra min_size 1',
@@ -140,6 +154,8 @@ const groups: readonly (readonly string[])[] = [
   [
     'object put one FILES/in',
     'object get one FILES/out',
+    'object listwatchers one',
+    'object notify one hello',
     'object stat one',
     'object ls',
     'object truncate one 4',
@@ -234,6 +250,11 @@ const failures: readonly (readonly [line: string, exitCode: number, code: string
   ['fsck osd.0', 16, 'EBUSY'],
   ['fsck mon.a', 22, 'EINVAL'],
   ['auth create', 16, 'EBUSY'],
+  ['mon rebuild', 16, 'EBUSY'],
+  ['osd safe-to-destroy 0', 16, 'EBUSY'],
+  ['osd lost 0', 1, 'EPERM'],
+  ['osd replace 0', 1, 'EPERM'],
+  ['pg mark-unfound-lost 1.0 delete', 1, 'EPERM'],
 ]
 
 /** Names of all commands that do something. */
@@ -281,7 +302,22 @@ describe('commands', () => {
     expect(await once(serving, 'exit')).toEqual([0, null])
   }, 120_000)
 
+  test('a watcher of an object is told, until Ctrl-C', async () => {
+    ran.push('object watch')
+    await succeeds('object put watched FILES/in')
+    const words = [shoal, '--data', cluster.directory, '--format', 'json', 'object', 'watch', 'watched']
+    const watching = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] })
+    await cluster.until('somebody watches', async () => {
+      const { data } = await run('object listwatchers watched')
+      return Array.isArray(data) && data.length === 1
+    })
+    await succeeds('object notify watched hello')
+    watching.kill('SIGINT')
+    expect(await once(watching, 'exit')).toEqual([0, null])
+  }, 120_000)
+
   test('a daemon is stopped, checked and started; then all are stopped', async () => {
+    await cluster.until('osd.2 may stop', async () => (await run('osd ok-to-stop 2')).code === 0)
     for (const line of ['osd down 2', 'daemon stop osd.2', 'fsck osd.2', 'daemon start osd.2']) await succeeds(line)
     await succeeds('down')
     const { code, stderr } = await cluster.run('--timeout', '2', 'status')
