@@ -131,7 +131,7 @@ describe('deep scrub', () => {
   }, 120_000)
 
   it('mends nothing unasked when it is told not to, says what is wrong, and mends it when asked', async () => {
-    const settings = { osd_scrub_auto_repair: 0 }
+    const settings = { osd_scrub_auto_repair: false }
     const cluster = await MiniCluster.create(62, 3, { settings })
     const pool = await cluster.pool('things', 1, 3, 2)
     const handle = await cluster.client('things')

@@ -5,6 +5,7 @@ import type { Backfill } from './backfill.ts'
 import type { ClientIo } from './client-io.ts'
 import type { PgCore } from './core.ts'
 import type { Peering } from './peering.ts'
+import type { QuotaShare } from './quota-share.ts'
 import type { Recovery } from './recovery.ts'
 import type { ScrubMember } from './scrub-member.ts'
 import { countScrubErrors } from './scrub-record.ts'
@@ -16,6 +17,7 @@ export interface PgParts {
   readonly recovery: Recovery
   readonly backfill: Backfill
   readonly clientIo: ClientIo
+  readonly quota: QuotaShare
   readonly scrubber: Scrubber
   readonly scrubMember: ScrubMember
 }
@@ -50,9 +52,11 @@ export class PgReport {
     this.note(8, backfill.isRunning)
     this.note(9, backfill.isTooFull)
     this.note(10, isOwedPromises)
-    this.note(11, scrubber.isRunning)
-    this.note(12, scrubMember.record)
-    this.note(13, scrubber.isRepairing)
+    this.note(11, recovery.isForced)
+    this.note(12, backfill.isForced)
+    this.note(13, scrubber.isRunning)
+    this.note(14, scrubMember.record)
+    this.note(15, scrubber.isRepairing)
     if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
     const isLaggy = peering.phase === 'started' && isOwedPromises
@@ -121,6 +125,8 @@ export class PgReport {
     if (recovery.isTooFull) states.push('recovery_toofull')
     else if (recovery.isRunning) states.push('recovering')
     else if (recovery.isWaiting && peering.phase === 'started') states.push('recovery_wait')
+    if (recovery.isForced) states.push('forced_recovery')
+    if (backfill.isForced) states.push('forced_backfill')
     if (backfill.isTooFull) states.push('backfill_toofull')
     else if (backfill.isRunning) states.push('backfilling')
     else if (backfill.isNeeded) states.push('backfill_wait')
@@ -145,7 +151,7 @@ export class PgReport {
       bytes: core.bytes,
       logEntries: core.log.length,
       degradedCopies: undersized + recovery.missingCopies,
-      misplacedCopies: backfill.isNeeded ? core.objects : 0,
+      misplacedCopies: backfill.copiesLeft,
       unfoundObjects: recovery.unfoundCount,
       lastEpochClean: core.info.history.lastEpochClean,
       readOps: clientIo.readOps,
@@ -162,7 +168,7 @@ export class PgReport {
 
   /** For `pg query`. */
   query(hasMap: boolean): object {
-    const { core, peering, recovery, backfill, clientIo, scrubber } = this.parts
+    const { core, peering, recovery, backfill, clientIo, quota, scrubber } = this.parts
     if (!hasMap) return { pgId: core.pgId, interval: core.interval, info: core.currentInfo() }
     const objects = [...core.missing.values()].slice(0, 20)
     const { tail, head, length, trimmedRequests } = core.log
@@ -195,6 +201,8 @@ export class PgReport {
         backfilledBytes: backfill.backfilledBytes,
       },
       clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.lease.isHeld },
+      watches: clientIo.watches.summary(),
+      ...(quota.isLimited ? { quota: quota.summary() } : {}),
       scrub: scrubber.query(),
       ...(core.isPrimary ? { stats: this.stats() } : {}),
     }

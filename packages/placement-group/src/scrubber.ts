@@ -173,6 +173,11 @@ export class Scrubber {
     if (core.map.flags.has(job.deep ? 'nodeep-scrub' : 'noscrub')) this.giveUp('a flag of the map holds it back')
   }
 
+  /** Its settings have changed. */
+  onSchedule(): void {
+    this.consider()
+  }
+
   /** Of the schedule, or between two chunks. */
   onTimer(): void {
     if (this.running === undefined) this.consider()

@@ -11,9 +11,11 @@ import { checkReplicasEqual } from './checkers/replicas-equal.ts'
 import { ClusterReader } from './cluster/final-reader.ts'
 import { scrubAll } from './cluster/scrub-all.ts'
 import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
+import { configViolations } from './config-check.ts'
 import { spoilingKinds } from './faults/disk-faults.ts'
 import { FaultRunner } from './faults/fault-runner.ts'
 import { installGuards } from './guards.ts'
+import { healthHistoryViolations } from './health-check.ts'
 import { History, type Violation, type Workload } from './history.ts'
 import type { Scenario, WorkloadPlan } from './scenario/scenario.ts'
 import { makeWorkload } from './workload-table.ts'
@@ -53,7 +55,7 @@ const createWithinMs = 300_000
 const answersWithinMs = 240_000
 const healthyWithinMs = 900_000
 /** After these the client must know the new map, or it goes on with the pool that was. */
-const changesPools = /^osd pool (create|rm)$/
+const changesPools = /^osd pool (create|rm|set-quota)$/
 /** Warnings that remain of what was done, and mean no harm. */
 const allowedWarnings: ReadonlySet<string> = new Set([
   'BLOCK_REPAIRED',
@@ -211,9 +213,12 @@ class Simulation {
     // What rotted was mended by the scrub before: it is left out of nothing.
     const reader = new ClusterReader(this.cluster, (osd) => !this.isScrubbed && budget.spoiledStores.has(osd))
     if (this.liveness === undefined) {
+      this.violations.push(...(await configViolations(this.cluster)), ...(await healthHistoryViolations(this.cluster)))
       for (const pool of this.scenario.pools) {
         const copies = await reader.replicas(pool.name)
-        this.violations.push(...checkReplicasEqual(copies, { copies: pool.size }))
+        this.violations.push(
+          ...checkReplicasEqual(copies, { copies: (pgId) => this.cluster.copiesOf(pgId) ?? pool.size }),
+        )
       }
     }
     for (const { workload, history } of this.workloads) {

@@ -4,7 +4,12 @@ import type { OsdRow, PlacementReply } from '@shoal/monitor-client'
 import type { CommandContext } from '../context.ts'
 
 /** Finds the acting primary and asks it. */
-export async function askPrimary(context: CommandContext, pgId: string, method: string): Promise<unknown> {
+export async function askPrimary(
+  context: CommandContext,
+  pgId: string,
+  method: string,
+  args: Readonly<Record<string, unknown>> = {},
+): Promise<unknown> {
   const mapping = (await context.command({ prefix: 'pg map', pgid: pgId })).data as PlacementReply
   const dump = (await context.command({ prefix: 'osd dump' })).data as { readonly osds: readonly OsdRow[] }
   const primary = dump.osds.find((osd) => osd.id === mapping.actingPrimary && osd.up)
@@ -13,7 +18,7 @@ export async function askPrimary(context: CommandContext, pgId: string, method: 
       hint: 'shoal osd tree, then start one of its OSDs',
     })
   }
-  return askOsd(context, primary, method, { pgid: pgId })
+  return askOsd(context, primary, method, { ...args, pgid: pgId })
 }
 
 export async function askOsd(

@@ -5,6 +5,7 @@ import { action } from '../action.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes } from '../output/units.ts'
 import { askPrimary } from './ask-osd.ts'
+import { addPgRecoveryCommands } from './pg-recovery.ts'
 import { addScrubCommands } from './scrub.ts'
 
 export function addPgCommands(program: Command): void {
@@ -40,6 +41,7 @@ export function addPgCommands(program: Command): void {
       context.print(answer, () => JSON.stringify(answer, undefined, 2))
     },
   )
+  addPgRecoveryCommands(pg)
   addScrubCommands(pg)
 }
 
