@@ -68,6 +68,7 @@ export class OsdDaemon {
   private readonly tracker: OpTracker
   private readonly localReserver: Reserver
   private readonly remoteReserver: Reserver
+  private readonly snapTrimReserver: Reserver
   private readonly logChannel: LogChannel
   private readonly leases: LeaseTable
   private readonly space: SpaceWatch
@@ -104,6 +105,7 @@ export class OsdDaemon {
     this.tracker = new OpTracker(settings.osd_op_complaint_time * 1000, settings.osd_op_history_size)
     this.localReserver = new Reserver(settings.osd_max_backfills)
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
+    this.snapTrimReserver = new Reserver(settings.osd_max_trimming_pgs)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
     this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
     this.space = new SpaceWatch(env, this.store, {
@@ -277,13 +279,26 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests } = this
+    const {
+      env,
+      store,
+      counters,
+      space,
+      localReserver,
+      remoteReserver,
+      snapTrimReserver,
+      links,
+      sessions,
+      stats,
+      requests,
+    } = this
     return {
       env,
       store,
       counters,
       localReserver,
       remoteReserver,
+      snapTrimReserver,
       send: (to, message) => links.send(to, message),
       reply: (session, reply) => sessions.reply(session, reply),
       mark: (session, tid, stage) => sessions.mark(session, tid, stage),
@@ -457,7 +472,11 @@ export class OsdDaemon {
         messenger: { ...this.messenger?.counters },
         heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
-        reservations: { local: this.localReserver.summary(), remote: this.remoteReserver.summary() },
+        reservations: {
+          local: this.localReserver.summary(),
+          remote: this.remoteReserver.summary(),
+          snapTrim: this.snapTrimReserver.summary(),
+        },
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
       status: () => this.status(),

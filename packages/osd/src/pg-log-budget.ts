@@ -25,6 +25,7 @@ export function pgSettings(settings: OsdSettings, pgs: () => number): PgSettings
       return share(budget, settings.osd_pg_log_dups_tracked)
     },
     recoveryActiveMax: settings.osd_recovery_max_active,
+    snapTrimActiveMax: settings.osd_pg_max_concurrent_snap_trims,
     pieceBytesMax: defaultPgSettings.pieceBytesMax,
     scanObjects: defaultPgSettings.scanObjects,
   }

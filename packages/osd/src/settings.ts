@@ -23,6 +23,10 @@ export interface OsdSettings {
   readonly osd_max_backfills: number
   /** Objects that one PG recovers side by side. */
   readonly osd_recovery_max_active: number
+  /** PGs that trim removed snapshots at once. */
+  readonly osd_max_trimming_pgs: number
+  /** Clones that one PG trims side by side. */
+  readonly osd_pg_max_concurrent_snap_trims: number
   /** Log entries of all PGs together while every copy is complete; a PG's share is at most 1,500. */
   readonly osd_target_pg_log_entries_per_osd: number
   /** Log entries of one PG, however many PGs there are: fewer would make short absences a matter of backfill. */
@@ -55,6 +59,8 @@ export const defaultOsdSettings: OsdSettings = {
   osd_client_message_cap: 1024,
   osd_max_backfills: 3,
   osd_recovery_max_active: 4,
+  osd_max_trimming_pgs: 2,
+  osd_pg_max_concurrent_snap_trims: 2,
   osd_target_pg_log_entries_per_osd: 24_000,
   osd_min_pg_log_entries: 200,
   osd_pg_log_dups_tracked: 2_000,

@@ -21,7 +21,17 @@ import {
   isReservedAttribute,
   objectAttributeName,
 } from './object-attribute.ts'
-import { type Caller, changeLock, encodeLock, lockAttributeName, lockIn, locksIn, whyNotLocked } from './object-lock.ts'
+import {
+  type Caller,
+  changeLock,
+  encodeLock,
+  isLockAttribute,
+  lockAttributeName,
+  lockIn,
+  locksIn,
+  whyNotLocked,
+} from './object-lock.ts'
+import { snapsAttribute } from './snap-set.ts'
 
 /** What the machine remembers of an object between operations. */
 export interface CachedObject {
@@ -38,7 +48,15 @@ export type Execution =
       /** Without the machine's own attribute and log. Empty: the steps changed nothing. */
       readonly steps: readonly TransactionOp[]
       readonly after: CachedObject
+      /** The clone that the object was made anew from. */
+      readonly rolledBackTo?: number
     }
+
+/** What an object was at the snapshot that it is rolled back to. */
+export type RollbackTarget =
+  | { readonly kind: 'head' }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'clone'; readonly object: ObjectId; readonly state: ObjectState }
 
 /** What must be loaded first: undefined when the cached state is enough. */
 export function loadRequestFor(object: ObjectId, ops: readonly ObjectOp[]): LoadRequest | undefined {
@@ -72,8 +90,9 @@ export function executeWrite(
   ops: readonly ObjectOp[],
   state: ObjectState,
   caller: Caller,
+  rollback?: RollbackTarget,
 ): Execution {
-  const run = new Run(collection, object, state, caller)
+  const run = new Run(collection, object, state, caller, rollback)
   const results: ObjectOpResult[] = []
   for (const [at, op] of ops.entries()) {
     try {
@@ -84,7 +103,9 @@ export function executeWrite(
       return { kind: 'failed', code: error.code, detail: `${where}${error.detail}` }
     }
   }
-  return { kind: 'done', results, steps: run.steps, after: run.after() }
+  const { steps } = run
+  if (rollback?.kind !== 'clone') return { kind: 'done', results, steps, after: run.after() }
+  return { kind: 'done', results, steps, after: run.after(), rolledBackTo: rollback.object.snap }
 }
 
 class Run {
@@ -93,6 +114,7 @@ class Run {
   private readonly object: ObjectId
   private readonly before: ObjectState
   private readonly caller: Caller
+  private readonly rollback: RollbackTarget | undefined
   private exists: boolean
   private sizeBytes: number
   /** Replaced, never changed: most operations leave them as they are. */
@@ -102,11 +124,18 @@ class Run {
   private changedData = false
   private changedOmap = false
 
-  constructor(collection: PgId, object: ObjectId, state: ObjectState, caller: Caller) {
+  constructor(
+    collection: PgId,
+    object: ObjectId,
+    state: ObjectState,
+    caller: Caller,
+    rollback: RollbackTarget | undefined,
+  ) {
     this.collection = collection
     this.object = object
     this.before = state
     this.caller = caller
+    this.rollback = rollback
     this.exists = state.exists
     this.sizeBytes = state.sizeBytes
     this.xattrs = state.xattrs
@@ -138,6 +167,7 @@ class Run {
       case 'omap-get-header':
       case 'omap-get-range':
       case 'list-objects':
+      case 'list-snaps':
         throw new Failure('EOPNOTSUPP', `${op.kind} cannot stand in an operation that writes`)
       default:
         this.write(op)
@@ -305,6 +335,8 @@ class Run {
       case 'unlock':
       case 'break-lock':
         return this.writeLock(op)
+      case 'rollback':
+        return this.rollBack()
       default:
         throw new Failure('EOPNOTSUPP', `${op.kind} is not known here`)
     }
@@ -324,6 +356,30 @@ class Run {
     const value = encodeLock(outcome.lock)
     this.xattrs = new Map(this.xattrs).set(name, value)
     this.steps.push({ kind: 'set-xattrs', ...at, xattrs: new Map([[name, value]]) })
+  }
+
+  /** Bytes, attributes and omap are those of the clone; locks stay with the head. */
+  private rollBack(): void {
+    const { rollback, collection, object } = this
+    if (rollback === undefined) throw new Failure('EINVAL', 'the pool has no snapshots')
+    if (rollback.kind === 'head') return
+    this.changedData = true
+    this.changedOmap = true
+    if (rollback.kind === 'absent') {
+      if (this.exists) this.steps.push({ kind: 'remove', collection, object })
+      this.exists = false
+      this.sizeBytes = 0
+      this.xattrs = new Map()
+      return
+    }
+    const { sizeBytes, xattrs } = rollback.state
+    const locks = new Map([...this.xattrs].filter(([name]) => isLockAttribute(name)))
+    this.steps.push({ kind: 'clone', collection, object: rollback.object, to: object })
+    this.steps.push({ kind: 'remove-xattrs', collection, object, names: [snapsAttribute] })
+    if (locks.size > 0) this.steps.push({ kind: 'set-xattrs', collection, object, xattrs: locks })
+    this.exists = true
+    this.sizeBytes = sizeBytes
+    this.xattrs = new Map([...clientAttributes(xattrs), ...locks])
   }
 
   private touch(): void {

@@ -12,6 +12,7 @@ import { formatTable } from '../output/table.ts'
 import { formatBytes } from '../output/units.ts'
 import { addBenchCommand } from './object-bench.ts'
 import { addLockCommands } from './object-lock.ts'
+import { addSnapCommands, addSnapOptions, handleAt } from './object-snap.ts'
 import { addPoolOptions, poolHandle } from './pool-io.ts'
 
 const pieceBytes = 4 * 1024 * 1024
@@ -21,6 +22,7 @@ export function addObjectCommands(program: Command): void {
   addDataCommands(object)
   addAttributeCommands(object)
   addOmapCommands(object)
+  addSnapCommands(object)
   addBenchCommand(object)
   for (const command of object.commands) addPoolOptions(command)
   addLockCommands(object)
@@ -42,11 +44,13 @@ function addDataCommands(object: Command): void {
     put,
   )
   action(
-    object
-      .command('get')
-      .argument('<object>')
-      .argument('<file>', "a path, or '-'")
-      .description('fetch an object into a file'),
+    addSnapOptions(
+      object
+        .command('get')
+        .argument('<object>')
+        .argument('<file>', "a path, or '-'")
+        .description('fetch an object into a file'),
+    ),
     get,
   )
   action(
@@ -58,9 +62,9 @@ function addDataCommands(object: Command): void {
     },
   )
   action(
-    object.command('ls').argument('[prefix]').description('names of objects'),
+    addSnapOptions(object.command('ls').argument('[prefix]').description('names of objects')),
     async (context, [prefix], options) => {
-      const pool = await handle(context, options)
+      const pool = await handleAt(context, options)
       const names: string[] = []
       for await (const name of pool.list()) {
         if (prefix !== undefined && !name.startsWith(prefix)) continue
@@ -71,9 +75,9 @@ function addDataCommands(object: Command): void {
     },
   )
   action(
-    object.command('stat').argument('<object>').description('size and time of the last change'),
+    addSnapOptions(object.command('stat').argument('<object>').description('size and time of the last change')),
     async (context, [name], options) => {
-      const pool = await handle(context, options)
+      const pool = await handleAt(context, options)
       const { results } = await pool.execute(name as string, [{ kind: 'stat' }])
       const stat = results[0]
       if (stat?.kind !== 'stat') throw new ClusterError('EPROTO', 'the OSD answered something else than a stat')
@@ -144,7 +148,7 @@ async function* pieces(file: string): AsyncGenerator<Uint8Array> {
 }
 
 async function get(context: CommandContext, [name, file]: readonly string[], options: Options): Promise<void> {
-  const pool = await handle(context, options)
+  const pool = await handleAt(context, options)
   // Asked before the file is opened: a missing object must not empty it.
   const { sizeBytes } = await pool.stat(name as string)
   await pipeline(readPieces(pool, name as string), file === '-' ? process.stdout : createWriteStream(file as string), {

@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
+import { addPoolSnapCommands } from './object-snap.ts'
 
 export function addPoolCommands(program: Command): void {
   const pool = program.command('pool').description('pools: named sets of objects with a rule for their copies')
@@ -121,4 +122,5 @@ export function addPoolCommands(program: Command): void {
       )
     },
   )
+  addPoolSnapCommands(pool)
 }

@@ -8,6 +8,7 @@ import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
 import { pgCommands } from './pgs.ts'
 import { poolCommands } from './pools.ts'
+import { snapshotCommands } from './snapshots.ts'
 
 const all = [
   ...clusterCommands,
@@ -15,6 +16,7 @@ const all = [
   ...osdChanges,
   ...blocklistCommands,
   ...poolCommands,
+  ...snapshotCommands,
   ...crushCommands,
   ...pgCommands,
 ]

@@ -1,6 +1,6 @@
 /** Pools as commands show them, and how commands find them. */
 import { ClusterError } from '@shoal/base'
-import { type OsdMap, type Pool, poolByName } from '@shoal/cluster-map'
+import { countSnaps, type OsdMap, type Pool, poolByName, snapsToTrim } from '@shoal/cluster-map'
 import type { PoolRow } from '@shoal/monitor-client'
 
 export function requirePool(map: OsdMap, name: string): Pool {
@@ -25,5 +25,15 @@ export function poolRow(pool: Pool, map: OsdMap): PoolRow {
     applications: pool.applications,
     created: pool.created,
     options: Object.fromEntries(pool.options),
+    ...(pool.snapshots === undefined
+      ? {}
+      : {
+          snapshots: {
+            mode: pool.snapshots.mode,
+            seq: pool.snapshots.seq,
+            count: pool.snapshots.snaps.length,
+            trimming: countSnaps(snapsToTrim(pool.snapshots)),
+          },
+        }),
   }
 }

@@ -243,6 +243,28 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     patterns: ['lonelyMonitor', 'lonelyMonitor', 'lonelyMonitor'],
     everySeconds: 3,
   },
+  snapshots: {
+    ...small,
+    virtualSeconds: 50,
+    workloads: ['snapshots', 'pool-snapshots'],
+    faults: ['crash', 'outage'],
+    everySeconds: 4,
+    pauseFactor: 1,
+    ...quickDown,
+  },
+  'snapshot-backfills': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['snapshots'],
+    faults: ['osd-out', 'osd-reweight', 'outage', 'outage', 'crash', 'crush-reweight'],
+    lastsSecondsMax: 10,
+    osds: 5,
+    pgNum: 2,
+    pauseFactor: 1,
+    ...quickOut,
+    osdSettings: { ...osdSettings, ...shortLogs },
+    tuning: smallScans,
+  },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
 

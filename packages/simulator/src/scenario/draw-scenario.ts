@@ -28,6 +28,7 @@ const scenarioMixes: Readonly<Record<string, Mix>> = {
   monitors: { families: ['monitors', 'network', 'power', 'process'] },
   operators: { families: ['operator', 'monitors'] },
   block: { workloads: ['block-device'] },
+  snapshots: { workloads: ['snapshots', 'pool-snapshots'] },
   beyond: { mode: 'beyond' },
 }
 

@@ -8,6 +8,7 @@ import { locks } from './locks.ts'
 import { monitorSet } from './monitor-set.ts'
 import { poolChurn } from './pool-churn.ts'
 import { hotAndCold, registers } from './registers.ts'
+import { snapshots } from './snapshots.ts'
 
 export { attributes, compounds } from './attributes.ts'
 export { blockDevice } from './block-device.ts'
@@ -18,6 +19,7 @@ export { locks } from './locks.ts'
 export { type ObjectWorkloadPlan, objectWorkload } from './object-workload.ts'
 export { poolChurn } from './pool-churn.ts'
 export { hotAndCold, registers } from './registers.ts'
+export { snapshots } from './snapshots.ts'
 
 /** All kinds, by name; each call makes one with a state of its own, for one simulated cluster. */
 export const workloads: Readonly<Record<string, () => Workload>> = {
@@ -32,4 +34,6 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   'block-device': () => blockDevice(),
   'pool-churn': () => poolChurn(),
   'monitor-set': () => monitorSet(),
+  snapshots: () => snapshots('selfmanaged'),
+  'pool-snapshots': () => snapshots('pool'),
 }
