@@ -35,6 +35,7 @@ class Bench {
       findCommand(prefix).run(args, {
         state: this.state,
         map: draft.map,
+        operations: draft.operations.value,
         settings: defaultSettings,
         statistics: this.statistics,
         failures: new FailureDetector(defaultSettings),

@@ -1,5 +1,5 @@
 /** Recovery and backfill on a small cluster: what moves, what stops them, and that every slot comes back. */
-import type { OsdId, PgId, PoolId } from '@shoal/base'
+import { must, type OsdId, type PgId, type PoolId } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
 import { placeObject } from '@shoal/cluster-map'
 import { describe, expect, it } from 'vitest'
@@ -153,6 +153,26 @@ describe('backfill', () => {
     await stopAndGo(cluster, pool, 'nobackfill', 'backfill_wait')
     for (let at = 0; at < 240; at += 7) expect(await cluster.get(things, `thing-${at}`)).toEqual(bytesOf(at, 2_000))
     expect(cluster.machines.flatMap((machine) => machine.aborts)).toEqual([])
+  })
+
+  it('begins with a log that the store of the newcomer takes in one transaction, however long the names', async () => {
+    const cluster = await MiniCluster.create(49, 4, { journalBytes: 1024 * 1024 })
+    const pool = await cluster.pool('things', 1, 3, 2)
+    const things = await cluster.client('things')
+    const names = Array.from({ length: 60 }, (_, at) => `${at}-${'n'.repeat(1_500)}`)
+    for (let round = 0; round < 5; round++) {
+      await cluster.run(
+        Promise.all(names.map((name) => things.execute(name, [{ kind: 'write-full', data: bytesOf(round, 10) }]))),
+      )
+    }
+    const { acting } = must(
+      [...cluster.monitors.pgStats.values()].find(({ pgId }) => pgId.startsWith(`${pool}.`)),
+      'a report',
+    )
+    cluster.monitors.setOsd(acting[0] as OsdId, { weight: 0 })
+    await cluster.untilClean(pool)
+    expect(cluster.machines.flatMap((machine) => machine.aborts)).toEqual([])
+    for (const name of names) expect(await cluster.get(things, name)).toEqual(bytesOf(4, 10))
   })
 
   it('lets writes pass while nobackfill holds it in the middle of a window', async () => {

@@ -126,7 +126,8 @@ export class WriteReplicator<Q> {
     const keep = this.targets.isDegraded
       ? Math.max(settings.logEntriesMin, settings.logEntriesMax)
       : settings.logEntriesMin
-    return log.length > keep * 1.1 ? (log.trimPoint(keep) ?? log.tail) : log.tail
+    const isLong = log.length > keep * 1.1 || log.bytes > settings.logBytesMax
+    return isLong ? (log.trimPoint(keep, settings.logBytesMax * 0.9) ?? log.tail) : log.tail
   }
 
   onCommitted(tid: number, osd: OsdId): void {

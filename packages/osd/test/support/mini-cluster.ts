@@ -9,12 +9,13 @@ import { type ObjectStoreFactory, OsdDaemon, type OsdDaemonOptions } from '../..
 import { FakeMonitors } from './fake-monitors.ts'
 
 const mebibyte = 1024 * 1024
-const journalBytes = 8 * mebibyte
 
-const smallStores: ObjectStoreFactory = {
-  exists: (env, directory) => env.disk.exists(`${directory}/superblock`),
-  create: (env, directory, sizeBytes) => FileObjectStore.create(env, directory, { sizeBytes, journalBytes }),
-  mount: (env, directory) => FileObjectStore.mount(env, directory, { onJournalDamage: 'recover' }),
+function smallStores(journalBytes: number): ObjectStoreFactory {
+  return {
+    exists: (env, directory) => env.disk.exists(`${directory}/superblock`),
+    create: (env, directory, sizeBytes) => FileObjectStore.create(env, directory, { sizeBytes, journalBytes }),
+    mount: (env, directory) => FileObjectStore.mount(env, directory, { onJournalDamage: 'recover' }),
+  }
 }
 
 /** WebAssembly compiles outside of virtual time: once, before any of it passes. */
@@ -28,6 +29,7 @@ async function loadChecksums(): Promise<void> {
 export interface OsdChange {
   readonly settings?: OsdDaemonOptions['settings']
   readonly sizeBytes?: number
+  readonly journalBytes?: number
   readonly ioDelayMs?: { readonly min: number; readonly max: number }
 }
 
@@ -65,7 +67,11 @@ export class MiniCluster {
       ...(change.settings === undefined ? {} : { settings: change.settings }),
     }
     const env = this.machine(id).start()
-    const parts = { monitor: this.monitors.client(env), stores: smallStores, admin: this.admin }
+    const parts = {
+      monitor: this.monitors.client(env),
+      stores: smallStores(change.journalBytes ?? 8 * mebibyte),
+      admin: this.admin,
+    }
     const daemon = await this.run(OsdDaemon.start(env, options, parts))
     this.daemons[id] = daemon
     return daemon
