@@ -80,7 +80,8 @@ export function snapsSince(set: SnapSet, context: SnapContext): readonly number[
 
 export function withClone(set: SnapSet, snaps: readonly number[], sizeBytes: number): SnapSet {
   const overlap = sizeBytes === 0 ? [] : [{ offset: 0, length: sizeBytes }]
-  return { ...set, clones: [...set.clones, { id: snaps[0] as number, snaps, sizeBytes, overlap }] }
+  const clone = { id: snaps[0] as number, snaps, sizeBytes, overlap }
+  return { ...set, clones: [...withinBudget(set.clones), clone] }
 }
 
 /** The clone is gone; what its older neighbour has in common with the next is what both pairs had. */
@@ -144,13 +145,30 @@ export function cloneBytes(set: SnapSet): number {
   return total
 }
 
-/** Many small writes leave many spans, and the attribute is written with each: beyond this, what is shared counts as not. */
+/**
+ * Many small writes leave many spans, and the attribute is written with each: beyond this, what is shared counts as not.
+ * Of one clone, and of all of an object.
+ */
 const overlapSpansMax = 128
+const allSpansMax = 1024
 
-function bounded(spans: readonly ByteSpan[]): readonly ByteSpan[] {
-  if (spans.length <= overlapSpansMax) return spans
-  const kept = new Set(spans.toSorted((a, b) => b.length - a.length).slice(0, overlapSpansMax))
+function bounded(spans: readonly ByteSpan[], spansMax = overlapSpansMax): readonly ByteSpan[] {
+  if (spans.length <= spansMax) return spans
+  const kept = new Set(spans.toSorted((a, b) => b.length - a.length).slice(0, spansMax))
   return spans.filter((span) => kept.has(span))
+}
+
+/** The oldest give way. */
+function withinBudget(clones: readonly SnapClone[]): readonly SnapClone[] {
+  let left = allSpansMax
+  return clones
+    .toReversed()
+    .map((clone) => {
+      const overlap = bounded(clone.overlap, left)
+      left -= overlap.length
+      return overlap === clone.overlap ? clone : { ...clone, overlap }
+    })
+    .toReversed()
 }
 
 /** Returns the same array when nothing of it lies in the range. */

@@ -165,6 +165,27 @@ describe('what clones have in common', () => {
   })
 })
 
+test('what is kept of an object with very many clones stays small: the oldest give way', () => {
+  let set: SnapSet = noSnapSet
+  for (let id = 1; id <= 60; id++) {
+    set = withClone(set, [id], 1_000_000)
+    for (let i = 0; i < 40; i++) {
+      const step = {
+        kind: 'write',
+        collection: simulatedPg,
+        object: head,
+        offset: i * 20_000 + 10,
+        data: new Uint8Array(9),
+      }
+      set = afterSteps(set, [step as TransactionOp], head)
+    }
+  }
+  expect(set.clones.length).toBe(60)
+  expect(set.clones.at(-1)?.overlap.length).toBe(41)
+  expect(set.clones[0]?.overlap).toEqual([])
+  expect(encodeSnapSet(set).length).toBeLessThan(16_000)
+})
+
 test('the bytes of the attributes', () => {
   const set: SnapSet = {
     seq: 9,
