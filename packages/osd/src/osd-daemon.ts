@@ -81,6 +81,7 @@ export class OsdDaemon {
   private readonly tracker: OpTracker
   private readonly localReserver: Reserver
   private readonly remoteReserver: Reserver
+  private readonly snapTrimReserver: Reserver
   private readonly logChannel: LogChannel
   private readonly leases: LeaseTable
   private readonly space: SpaceWatch
@@ -126,6 +127,7 @@ export class OsdDaemon {
     })
     this.localReserver = new Reserver(settings.osd_max_backfills)
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
+    this.snapTrimReserver = new Reserver(settings.osd_max_trimming_pgs)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
     this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
     this.space = new SpaceWatch(env, this.store, {
@@ -332,14 +334,27 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests, quotas } =
-      this
+    const {
+      env,
+      store,
+      counters,
+      space,
+      localReserver,
+      remoteReserver,
+      snapTrimReserver,
+      links,
+      sessions,
+      stats,
+      requests,
+      quotas,
+    } = this
     return {
       env,
       store,
       counters,
       localReserver,
       remoteReserver,
+      snapTrimReserver,
       send: (to, message) => links.send(to, message),
       reply: (session, reply) => sessions.reply(session, reply),
       sendEvent: (session, event) => sessions.sendEvent(session, event),
@@ -391,6 +406,7 @@ export class OsdDaemon {
       this.localReserver.setSlots(this.settings.osd_max_backfills)
       this.remoteReserver.setSlots(this.settings.osd_max_backfills)
     }
+    if (changed.has('osd_max_trimming_pgs')) this.snapTrimReserver.setSlots(this.settings.osd_max_trimming_pgs)
     const { placement } = this.table
     if (changed.has('osd_heartbeat_min_peers') && placement !== undefined) this.choosePeers(placement)
   }
@@ -535,7 +551,11 @@ export class OsdDaemon {
         messenger: { ...this.messenger?.counters },
         heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
-        reservations: { local: this.localReserver.summary(), remote: this.remoteReserver.summary() },
+        reservations: {
+          local: this.localReserver.summary(),
+          remote: this.remoteReserver.summary(),
+          snapTrim: this.snapTrimReserver.summary(),
+        },
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
       status: () => this.status(),

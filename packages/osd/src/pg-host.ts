@@ -6,8 +6,8 @@
  * Invariant 3: a broken invariant, of the machine or of the store, ends the daemon with the machine's state in the log.
  */
 import { ClusterError, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
-import type { OperatorAnswer, OperatorCommand, PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
-import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
+import type { OperatorAnswer, OperatorCommand, PgEffect, PgInput, PgTimer, Reserver } from '@shoal/placement-group'
+import { headSnap, type ObjectId, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
 import { loadObject, readPiece, scanObjects } from './store-reader.ts'
@@ -129,6 +129,8 @@ export class PgHost {
         return this.readPiece(effect)
       case 'scan':
         return this.scan(effect)
+      case 'list-records':
+        return this.listRecords(effect)
       case 'set-timer':
         return this.setTimer(effect.timer, effect.delayMs)
       case 'cancel-timer':
@@ -217,12 +219,12 @@ export class PgHost {
   private executeRead({ client, object, ops, token }: Effect<'execute-read'>): void {
     const { store, env, counters } = this.services
     const startMs = env.clock.monotonicMs()
-    const done = (errno: number, detail: string, results: readonly ObjectOpResult[]): void => {
+    const done = (errno: number, detail: string, results: readonly ObjectOpResult[], badObject?: ObjectId): void => {
       counters.storeReadLatencyUs.record((env.clock.monotonicMs() - startMs) * 1000)
-      this.feed({ kind: 'read-done', token, errno, detail, results })
+      this.feed({ kind: 'read-done', token, errno, detail, results, badObject })
     }
     const single = singleRead(ops)
-    if (single !== undefined) {
+    if (single !== undefined && object.snap === headSnap) {
       // The usual operation, without the executor's bookkeeping.
       store.read(this.pgId, object, single.offset, single.length).then(
         (data) => done(0, '', [{ kind: 'data', data }]),
@@ -236,7 +238,7 @@ export class PgHost {
     this.reads.execute(object, ops, { client, nowMs: env.clock.wallMs() }).then(
       (outcome) => {
         if (outcome.errno === errorTable.ECHECKSUM.errno) this.onChecksumError(outcome.detail)
-        done(outcome.errno, outcome.detail, outcome.results)
+        done(outcome.errno, outcome.detail, outcome.results, outcome.object)
       },
       (error: unknown) => this.abort(error),
     )
@@ -258,6 +260,13 @@ export class PgHost {
     )
   }
 
+  private listRecords({ from, to, limit, token }: Effect<'list-records'>): void {
+    this.services.store.metaEntries(this.pgId, from, to, limit).then(
+      ({ entries, more }) => this.feed({ kind: 'records-listed', token, keys: entries.map(({ key }) => key), more }),
+      (error: unknown) => this.abort(error),
+    )
+  }
+
   private setTimer(timer: PgTimer, delayMs: number): void {
     this.timers.get(timer)?.cancel()
     this.timers.set(
@@ -270,10 +279,8 @@ export class PgHost {
   }
 
   private reserve({ slot, priority, round }: Effect<'reserve'>): void {
-    const { localReserver, remoteReserver } = this.services
     this.reserved.add(slot)
-    const reserver = slot.startsWith('local') ? localReserver : remoteReserver
-    reserver.request(`${this.pgId} ${slot}`, priority, {
+    this.reserverOf(slot).request(`${this.pgId} ${slot}`, priority, {
       onGranted: () => this.feed({ kind: 'reservation-granted', slot, round }),
       onPreempted: () => this.feed({ kind: 'reservation-revoked', slot, round }),
     })
@@ -281,9 +288,13 @@ export class PgHost {
 
   private releaseSlot(slot: string): void {
     this.reserved.delete(slot)
-    const { localReserver, remoteReserver } = this.services
-    const reserver = slot.startsWith('local') ? localReserver : remoteReserver
-    reserver.release(`${this.pgId} ${slot}`)
+    this.reserverOf(slot).release(`${this.pgId} ${slot}`)
+  }
+
+  private reserverOf(slot: string): Reserver {
+    const { localReserver, remoteReserver, snapTrimReserver } = this.services
+    if (slot === 'snaptrim') return snapTrimReserver
+    return slot.startsWith('local') ? localReserver : remoteReserver
   }
 
   private onChecksumError(detail: string): void {

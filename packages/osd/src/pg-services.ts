@@ -17,6 +17,8 @@ export interface PgServices {
   readonly localReserver: Reserver
   /** For what it receives as replica. */
   readonly remoteReserver: Reserver
+  /** For placement groups that trim removed snapshots. */
+  readonly snapTrimReserver: Reserver
   send(to: OsdId, message: Message): void
   reply(session: number, reply: ClientOpReply): void
   sendEvent(session: number, event: WatchEvent): void

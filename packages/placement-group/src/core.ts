@@ -26,6 +26,8 @@ export interface PgSettings {
   /** Bytes of one piece of an object on its way to another OSD. */
   readonly pieceBytesMax: number
   readonly scanObjects: number
+  /** Clones from which removed snapshots are taken side by side. */
+  readonly snapTrimActiveMax: number
 }
 
 export const defaultPgSettings: PgSettings = {
@@ -36,6 +38,7 @@ export const defaultPgSettings: PgSettings = {
   recoveryActiveMax: 4,
   pieceBytesMax: 2 * 1024 * 1024,
   scanObjects: 64,
+  snapTrimActiveMax: 2,
 }
 
 /**

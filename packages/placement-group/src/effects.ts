@@ -81,6 +81,14 @@ export type PgEffect =
     }
   /** Lists objects after a cursor with their versions; input `scanned` follows. */
   | { readonly kind: 'scan'; readonly after: ObjectId | undefined; readonly limit: number; readonly token: number }
+  /** Lists keys of the collection's own records in [from, to), in order; input `records-listed` follows. */
+  | {
+      readonly kind: 'list-records'
+      readonly from: Uint8Array
+      readonly to: Uint8Array
+      readonly limit: number
+      readonly token: number
+    }
   | { readonly kind: 'set-timer'; readonly timer: PgTimer; readonly delayMs: number }
   | { readonly kind: 'cancel-timer'; readonly timer: PgTimer }
   | { readonly kind: 'request-up-thru'; readonly epoch: Epoch }
@@ -110,8 +118,11 @@ export type PgEffect =
   /** The PG's collection is gone from this store: drop the machine. */
   | { readonly kind: 'removed' }
 
-/** Local: this OSD recovers as primary. Remote: this OSD receives backfill or recovery as a replica. */
-export type ReservationSlot = 'local-recovery' | 'local-backfill' | 'remote-recovery' | 'remote-backfill'
+/**
+ * Local: this OSD recovers as primary. Remote: this OSD receives backfill or recovery as a replica. `snaptrim`: this OSD
+ * trims removed snapshots as primary.
+ */
+export type ReservationSlot = 'local-recovery' | 'local-backfill' | 'remote-recovery' | 'remote-backfill' | 'snaptrim'
 
 export type PgInput =
   /** A newer map; `previous` is the map the machine last saw. Every epoch is given, in order. */
@@ -133,6 +144,8 @@ export type PgInput =
       readonly errno: number
       readonly detail: string
       readonly results: readonly ObjectOpResult[]
+      /** With ECHECKSUM: whose copy is bad, if it is a clone's. */
+      readonly badObject?: ObjectId | undefined
     }
   | {
       readonly kind: 'piece-read'
@@ -144,6 +157,12 @@ export type PgInput =
       readonly kind: 'scanned'
       readonly token: number
       readonly objects: readonly { readonly object: ObjectId; readonly attribute: Uint8Array | undefined }[]
+      readonly more: boolean
+    }
+  | {
+      readonly kind: 'records-listed'
+      readonly token: number
+      readonly keys: readonly Uint8Array[]
       readonly more: boolean
     }
   | { readonly kind: 'timer'; readonly timer: PgTimer }

@@ -16,3 +16,4 @@ export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.
 export { distrustCopy, loadPgState, pgRecordRange, type StoredPg } from './pg-store.ts'
 export { PlacementGroup, type PlacementGroupOptions } from './placement-group.ts'
 export { type ReservationCallbacks, Reserver, type ReserverSummary } from './reserver.ts'
+export { noSnapSet, resolveSnap, snapSetIn, snapsIn } from './snap-set.ts'

@@ -104,12 +104,15 @@ export class InputRouter {
   }
 
   onReservation(input: Extract<PgInput, { kind: 'reservation-granted' | 'reservation-revoked' }>): void {
-    const { replica, recovery, backfill } = this.parts
+    const { replica, recovery, backfill, trimmer } = this.parts
     const { slot, round } = input
     const granted = input.kind === 'reservation-granted'
     if (slot === 'remote-recovery' || slot === 'remote-backfill') {
       if (granted) replica.onGranted(slot, round)
       else replica.onRevoked(slot, round)
+    } else if (slot === 'snaptrim') {
+      if (granted) trimmer.onGranted(round)
+      else trimmer.onRevoked(round)
     } else {
       const { slots } = slot === 'local-recovery' ? recovery : backfill
       if (granted) slots.onLocalGranted(round)

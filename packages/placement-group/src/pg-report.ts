@@ -7,6 +7,7 @@ import type { PgCore } from './core.ts'
 import type { Peering } from './peering.ts'
 import type { QuotaShare } from './quota-share.ts'
 import type { Recovery } from './recovery.ts'
+import type { SnapTrimmer } from './snap-trimmer.ts'
 
 export interface PgParts {
   readonly core: PgCore
@@ -15,6 +16,7 @@ export interface PgParts {
   readonly backfill: Backfill
   readonly clientIo: ClientIo
   readonly quota: QuotaShare
+  readonly trimmer: SnapTrimmer
 }
 
 /** Counters of operations are told so long after they changed; changes of state at once. */
@@ -33,7 +35,7 @@ export class PgReport {
   }
 
   publishChanges(): void {
-    const { core, peering, clientIo, recovery, backfill } = this.parts
+    const { core, peering, clientIo, recovery, backfill, trimmer } = this.parts
     const isOwedPromises = clientIo.lease.isLate
     this.changed = false
     this.note(0, core.map.epoch)
@@ -49,6 +51,9 @@ export class PgReport {
     this.note(10, isOwedPromises)
     this.note(11, recovery.isForced)
     this.note(12, backfill.isForced)
+    this.note(13, trimmer.isNeeded)
+    this.note(14, trimmer.isRunning)
+    this.note(15, core.info.purgedSnaps)
     if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
     const isLaggy = peering.phase === 'started' && isOwedPromises
@@ -81,7 +86,7 @@ export class PgReport {
   }
 
   private states(): readonly PgState[] {
-    const { core, peering, clientIo } = this.parts
+    const { core, peering, clientIo, trimmer } = this.parts
     const { acting, up } = core.mapping
     const states: PgState[] = []
     const { phase } = peering
@@ -97,6 +102,8 @@ export class PgReport {
     if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')
     states.push(...this.recoveryStates())
     if (core.clean) states.push('clean')
+    if (trimmer.isRunning) states.push('snaptrim')
+    else if (core.clean && trimmer.isNeeded) states.push('snaptrim_wait')
     return states
   }
 
@@ -141,12 +148,13 @@ export class PgReport {
       writeBytes: clientIo.writeBytes,
       recoveredObjects: recovery.recoveredObjects + backfill.backfilledObjects,
       recoveredBytes: recovery.recoveredBytes + backfill.backfilledBytes,
+      ...(core.info.purgedSnaps === undefined ? {} : { purgedSnaps: core.info.purgedSnaps }),
     }
   }
 
   /** For `pg query`. */
   query(hasMap: boolean): object {
-    const { core, peering, recovery, backfill, clientIo, quota } = this.parts
+    const { core, peering, recovery, backfill, clientIo, quota, trimmer } = this.parts
     if (!hasMap) return { pgId: core.pgId, interval: core.interval, info: core.currentInfo() }
     const objects = [...core.missing.values()].slice(0, 20)
     const { tail, head, length, trimmedRequests } = core.log
@@ -181,6 +189,9 @@ export class PgReport {
       clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.lease.isHeld },
       watches: clientIo.watches.summary(),
       ...(quota.isLimited ? { quota: quota.summary() } : {}),
+      ...(core.pool?.snapshots === undefined
+        ? {}
+        : { snapTrim: { running: trimmer.isRunning, owed: trimmer.owed, trimmedClones: trimmer.trimmedClones } }),
       ...(core.isPrimary ? { stats: this.stats() } : {}),
     }
   }

@@ -6,6 +6,7 @@
  *     clientIo    operations of clients on the primary
  *     recovery    brings missing objects to members, by log
  *     backfill    fills copies from nothing
+ *     trimmer     takes removed snapshots from clones
  *     replica     does what the primary of the interval asks
  *     transfer    moves one object
  */
@@ -38,6 +39,7 @@ import type { StoredPg } from './pg-store.ts'
 import { QuotaShare } from './quota-share.ts'
 import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
+import { SnapTrimmer } from './snap-trimmer.ts'
 
 export interface PlacementGroupOptions {
   readonly pgId: PgId
@@ -65,6 +67,7 @@ export class PlacementGroup {
   private readonly transfer: ObjectTransfer
   private readonly quota: QuotaShare
   private readonly lost: LostObjects
+  private readonly trimmer: SnapTrimmer
   private hasCollection: boolean
   private intervalPending = true
   private removing = false
@@ -126,8 +129,9 @@ export class PlacementGroup {
       },
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
     })
-    const { core, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
-    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer, quota }
+    this.trimmer = new SnapTrimmer(this.core, { trim: (clone, onDone) => this.clientIo.trim(clone, onDone) })
+    const { core, peering, recovery, backfill, clientIo, replica, transfer, quota, trimmer } = this
+    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer, quota, trimmer }
     this.report = new PgReport(parts)
     this.router = new InputRouter(parts, {
       onInfo: (from, message) => this.onInfo(from, message),
@@ -139,8 +143,10 @@ export class PlacementGroup {
     const { core, recovery, backfill } = this
     return {
       blocksReads: (object) => core.missing.has(object),
+      blocksSnapReads: (head) => core.missing.has(head) || core.missing.cloneOf(head) !== undefined,
       blocksWrites: (object) =>
         recovery.isMissingAnywhere(object) || recovery.isRecovering(object) || backfill.blocksWrites(object),
+      missingCloneOf: (head) => recovery.missingCloneOf(head),
       prioritize: (object) => recovery.prioritize(object),
       onBadCopy: (object, version) => recovery.onBadCopy(object, version),
       get backfillTargets() {
@@ -190,6 +196,7 @@ export class PlacementGroup {
       case 'read-done':
       case 'piece-read':
       case 'scanned':
+      case 'records-listed':
         return this.core.answer(input.token, input)
       case 'timer':
         return this.onTimer(input.timer)
@@ -300,6 +307,7 @@ export class PlacementGroup {
     this.backfill.reset()
     this.transfer.reset()
     this.replica.reset()
+    this.trimmer.reset()
     this.peering.reset()
   }
 
@@ -323,7 +331,9 @@ export class PlacementGroup {
   private onMapWithinInterval(): void {
     this.clientIo.watches.onMap()
     this.peering.onMap()
-    if (this.peering.phase === 'started') this.continueRecovery()
+    if (this.peering.phase !== 'started') return
+    this.continueRecovery()
+    this.trimmer.update()
   }
 
   /** Flags, sources or space may be others than when it stopped. */
@@ -470,6 +480,7 @@ export class PlacementGroup {
     }
     for (const osd of this.strays) if (core.isUp(osd)) core.send(osd, { kind: 'remove' })
     this.strays.clear()
+    this.trimmer.update()
   }
 
   /** For `pg query`. */

@@ -363,13 +363,17 @@ export class SimulatedOsd {
     return slot.startsWith('local') ? this.localReserver : this.remoteReserver
   }
 
-  private runRead(effect: Extract<PgEffect, { kind: 'execute-read' | 'read-piece' | 'scan' }>): void {
+  private runRead(effect: Extract<PgEffect, { kind: 'execute-read' | 'read-piece' | 'scan' | 'list-records' }>): void {
     const { store } = this
     const { token } = effect
     const delayMs = this.diskDelayMs()
     if (effect.kind === 'scan') {
       const page = store.scan(effect.after, effect.limit)
       this.later(delayMs, () => ({ kind: 'scanned', token, ...page }))
+    } else if (effect.kind === 'list-records') {
+      const keys = store.metaEntries(effect.from, effect.to).map(({ key }) => key)
+      const more = keys.length > effect.limit
+      this.later(delayMs, () => ({ kind: 'records-listed', token, keys: keys.slice(0, effect.limit), more }))
     } else if (effect.kind === 'read-piece') {
       const piece = this.attempt(() =>
         store.piece(effect.object, effect.offset, effect.lengthMax, effect.omapAfter, effect.omapEntriesMax),
