@@ -8,3 +8,5 @@ export { osdInfoCodec, osdMapCodec, osdMapIncrementalCodec, poolCodec } from './
 export * from './pg-stats.ts'
 export * from './placement.ts'
 export * from './pool-quota.ts'
+export * from './pool-snapshots.ts'
+export * from './snap-intervals.ts'

@@ -13,14 +13,14 @@ import {
   u64,
   versioned,
 } from '@shoal/base'
-import { type OsdStats, type PgStats, pgStates } from '@shoal/cluster-map'
+import { noSnaps, type OsdStats, type PgStats, pgStates, snapIntervalsCodec } from '@shoal/cluster-map'
 import type { StatsReport } from './monitor-client.ts'
 
 const osds = array(u32<OsdId>())
 
 type ScrubStats = Pick<PgStats, 'lastScrubMs' | 'lastDeepScrubMs' | 'scrubErrors'>
 
-const firstPgStatsCodec = struct<Omit<PgStats, keyof ScrubStats>>({
+const firstPgStatsCodec = struct<Omit<PgStats, keyof ScrubStats | 'purgedSnaps'>>({
   pgId: string<PgId>(),
   states: array(oneOf(pgStates)),
   reportedEpoch: u32<Epoch>(),
@@ -44,18 +44,21 @@ const firstPgStatsCodec = struct<Omit<PgStats, keyof ScrubStats>>({
   recoveredBytes: u64(),
 })
 
-/** Since version 2. */
+/** Since version 3. */
 const scrubStatsCodec = struct<ScrubStats>({ lastScrubMs: f64(), lastDeepScrubMs: f64(), scrubErrors: u32() })
 
-export const pgStatsCodec: Codec<PgStats> = versioned<PgStats>(2, 1, 'PG statistics', {
+export const pgStatsCodec: Codec<PgStats> = versioned<PgStats>(3, 1, 'PG statistics', {
   write(writer, stats) {
     firstPgStatsCodec.write(writer, stats)
+    snapIntervalsCodec.write(writer, stats.purgedSnaps ?? noSnaps)
     scrubStatsCodec.write(writer, stats)
   },
-  read: (reader, version) => ({
-    ...firstPgStatsCodec.read(reader),
-    ...(version >= 2 ? scrubStatsCodec.read(reader) : { lastScrubMs: 0, lastDeepScrubMs: 0, scrubErrors: 0 }),
-  }),
+  read(reader, version) {
+    const stats = firstPgStatsCodec.read(reader)
+    const purgedSnaps = version >= 2 ? snapIntervalsCodec.read(reader) : undefined
+    const scrub = version >= 3 ? scrubStatsCodec.read(reader) : { lastScrubMs: 0, lastDeepScrubMs: 0, scrubErrors: 0 }
+    return { ...stats, ...scrub, ...(purgedSnaps === undefined || purgedSnaps.length === 0 ? {} : { purgedSnaps }) }
+  },
 })
 
 export const osdStatsCodec: Codec<OsdStats> = versioned(

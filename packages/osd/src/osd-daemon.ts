@@ -89,6 +89,7 @@ export class OsdDaemon {
   private readonly tracker: OpTracker
   private readonly localReserver: Reserver
   private readonly remoteReserver: Reserver
+  private readonly snapTrimReserver: Reserver
   private readonly localScrubs: Reserver
   private readonly remoteScrubs: Reserver
   private readonly logChannel: LogChannel
@@ -137,6 +138,7 @@ export class OsdDaemon {
     })
     this.localReserver = new Reserver(settings.osd_max_backfills)
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
+    this.snapTrimReserver = new Reserver(settings.osd_max_trimming_pgs)
     this.localScrubs = new Reserver(settings.osd_max_scrubs)
     this.remoteScrubs = new Reserver(settings.osd_max_scrubs)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
@@ -346,13 +348,14 @@ export class OsdDaemon {
 
   private pgServices(): PgServices {
     const { env, store, counters, space, links, sessions, stats, requests, quotas } = this
-    const { localReserver, remoteReserver, localScrubs, remoteScrubs } = this
+    const { localReserver, remoteReserver, snapTrimReserver, localScrubs, remoteScrubs } = this
     return {
       env,
       store,
       counters,
       localReserver,
       remoteReserver,
+      snapTrimReserver,
       localScrubs,
       remoteScrubs,
       send: (to, message) => links.send(to, message),
@@ -407,6 +410,7 @@ export class OsdDaemon {
       this.localReserver.setSlots(this.settings.osd_max_backfills)
       this.remoteReserver.setSlots(this.settings.osd_max_backfills)
     }
+    if (changed.has('osd_max_trimming_pgs')) this.snapTrimReserver.setSlots(this.settings.osd_max_trimming_pgs)
     if (changed.has('osd_max_scrubs')) {
       this.localScrubs.setSlots(this.settings.osd_max_scrubs)
       this.remoteScrubs.setSlots(this.settings.osd_max_scrubs)
@@ -558,7 +562,11 @@ export class OsdDaemon {
         messenger: { ...this.messenger?.counters },
         heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
-        reservations: { local: this.localReserver.summary(), remote: this.remoteReserver.summary() },
+        reservations: {
+          local: this.localReserver.summary(),
+          remote: this.remoteReserver.summary(),
+          snapTrim: this.snapTrimReserver.summary(),
+        },
         scrubReservations: { local: this.localScrubs.summary(), remote: this.remoteScrubs.summary() },
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),

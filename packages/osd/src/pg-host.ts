@@ -7,7 +7,7 @@
  */
 import { ClusterError, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
 import type { OperatorAnswer, OperatorCommand, PgEffect, PgInput, PgTimer, Reserver } from '@shoal/placement-group'
-import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
+import { headSnap, type ObjectId, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
 import { examineCopies } from './scrub-reader.ts'
@@ -138,6 +138,8 @@ export class PgHost {
         return this.scan(effect)
       case 'examine':
         return this.examine(effect)
+      case 'list-records':
+        return this.listRecords(effect)
       case 'set-timer':
         return this.setTimer(effect.timer, effect.delayMs)
       case 'cancel-timer':
@@ -226,12 +228,12 @@ export class PgHost {
   private executeRead({ client, object, ops, token }: Effect<'execute-read'>): void {
     const { store, env, counters } = this.services
     const startMs = env.clock.monotonicMs()
-    const done = (errno: number, detail: string, results: readonly ObjectOpResult[]): void => {
+    const done = (errno: number, detail: string, results: readonly ObjectOpResult[], badObject?: ObjectId): void => {
       counters.storeReadLatencyUs.record((env.clock.monotonicMs() - startMs) * 1000)
-      this.feed({ kind: 'read-done', token, errno, detail, results })
+      this.feed({ kind: 'read-done', token, errno, detail, results, badObject })
     }
     const single = singleRead(ops)
-    if (single !== undefined) {
+    if (single !== undefined && object.snap === headSnap) {
       // The usual operation, without the executor's bookkeeping.
       store.read(this.pgId, object, single.offset, single.length).then(
         (data) => done(0, '', [{ kind: 'data', data }]),
@@ -245,7 +247,7 @@ export class PgHost {
     this.reads.execute(object, ops, { client, nowMs: env.clock.wallMs() }).then(
       (outcome) => {
         if (outcome.errno === errorTable.ECHECKSUM.errno) this.onChecksumError(outcome.detail)
-        done(outcome.errno, outcome.detail, outcome.results)
+        done(outcome.errno, outcome.detail, outcome.results, outcome.object)
       },
       (error: unknown) => this.abort(error),
     )
@@ -282,6 +284,13 @@ export class PgHost {
     )
   }
 
+  private listRecords({ from, to, limit, token }: Effect<'list-records'>): void {
+    this.services.store.metaEntries(this.pgId, from, to, limit).then(
+      ({ entries, more }) => this.feed({ kind: 'records-listed', token, keys: entries.map(({ key }) => key), more }),
+      (error: unknown) => this.abort(error),
+    )
+  }
+
   private setTimer(timer: PgTimer, delayMs: number): void {
     this.timers.get(timer)?.cancel()
     this.timers.set(
@@ -307,7 +316,8 @@ export class PgHost {
   }
 
   private reserverOf(slot: string): Reserver {
-    const { localReserver, remoteReserver, localScrubs, remoteScrubs } = this.services
+    const { localReserver, remoteReserver, snapTrimReserver, localScrubs, remoteScrubs } = this.services
+    if (slot === 'snaptrim') return snapTrimReserver
     if (slot.endsWith('scrub')) return slot.startsWith('local') ? localScrubs : remoteScrubs
     return slot.startsWith('local') ? localReserver : remoteReserver
   }

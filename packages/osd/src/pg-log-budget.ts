@@ -74,6 +74,9 @@ export function pgSettings(settings: OsdSettings, pgs: () => number, transaction
     get recoveryActiveMax() {
       return settings.osd_recovery_max_active
     },
+    get snapTrimActiveMax() {
+      return settings.osd_pg_max_concurrent_snap_trims
+    },
     pieceBytesMax: defaultPgSettings.pieceBytesMax,
     scanObjects: defaultPgSettings.scanObjects,
     scrub: scrubSettings(settings),

@@ -17,6 +17,8 @@ export interface PgServices {
   readonly localReserver: Reserver
   /** For what it receives as replica. */
   readonly remoteReserver: Reserver
+  /** For placement groups that trim removed snapshots. */
+  readonly snapTrimReserver: Reserver
   /** Scrubs that this OSD leads, and those that it takes part in. */
   readonly localScrubs: Reserver
   readonly remoteScrubs: Reserver

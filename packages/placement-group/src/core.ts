@@ -27,6 +27,8 @@ export interface PgSettings {
   /** Bytes of one piece of an object on its way to another OSD. */
   readonly pieceBytesMax: number
   readonly scanObjects: number
+  /** Clones from which removed snapshots are taken side by side. */
+  readonly snapTrimActiveMax: number
   readonly scrub: ScrubSettings
 }
 
@@ -38,6 +40,7 @@ export const defaultPgSettings: PgSettings = {
   recoveryActiveMax: 4,
   pieceBytesMax: 2 * 1024 * 1024,
   scanObjects: 64,
+  snapTrimActiveMax: 2,
   scrub: defaultScrubSettings,
 }
 

@@ -90,6 +90,14 @@ export type PgEffect =
    * records.
    */
   | { readonly kind: 'examine'; readonly range: ScrubRange; readonly records: boolean; readonly token: number }
+  /** Lists keys of the collection's own records in [from, to), in order; input `records-listed` follows. */
+  | {
+      readonly kind: 'list-records'
+      readonly from: Uint8Array
+      readonly to: Uint8Array
+      readonly limit: number
+      readonly token: number
+    }
   | { readonly kind: 'set-timer'; readonly timer: PgTimer; readonly delayMs: number }
   | { readonly kind: 'cancel-timer'; readonly timer: PgTimer }
   | { readonly kind: 'request-up-thru'; readonly epoch: Epoch }
@@ -119,7 +127,10 @@ export type PgEffect =
   /** The PG's collection is gone from this store: drop the machine. */
   | { readonly kind: 'removed' }
 
-/** Local: this OSD recovers, or scrubs, as primary. Remote: it receives backfill or recovery, or is scrubbed, as a replica. */
+/**
+ * Local: this OSD recovers, or scrubs, as primary. Remote: it receives backfill or recovery, or is scrubbed, as a replica.
+ * `snaptrim`: it trims removed snapshots as primary.
+ */
 export type ReservationSlot =
   | 'local-recovery'
   | 'local-backfill'
@@ -127,6 +138,7 @@ export type ReservationSlot =
   | 'remote-recovery'
   | 'remote-backfill'
   | 'remote-scrub'
+  | 'snaptrim'
 
 export interface ScrubRange {
   /** Exclusive; undefined: from the first object on. */
@@ -163,6 +175,8 @@ export type PgInput =
       readonly errno: number
       readonly detail: string
       readonly results: readonly ObjectOpResult[]
+      /** With ECHECKSUM: whose copy is bad, if it is a clone's. */
+      readonly badObject?: ObjectId | undefined
     }
   | {
       readonly kind: 'piece-read'
@@ -174,6 +188,12 @@ export type PgInput =
       readonly kind: 'scanned'
       readonly token: number
       readonly objects: readonly { readonly object: ObjectId; readonly attribute: Uint8Array | undefined }[]
+      readonly more: boolean
+    }
+  | {
+      readonly kind: 'records-listed'
+      readonly token: number
+      readonly keys: readonly Uint8Array[]
       readonly more: boolean
     }
   | {

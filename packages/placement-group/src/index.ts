@@ -18,3 +18,4 @@ export { PlacementGroup, type PlacementGroupOptions } from './placement-group.ts
 export { type ReservationCallbacks, Reserver, type ReserverSummary } from './reserver.ts'
 export { scrubDamage } from './scrub-map.ts'
 export { defaultScrubSettings, type ScrubRequest, type ScrubSettings, scrubRequests } from './scrub-schedule.ts'
+export { noSnapSet, resolveSnap, snapSetIn, snapsIn } from './snap-set.ts'

@@ -124,7 +124,7 @@ export class InputRouter {
   }
 
   onReservation(input: Extract<PgInput, { kind: 'reservation-granted' | 'reservation-revoked' }>): void {
-    const { replica, recovery, backfill, scrubber, scrubMember } = this.parts
+    const { replica, recovery, backfill, trimmer, scrubber, scrubMember } = this.parts
     const { slot, round } = input
     const granted = input.kind === 'reservation-granted'
     if (slot === 'remote-scrub') {
@@ -133,6 +133,9 @@ export class InputRouter {
     } else if (slot === 'remote-recovery' || slot === 'remote-backfill') {
       if (granted) replica.onGranted(slot, round)
       else replica.onRevoked(slot, round)
+    } else if (slot === 'snaptrim') {
+      if (granted) trimmer.onGranted(round)
+      else trimmer.onRevoked(round)
     } else {
       const { slots } = slot === 'local-recovery' ? recovery : slot === 'local-backfill' ? backfill : scrubber
       if (granted) slots.onLocalGranted(round)

@@ -7,6 +7,7 @@
  *     'r'                           requests that are done, have no entry any more and may be sent again
  *     's'                           when it was scrubbed, and what was found inconsistent
  *     't' object id                 object that is being gathered under a temporary name
+ *     'x' u64be snapshot, object id a clone that serves it, or did: what is listed more than once is trimmed once
  *
  * A plain write adds its log entry and nothing else: head, object count and bytes are read back from the newest entry.
  */
@@ -24,6 +25,7 @@ import {
   utf8Encode,
   versioned,
 } from '@shoal/base'
+import type { SnapInterval } from '@shoal/cluster-map'
 import {
   compareVersions,
   type ObjectId,
@@ -99,6 +101,7 @@ const requestsKey = utf8Encode('r')
 const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
 const temporaryTag = 't'.charCodeAt(0)
+const snapTag = 'x'.charCodeAt(0)
 
 /** Big-endian, so that keys sort as numbers. */
 function putU32(bytes: Uint8Array, at: number, value: number): void {
@@ -125,7 +128,7 @@ function objectRecordKey(tag: number, object: ObjectId): Uint8Array {
   return key
 }
 
-/** Every record of a PG lies in this key range of its collection. */
+/** Every record of a PG that is read at its start lies in this key range of its collection; those of snapshots do not. */
 export const pgRecordRange: { readonly from: Uint8Array; readonly to: Uint8Array } = {
   from: utf8Encode('i'),
   to: utf8Encode('u'),
@@ -298,4 +301,45 @@ export function setTemporary(collection: PgId, object: ObjectId): TransactionOp 
 
 export function removeTemporary(collection: PgId, object: ObjectId): TransactionOp {
   return { kind: 'meta-remove', collection, keys: [objectRecordKey(temporaryTag, object)] }
+}
+
+// Which clones serve which snapshot. Nothing is missing from it; a key may be left over until its snapshot is purged.
+
+function snapKey(snap: number): Uint8Array {
+  const key = new Uint8Array(9)
+  key[0] = snapTag
+  putU32(key, 1, Math.floor(snap / 0x1_0000_0000))
+  putU32(key, 5, snap >>> 0)
+  return key
+}
+
+function snapRecordKey(snap: number, clone: ObjectId): Uint8Array {
+  const prefix = snapKey(snap)
+  const encoded = encode(objectIdCodec, clone)
+  const key = new Uint8Array(prefix.length + encoded.length)
+  key.set(prefix)
+  key.set(encoded, prefix.length)
+  return key
+}
+
+/** `to` is exclusive. */
+export function snapRecordRange(first: number, last: number): { readonly from: Uint8Array; readonly to: Uint8Array } {
+  return { from: snapKey(first), to: snapKey(last + 1) }
+}
+
+export function cloneOfSnapRecord(key: Uint8Array): ObjectId {
+  return decode(objectIdCodec, key.subarray(9))
+}
+
+export function setSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {
+  const value = new Uint8Array(0)
+  return { kind: 'meta-set', collection, entries: snaps.map((snap) => ({ key: snapRecordKey(snap, clone), value })) }
+}
+
+export function removeSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: snaps.map((snap) => snapRecordKey(snap, clone)) }
+}
+
+export function clearSnapRecords(collection: PgId, { first, last }: SnapInterval): TransactionOp {
+  return { kind: 'meta-remove-range', collection, ...snapRecordRange(first, last) }
 }

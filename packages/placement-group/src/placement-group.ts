@@ -6,6 +6,7 @@
  *     clientIo    operations of clients on the primary
  *     recovery    brings missing objects to members, by log
  *     backfill    fills copies from nothing
+ *     trimmer     takes removed snapshots from clones
  *     replica     does what the primary of the interval asks
  *     transfer    moves one object
  *     scrubber    compares the copies, as primary; scrubMember looks at this one
@@ -42,6 +43,7 @@ import { Replica } from './replica.ts'
 import { ScrubMember } from './scrub-member.ts'
 import { describeInconsistent, type InconsistentObject } from './scrub-record.ts'
 import { Scrubber } from './scrubber.ts'
+import { SnapTrimmer } from './snap-trimmer.ts'
 
 export interface PlacementGroupOptions {
   readonly pgId: PgId
@@ -69,6 +71,7 @@ export class PlacementGroup {
   private readonly transfer: ObjectTransfer
   private readonly quota: QuotaShare
   private readonly lost: LostObjects
+  private readonly trimmer: SnapTrimmer
   private readonly scrubMember: ScrubMember
   private readonly scrubber: Scrubber
   private hasCollection: boolean
@@ -140,8 +143,10 @@ export class PlacementGroup {
       },
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
     })
-    const { core, peering, recovery, backfill, clientIo, replica, transfer, quota, scrubber, scrubMember } = this
-    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer, quota, scrubber, scrubMember }
+    this.trimmer = new SnapTrimmer(this.core, { trim: (clone, onDone) => this.clientIo.trim(clone, onDone) })
+    const { core, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
+    const { trimmer, scrubber, scrubMember } = this
+    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer, quota, trimmer, scrubber, scrubMember }
     this.report = new PgReport(parts)
     this.router = new InputRouter(parts, {
       onInfo: (from, message) => this.onInfo(from, message),
@@ -153,11 +158,13 @@ export class PlacementGroup {
     const { core, recovery, backfill, scrubber } = this
     return {
       blocksReads: (object) => core.missing.has(object),
+      blocksSnapReads: (head) => core.missing.has(head) || core.missing.cloneOf(head) !== undefined,
       blocksWrites: (object) =>
         recovery.isMissingAnywhere(object) ||
         recovery.isRecovering(object) ||
         backfill.blocksWrites(object) ||
         scrubber.blocksWrites(object),
+      missingCloneOf: (head) => recovery.missingCloneOf(head),
       onWritten: () => scrubber.onWritten(),
       onUnreadable: () => scrubber.request('scrub'),
       prioritize: (object) => recovery.prioritize(object),
@@ -209,6 +216,7 @@ export class PlacementGroup {
       case 'read-done':
       case 'piece-read':
       case 'scanned':
+      case 'records-listed':
       case 'examined':
         return this.core.answer(input.token, input)
       case 'timer':
@@ -329,6 +337,7 @@ export class PlacementGroup {
     this.backfill.reset()
     this.transfer.reset()
     this.replica.reset()
+    this.trimmer.reset()
     this.scrubber.reset()
     this.peering.reset()
   }
@@ -355,6 +364,7 @@ export class PlacementGroup {
     this.peering.onMap()
     if (this.peering.phase !== 'started') return
     this.continueRecovery()
+    this.trimmer.update()
     this.scrubber.onMap()
   }
 
@@ -529,6 +539,7 @@ export class PlacementGroup {
     this.strays.clear()
     this.scrubber.tellMembers()
     this.scrubber.onWhole()
+    this.trimmer.update()
   }
 
   /** For `pg query`. */

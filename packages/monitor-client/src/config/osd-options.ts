@@ -26,6 +26,8 @@ export interface OsdSettings extends CommonSettings {
   readonly osd_scrub_sleep: number
   readonly osd_scrub_auto_repair: boolean
   readonly osd_recovery_max_active: number
+  readonly osd_max_trimming_pgs: number
+  readonly osd_pg_max_concurrent_snap_trims: number
   readonly osd_target_pg_log_entries_per_osd: number
   readonly osd_min_pg_log_entries: number
   readonly osd_pg_log_dups_tracked: number
@@ -226,6 +228,24 @@ export const osdOptions: OptionTable<OsdSettings> = {
     max: 1_000,
     unit: 'objects',
     description: 'Objects that one placement group recovers side by side.',
+  },
+  osd_max_trimming_pgs: {
+    ...live,
+    type: 'uint',
+    default: 2,
+    min: 1,
+    max: 1_000,
+    unit: 'placement groups',
+    description: 'Placement groups that take removed snapshots from their clones at once.',
+  },
+  osd_pg_max_concurrent_snap_trims: {
+    ...live,
+    type: 'uint',
+    default: 2,
+    min: 1,
+    max: 1_000,
+    unit: 'clones',
+    description: 'Clones that one placement group trims side by side.',
   },
   osd_target_pg_log_entries_per_osd: {
     ...live,

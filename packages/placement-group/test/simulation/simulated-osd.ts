@@ -370,7 +370,9 @@ export class SimulatedOsd {
     return slot.startsWith('local') ? this.localReserver : this.remoteReserver
   }
 
-  private runRead(effect: Extract<PgEffect, { kind: 'execute-read' | 'read-piece' | 'scan' | 'examine' }>): void {
+  private runRead(
+    effect: Extract<PgEffect, { kind: 'execute-read' | 'read-piece' | 'scan' | 'examine' | 'list-records' }>,
+  ): void {
     const { store } = this
     const { token } = effect
     const delayMs = this.diskDelayMs()
@@ -386,6 +388,10 @@ export class SimulatedOsd {
         damagedRecords: [],
         ...store.examine(effect.range),
       }))
+    } else if (effect.kind === 'list-records') {
+      const keys = store.metaEntries(effect.from, effect.to).map(({ key }) => key)
+      const more = keys.length > effect.limit
+      this.later(delayMs, () => ({ kind: 'records-listed', token, keys: keys.slice(0, effect.limit), more }))
     } else if (effect.kind === 'read-piece') {
       const piece = this.attempt(() =>
         store.piece(effect.object, effect.offset, effect.lengthMax, effect.omapAfter, effect.omapEntriesMax),

@@ -29,6 +29,7 @@ const scenarioMixes: Readonly<Record<string, Mix>> = {
   operators: { families: ['operator', 'monitors'] },
   block: { workloads: ['block-device'] },
   full: { workloads: ['quotas', 'full-disks'] },
+  snapshots: { workloads: ['snapshots', 'pool-snapshots'] },
   beyond: { mode: 'beyond' },
 }
 
