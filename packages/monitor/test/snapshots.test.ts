@@ -39,6 +39,7 @@ class Bench {
         settings: defaultSettings,
         statistics: this.statistics,
         failures: new FailureDetector(defaultSettings),
+        quotas: undefined,
         quorum: { leaderId: 1, term: 1, members: [] },
         nowMs: 0,
         wallMs: 77,

@@ -9,6 +9,7 @@ import { MissingSet } from '../src/missing-set.ts'
 import { ObjectTransfer } from '../src/object-transfer.ts'
 import { openEnvelope, type PeerMessage } from '../src/peer-message.ts'
 import { PgLog } from '../src/pg-log.ts'
+import { QuotaShare } from '../src/quota-share.ts'
 import { Recovery } from '../src/recovery.ts'
 import { MapAuthority, placeSimulated, simulatedPg } from './simulation/map-authority.ts'
 import { entry, epoch, info, object, osds, version } from './support.ts'
@@ -52,17 +53,21 @@ beforeEach(() => {
     onObjectRecovered: (one) => clientIo.retry(one),
     onRecovered: () => {},
   })
-  clientIo = new ClientIo(core, {
-    blocksReads: (one) => core.missing.has(one),
-    blocksSnapReads: (one) => core.missing.has(one) || core.missing.cloneOf(one) !== undefined,
-    blocksWrites: (one) => recovery.isMissingAnywhere(one) || recovery.isRecovering(one),
-    missingCloneOf: (one) => recovery.missingCloneOf(one),
-    prioritize: (one) => recovery.prioritize(one),
-    onBadCopy: () => {},
-    backfillTargets: [],
-    isWrittenTo: () => true,
-    isDegraded: true,
-  })
+  clientIo = new ClientIo(
+    core,
+    {
+      blocksReads: (one) => core.missing.has(one),
+      blocksSnapReads: (one) => core.missing.has(one) || core.missing.cloneOf(one) !== undefined,
+      blocksWrites: (one) => recovery.isMissingAnywhere(one) || recovery.isRecovering(one),
+      missingCloneOf: (one) => recovery.missingCloneOf(one),
+      prioritize: (one) => recovery.prioritize(one),
+      onBadCopy: () => {},
+      backfillTargets: [],
+      isWrittenTo: () => true,
+      isDegraded: true,
+    },
+    new QuotaShare(core),
+  )
   clientIo.activate()
 })
 
