@@ -28,6 +28,10 @@ export const pgStates = [
   'forced_backfill',
   'snaptrim',
   'snaptrim_wait',
+  'scrubbing',
+  'deep',
+  'inconsistent',
+  'repair',
 ] as const
 export type PgState = (typeof pgStates)[number]
 
@@ -57,6 +61,11 @@ export interface PgStats {
   readonly recoveredBytes: number
   /** Removed snapshots of which the placement group has nothing left, and whose removal the map shows still. */
   readonly purgedSnaps?: SnapIntervals | undefined
+  /** Milliseconds of the wall clock; 0 until the PG was clean once. */
+  readonly lastScrubMs: number
+  readonly lastDeepScrubMs: number
+  /** Of all shards that scrub found inconsistent. */
+  readonly scrubErrors: number
 }
 
 export interface OsdStats {

@@ -290,6 +290,10 @@ export interface PgRow {
   readonly acting: readonly number[]
   readonly actingPrimary: number
   readonly lastEpochClean: number
+  /** Milliseconds of the wall clock; 0 while nothing is known. */
+  readonly lastScrubMs: number
+  readonly lastDeepScrubMs: number
+  readonly scrubErrors: number
 }
 
 /** Rows of `config dump`. */

@@ -18,7 +18,9 @@ import type { StatsReport } from './monitor-client.ts'
 
 const osds = array(u32<OsdId>())
 
-const plainStatsCodec = struct<Omit<PgStats, 'purgedSnaps'>>({
+type ScrubStats = Pick<PgStats, 'lastScrubMs' | 'lastDeepScrubMs' | 'scrubErrors'>
+
+const firstPgStatsCodec = struct<Omit<PgStats, keyof ScrubStats | 'purgedSnaps'>>({
   pgId: string<PgId>(),
   states: array(oneOf(pgStates)),
   reportedEpoch: u32<Epoch>(),
@@ -42,23 +44,22 @@ const plainStatsCodec = struct<Omit<PgStats, 'purgedSnaps'>>({
   recoveredBytes: u64(),
 })
 
-const statsWithoutSnaps = versioned<PgStats>(1, 1, 'PG statistics', plainStatsCodec)
-const statsWithSnaps = versioned<PgStats>(2, 1, 'PG statistics', {
+/** Since version 3. */
+const scrubStatsCodec = struct<ScrubStats>({ lastScrubMs: f64(), lastDeepScrubMs: f64(), scrubErrors: u32() })
+
+export const pgStatsCodec: Codec<PgStats> = versioned<PgStats>(3, 1, 'PG statistics', {
   write(writer, stats) {
-    plainStatsCodec.write(writer, stats)
+    firstPgStatsCodec.write(writer, stats)
     snapIntervalsCodec.write(writer, stats.purgedSnaps ?? noSnaps)
+    scrubStatsCodec.write(writer, stats)
   },
   read(reader, version) {
-    const stats = plainStatsCodec.read(reader)
-    return version < 2 ? stats : { ...stats, purgedSnaps: snapIntervalsCodec.read(reader) }
+    const stats = firstPgStatsCodec.read(reader)
+    const purgedSnaps = version >= 2 ? snapIntervalsCodec.read(reader) : undefined
+    const scrub = version >= 3 ? scrubStatsCodec.read(reader) : { lastScrubMs: 0, lastDeepScrubMs: 0, scrubErrors: 0 }
+    return { ...stats, ...scrub, ...(purgedSnaps === undefined || purgedSnaps.length === 0 ? {} : { purgedSnaps }) }
   },
 })
-
-/** The second version is written only for placement groups that have purged snapshots to tell of. */
-export const pgStatsCodec: Codec<PgStats> = {
-  write: (writer, stats) => (stats.purgedSnaps === undefined ? statsWithoutSnaps : statsWithSnaps).write(writer, stats),
-  read: (reader) => statsWithSnaps.read(reader),
-}
 
 export const osdStatsCodec: Codec<OsdStats> = versioned(
   1,

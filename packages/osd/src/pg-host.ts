@@ -10,6 +10,7 @@ import type { OperatorAnswer, OperatorCommand, PgEffect, PgInput, PgTimer, Reser
 import { headSnap, type ObjectId, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
+import { examineCopies } from './scrub-reader.ts'
 import { loadObject, readPiece, scanObjects } from './store-reader.ts'
 
 /** What the host needs of a machine; `PlacementGroup` is one. */
@@ -17,6 +18,8 @@ export interface PgMachine {
   step(input: PgInput): readonly PgEffect[]
   /** For `pg query` and dumps. */
   query(): unknown
+  /** What scrub has found. */
+  inconsistent(): unknown
 }
 
 type Effect<K extends PgEffect['kind']> = Extract<PgEffect, { kind: K }>
@@ -65,6 +68,10 @@ export class PgHost {
 
   query(): unknown {
     return this.machine.query()
+  }
+
+  inconsistent(): unknown {
+    return this.machine.inconsistent()
   }
 
   /** Rejects with what the placement group says against it, and with ESHUTDOWN when it is gone from here. */
@@ -129,6 +136,8 @@ export class PgHost {
         return this.readPiece(effect)
       case 'scan':
         return this.scan(effect)
+      case 'examine':
+        return this.examine(effect)
       case 'list-records':
         return this.listRecords(effect)
       case 'set-timer':
@@ -260,6 +269,21 @@ export class PgHost {
     )
   }
 
+  private examine({ range, records, token }: Effect<'examine'>): void {
+    if (records) this.services.scrubOwnRecords()
+    examineCopies(this.services.store, this.pgId, range, records).then(
+      (found) => {
+        for (const { damage } of found.objects) if (damage !== 0) this.services.counters.add('scrubChecksumErrors')
+        this.feed({ kind: 'examined', token, errno: 0, ...found })
+      },
+      (error: unknown) => {
+        const { errno, detail } = this.expected(error)
+        this.services.log(this.pgId, 'error', `scrub cannot read the store: ${detail}`, true)
+        this.feed({ kind: 'examined', token, errno, objects: [], through: undefined, damagedRecords: [] })
+      },
+    )
+  }
+
   private listRecords({ from, to, limit, token }: Effect<'list-records'>): void {
     this.services.store.metaEntries(this.pgId, from, to, limit).then(
       ({ entries, more }) => this.feed({ kind: 'records-listed', token, keys: entries.map(({ key }) => key), more }),
@@ -292,8 +316,9 @@ export class PgHost {
   }
 
   private reserverOf(slot: string): Reserver {
-    const { localReserver, remoteReserver, snapTrimReserver } = this.services
+    const { localReserver, remoteReserver, snapTrimReserver, localScrubs, remoteScrubs } = this.services
     if (slot === 'snaptrim') return snapTrimReserver
+    if (slot.endsWith('scrub')) return slot.startsWith('local') ? localScrubs : remoteScrubs
     return slot.startsWith('local') ? localReserver : remoteReserver
   }
 

@@ -58,6 +58,10 @@ export interface RecoveryView extends WriteTargets {
   missingCloneOf(head: ObjectId): ObjectId | undefined
   /** Somebody waits for this object. */
   prioritize(object: ObjectId): void
+  /** A write is on stable storage everywhere. */
+  onWritten(): void
+  /** Attributes of an object here cannot be read. */
+  onUnreadable(): void
   /** This copy turned out to be bad. */
   onBadCopy(object: ObjectId, version: Version): void
 }
@@ -104,6 +108,7 @@ export class ClientIo {
         else trim.onDone()
       },
       onBadCopy: (object, version) => recovery.onBadCopy(object, version),
+      onUnreadable: () => recovery.onUnreadable(),
     })
     this.lease = new ReadLease(core)
     this.watches = new WatchTable(core, this.answers, { drop: (object, watch) => this.dropWatch(object, watch) })
@@ -532,6 +537,13 @@ export class ClientIo {
     }
     write.onDone?.()
     this.run(queue)
+    this.recovery.onWritten()
+  }
+
+  /** Whether writes to such objects are under way. */
+  isWriting(inside: (object: ObjectId) => boolean): boolean {
+    for (const { object, inFlight } of this.queues.values()) if (inFlight > 0 && inside(object)) return true
+    return false
   }
 
   private answerWrite(session: number, op: ClientOp, results: readonly ObjectOpResult[], version: Version): void {

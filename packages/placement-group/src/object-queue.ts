@@ -50,6 +50,8 @@ export interface LoadEvents {
   /** The next operation cannot be done. */
   onFailed(waiting: Waiting, errno: number, detail: string): void
   onBadCopy(object: ObjectId, version: Version): void
+  /** Not even its version can be read here. */
+  onUnreadable(): void
 }
 
 export class ObjectLoader {
@@ -116,7 +118,9 @@ export class ObjectLoader {
       queue.loading = false
       const attribute = input.kind === 'loaded' ? input.state.xattrs.get(objectAttributeName) : undefined
       const version = attribute === undefined ? this.core.log.latestOf(object)?.version : versionOf(attribute)
-      if (version !== undefined) this.events.onBadCopy(object, version)
+      // Of which version it should be only the other copies can tell: who waits for it does so until scrub has mended it.
+      if (version === undefined) return this.events.onUnreadable()
+      this.events.onBadCopy(object, version)
       this.events.run(queue)
     })
     this.core.emit({ kind: 'load', request: { object, omapKeys: [], extents: [] }, token })

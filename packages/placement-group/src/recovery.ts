@@ -26,6 +26,14 @@ interface ActiveRecovery {
   readonly tried: Set<OsdId>
 }
 
+/** Of one object. */
+export interface BadCopies {
+  readonly object: ObjectId
+  /** What the good copies are. */
+  readonly version: Version
+  readonly bad: readonly OsdId[]
+}
+
 export interface RecoveryEvents {
   /** Backfill has to stop: it comes after recovery, and holds the slots that recovery asks for. */
   onNeeded(): void
@@ -196,6 +204,26 @@ export class Recovery {
     this.core.count('repairedObjects')
     this.begin()
     this.prioritize(object)
+  }
+
+  /**
+   * Copies of some members, this one perhaps among them, are bad, and others are good: they are missing from now on, on
+   * each of those members durably, and are recovered like all that is missing.
+   */
+  onBadCopies(copies: readonly BadCopies[]): void {
+    const { core } = this
+    for (const osd of new Set(copies.flatMap(({ bad }) => bad))) {
+      const missing = copies
+        .filter(({ bad }) => bad.includes(osd))
+        .map(({ object, version }): MissingObject => ({ object, need: version }))
+      const set = osd === core.whoami ? core.missing : this.missingAt(osd)
+      for (const one of missing) set.set(one)
+      if (osd === core.whoami) core.transact([setMissing(core.pgId, missing)])
+      else core.send(osd, { kind: 'scrub', message: { kind: 'mend', missing, remove: [] } })
+      core.count('repairedObjects', missing.length)
+    }
+    this.begin()
+    this.work()
   }
 
   /** False: it is so already, or there is nothing to recover. Asks for its slots anew, at its new place in the queues. */

@@ -4,6 +4,7 @@ import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
+import { scrubBugs } from './scrub-bugs.ts'
 import { snapshotBugs } from './snapshot-bugs.ts'
 import { spaceBugs } from './space-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
@@ -13,6 +14,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...pgBugs,
   ...recoveryBugs,
   ...snapshotBugs,
+  ...scrubBugs,
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,
