@@ -2,7 +2,7 @@
 import { osdId } from '@shoal/base'
 import type { ClientOp, ObjectId } from '@shoal/wire'
 import { beforeEach, expect, test } from 'vitest'
-import { ClientIo } from '../src/client-io.ts'
+import { ClientIo, type RecoveryView } from '../src/client-io.ts'
 import { defaultPgSettings, PgCore } from '../src/core.ts'
 import type { PgEffect } from '../src/effects.ts'
 import { MissingSet } from '../src/missing-set.ts'
@@ -53,6 +53,7 @@ beforeEach(() => {
     onObjectRecovered: (one) => clientIo.retry(one),
     onRecovered: () => {},
   })
+<<<<<<< ours
   clientIo = new ClientIo(
     core,
     {
@@ -68,6 +69,22 @@ beforeEach(() => {
     },
     new QuotaShare(core),
   )
+=======
+  const view: RecoveryView = {
+    blocksReads: (one) => core.missing.has(one),
+    blocksSnapReads: (one) => core.missing.has(one) || core.missing.cloneOf(one) !== undefined,
+    blocksWrites: (one) => recovery.isMissingAnywhere(one) || recovery.isRecovering(one),
+    missingCloneOf: (one) => recovery.missingCloneOf(one),
+    prioritize: (one) => recovery.prioritize(one),
+    onBadCopy: () => {},
+    onWritten: () => {},
+    onUnreadable: () => {},
+    backfillTargets: [],
+    isWrittenTo: () => true,
+    isDegraded: true,
+  }
+  clientIo = new ClientIo(core, view, new QuotaShare(core))
+>>>>>>> theirs
   clientIo.activate()
 })
 
