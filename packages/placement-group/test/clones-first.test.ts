@@ -53,7 +53,6 @@ beforeEach(() => {
     onObjectRecovered: (one) => clientIo.retry(one),
     onRecovered: () => {},
   })
-<<<<<<< ours
   clientIo = new ClientIo(
     core,
     {
@@ -63,28 +62,14 @@ beforeEach(() => {
       missingCloneOf: (one) => recovery.missingCloneOf(one),
       prioritize: (one) => recovery.prioritize(one),
       onBadCopy: () => {},
+      onWritten: () => {},
+      onUnreadable: () => {},
       backfillTargets: [],
       isWrittenTo: () => true,
       isDegraded: true,
     },
     new QuotaShare(core),
   )
-=======
-  const view: RecoveryView = {
-    blocksReads: (one) => core.missing.has(one),
-    blocksSnapReads: (one) => core.missing.has(one) || core.missing.cloneOf(one) !== undefined,
-    blocksWrites: (one) => recovery.isMissingAnywhere(one) || recovery.isRecovering(one),
-    missingCloneOf: (one) => recovery.missingCloneOf(one),
-    prioritize: (one) => recovery.prioritize(one),
-    onBadCopy: () => {},
-    onWritten: () => {},
-    onUnreadable: () => {},
-    backfillTargets: [],
-    isWrittenTo: () => true,
-    isDegraded: true,
-  }
-  clientIo = new ClientIo(core, view, new QuotaShare(core))
->>>>>>> theirs
   clientIo.activate()
 })
 
