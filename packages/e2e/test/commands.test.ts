@@ -156,6 +156,13 @@ const groups: readonly (readonly string[])[] = [
     'pool set extra min_size 1',
     'pool stats',
     'pool stats extra',
+    'pool mksnap extra before',
+    'object put snapped FILES/in -p extra',
+    'pool mksnap extra between',
+    'pool lssnap extra',
+    'object listsnaps snapped -p extra',
+    'object rollback snapped between -p extra',
+    'pool rmsnap extra before',
     'pool rm extra extra --yes-i-really-really-mean-it',
   ],
   [

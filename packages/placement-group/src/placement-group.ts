@@ -146,7 +146,19 @@ export class PlacementGroup {
     this.trimmer = new SnapTrimmer(this.core, { trim: (clone, onDone) => this.clientIo.trim(clone, onDone) })
     const { core, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
     const { trimmer, scrubber, scrubMember } = this
-    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer, quota, trimmer, scrubber, scrubMember }
+    const parts = {
+      core,
+      peering,
+      recovery,
+      backfill,
+      clientIo,
+      replica,
+      transfer,
+      quota,
+      trimmer,
+      scrubber,
+      scrubMember,
+    }
     this.report = new PgReport(parts)
     this.router = new InputRouter(parts, {
       onInfo: (from, message) => this.onInfo(from, message),

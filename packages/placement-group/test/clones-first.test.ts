@@ -53,20 +53,23 @@ beforeEach(() => {
     onObjectRecovered: (one) => clientIo.retry(one),
     onRecovered: () => {},
   })
-  const view: RecoveryView = {
-    blocksReads: (one) => core.missing.has(one),
-    blocksSnapReads: (one) => core.missing.has(one) || core.missing.cloneOf(one) !== undefined,
-    blocksWrites: (one) => recovery.isMissingAnywhere(one) || recovery.isRecovering(one),
-    missingCloneOf: (one) => recovery.missingCloneOf(one),
-    prioritize: (one) => recovery.prioritize(one),
-    onBadCopy: () => {},
-    onWritten: () => {},
-    onUnreadable: () => {},
-    backfillTargets: [],
-    isWrittenTo: () => true,
-    isDegraded: true,
-  }
-  clientIo = new ClientIo(core, view, new QuotaShare(core))
+  clientIo = new ClientIo(
+    core,
+    {
+      blocksReads: (one) => core.missing.has(one),
+      blocksSnapReads: (one) => core.missing.has(one) || core.missing.cloneOf(one) !== undefined,
+      blocksWrites: (one) => recovery.isMissingAnywhere(one) || recovery.isRecovering(one),
+      missingCloneOf: (one) => recovery.missingCloneOf(one),
+      prioritize: (one) => recovery.prioritize(one),
+      onBadCopy: () => {},
+      onWritten: () => {},
+      onUnreadable: () => {},
+      backfillTargets: [],
+      isWrittenTo: () => true,
+      isDegraded: true,
+    },
+    new QuotaShare(core),
+  )
   clientIo.activate()
 })
 

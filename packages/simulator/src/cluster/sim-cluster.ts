@@ -257,7 +257,9 @@ export class SimCluster {
   private async unclean(): Promise<readonly PgRow[] | undefined> {
     try {
       const { data } = await this.settleCommand({ prefix: 'pg ls' }, 10_000)
-      return (data as readonly PgRow[]).filter((row) => withoutScrub(row.state) !== 'active+clean' && !this.hasWhatCrushFound(row))
+      return (data as readonly PgRow[]).filter(
+        (row) => withoutScrub(row.state) !== 'active+clean' && !this.hasWhatCrushFound(row),
+      )
     } catch {
       return undefined
     }

@@ -55,9 +55,9 @@ export const snapshotBugs: readonly PlantedBug[] = [
     mechanism: 'backfill compares objects, but not their clones',
     promise: 'backfill brings clones as well as heads to the copy being filled',
     file: 'placement-group/dist/backfill.js',
-    find: '        for (const one of within(own)) {\n',
+    find: '        for (const one of ours) {\n',
     replace:
-      '        for (const one of within(own)) {\n            if (one.object.snap < 0xffff_ffff_fffe)\n                continue;\n',
+      '        for (const one of ours) {\n            if (one.object.snap < 0xffff_ffff_fffe)\n                continue;\n',
     scenario: 'snapshot-backfills',
   },
 ]
