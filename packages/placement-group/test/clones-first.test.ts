@@ -2,7 +2,7 @@
 import { osdId } from '@shoal/base'
 import type { ClientOp, ObjectId } from '@shoal/wire'
 import { beforeEach, expect, test } from 'vitest'
-import { ClientIo, type RecoveryView } from '../src/client-io.ts'
+import { ClientIo } from '../src/client-io.ts'
 import { defaultPgSettings, PgCore } from '../src/core.ts'
 import type { PgEffect } from '../src/effects.ts'
 import { MissingSet } from '../src/missing-set.ts'
