@@ -8,9 +8,19 @@
  *    reads that start later.
  * 3. Whatever waits is woken by a commit, a background write or a checkpoint, and none of these waits for ordering.
  */
-import { assert, ClusterError, type Env, type HistogramSummary, isClusterError, type PgId } from '@shoal/base'
+import {
+  assert,
+  ClusterError,
+  type Env,
+  type HistogramSummary,
+  isClusterError,
+  type PgId,
+  type PoolId,
+  pgPool,
+} from '@shoal/base'
 import type { ObjectId, OmapEntry, Transaction } from '@shoal/wire'
 import type { Allocator } from './allocator.ts'
+import { BlobCompressor, type CompressedBodies, type PoolCompression } from './blob-compressor.ts'
 import type { Checkpointer } from './checkpointer.ts'
 import type { DataReader } from './data-reader.ts'
 import { Execution, Loaded, NeedLoad } from './execution.ts'
@@ -20,7 +30,7 @@ import { blockBytes } from './layout.ts'
 import type { MetaStore } from './meta-store.ts'
 import { type MountedParts, mountParts } from './mount.ts'
 import { ObjectReader } from './object-reader.ts'
-import type { Extent, ObjectPage, ObjectStat, ObjectStore, OmapPage, StoreUsage } from './object-store.ts'
+import type { CompressionUsage, Extent, ObjectPage, ObjectStat, ObjectStore, OmapPage, StoreUsage } from './object-store.ts'
 import { joinAdjacent, type PendingData } from './pending-data.ts'
 import { type CreateOptions, createStoreFiles } from './store-files.ts'
 import { type MountOptions, resolveOptions, type StoreLimits } from './store-options.ts'
@@ -33,6 +43,8 @@ interface Submission {
   readonly reject: (error: unknown) => void
   readonly submittedMs: number
   readonly loaded: Loaded
+  /** Its compressed bodies; ordered only when they are done. */
+  readonly compressed: CompressedBodies | undefined
   /** Told when the transaction was ordered or refused. */
   onPassed: (() => void)[] | undefined
 }
@@ -51,6 +63,7 @@ export class FileObjectStore implements ObjectStore {
   private readonly reader: ObjectReader
   private readonly journal: Journal
   private readonly checkpointer: Checkpointer
+  private readonly compressor: BlobCompressor
   private readonly waiting: Submission[] = []
   private progressWaiters: (() => void)[] = []
   private durableWaiters: { readonly sequence: number; readonly resolve: () => void }[] = []
@@ -91,6 +104,7 @@ export class FileObjectStore implements ObjectStore {
       parts.lastSequence,
     )
     this.checkpointer = parts.checkpointer
+    this.compressor = new BlobCompressor(env.compression, (cause) => this.fail('a write cannot be compressed', cause))
     parts.attach({
       durableSequence: () => this.journal.durableSequence,
       lastSequence: () => this.lastSequence,
@@ -156,6 +170,7 @@ export class FileObjectStore implements ObjectStore {
         reject,
         submittedMs: this.env.clock.monotonicMs(),
         loaded: new Loaded(),
+        compressed: this.compressor.active ? this.compressor.start(transaction) : undefined,
         onPassed: undefined,
       }
       if (this.waiting.length > 0) {
@@ -249,6 +264,26 @@ export class FileObjectStore implements ObjectStore {
     return { totalBytes, usedBytes: totalBytes - freeBytes, freeBytes, metadataBytes }
   }
 
+  /** How writes of these pools are compressed, from now on; what is stored stays as it is. */
+  setCompression(pools: ReadonlyMap<PoolId, PoolCompression>): void {
+    this.compressor.setPools(pools)
+  }
+
+  compressionUsage(): ReadonlyMap<PoolId, CompressionUsage> {
+    const usage = new Map<PoolId, CompressionUsage>()
+    for (const { id, compressed } of this.meta.collections.values()) {
+      if (compressed.units === 0) continue
+      const pool = pgPool(id)
+      const before = usage.get(pool) ?? { originalBytes: 0, compressedBytes: 0, allocatedBytes: 0 }
+      usage.set(pool, {
+        originalBytes: before.originalBytes + compressed.blocks * blockBytes,
+        compressedBytes: before.compressedBytes + compressed.bytes,
+        allocatedBytes: before.allocatedBytes + compressed.units * blockBytes,
+      })
+    }
+    return usage
+  }
+
   perf(): Record<string, number | HistogramSummary> {
     return {
       ...this.journal.perf(),
@@ -273,6 +308,28 @@ export class FileObjectStore implements ObjectStore {
       held_units: this.heldUnits(),
       shared_units: this.allocator.sharedUnits,
       replayed_records: this.parts.replayedRecords,
+      ...this.compressionPerf(),
+    }
+  }
+
+  /** Names as BlueStore's. */
+  private compressionPerf(): Record<string, number> {
+    const { compressor, data } = this
+    const sum = { originalBytes: 0, compressedBytes: 0, allocatedBytes: 0 }
+    for (const pool of this.compressionUsage().values()) {
+      for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += pool[field]
+    }
+    return {
+      compressed: sum.compressedBytes,
+      compressed_allocated: sum.allocatedBytes,
+      compressed_original: sum.originalBytes,
+      compress_success_count: compressor.kept,
+      compress_rejected_count: compressor.rejected,
+      compress_bytes_in: compressor.keptBytesIn,
+      compress_bytes_out: compressor.keptBytesOut,
+      decompress_count: data.decompressions,
+      decompress_bytes: data.decompressedBytes,
+      decompress_failures: data.decompressFailures,
     }
   }
 
@@ -352,10 +409,12 @@ export class FileObjectStore implements ObjectStore {
       submission.reject(this.stopped)
       return undefined
     }
+    const { compressed } = submission
+    if (compressed !== undefined && !compressed.done) return () => compressed.ready
     const crowded = this.crowded()
     if (crowded) return () => this.progress()
     const execution = new Execution(this.lastSequence + 1, this.meta, this.allocator, submission.loaded)
-    const planner = new WritePlanner(this.parts.planner, execution)
+    const planner = new WritePlanner(this.parts.planner, execution, compressed)
     try {
       const items = this.execute(submission.transaction, execution, planner)
       return this.order(submission, execution, planner, items)

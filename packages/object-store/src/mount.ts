@@ -90,14 +90,16 @@ async function mountFiles(env: Env, directory: string, limits: StoreLimits, file
   const replay = new Replay(env, files, meta, pending, checkpointer, state, limits)
   attach(replay.driver())
   await replay.run()
-  const allocator = await buildAllocator(files, superblock.dataBytes)
-  const data = new DataReader(files.data, checksums, pending, limits.dataCacheBytes)
+  const allocator = await buildAllocator(env, files, superblock.dataBytes)
+  const data = new DataReader(files.data, checksums, pending, env.compression, limits.dataCacheBytes)
   const planner: PlannerOptions = {
     allocator,
     checksums,
     largeWriteBytes: limits.largeWriteBytes,
     peekUnit: (unit, checksum) => data.peek(unit, checksum),
     readUnit: (unit, checksum) => data.readUnit(unit, checksum),
+    peekBlob: (blob) => data.peekBlob(blob),
+    readBlob: (blob) => data.readBlob(blob),
   }
   return {
     directory,
@@ -220,21 +222,30 @@ class Replay {
 }
 
 /** Reads every block map: each unit they name is in use, as often as it is named. */
-async function buildAllocator(files: OpenFiles, dataBytes: number): Promise<Allocator> {
+async function buildAllocator(env: Env, files: OpenFiles, dataBytes: number): Promise<Allocator> {
   const allocator = new Allocator(dataBytes / blockBytes)
   const end = keyToBytes(prefixEnd(keys.shards) as Key)
   let from = keyToBytes(keys.shards)
   for (;;) {
     const page = await files.level.entries({ from, to: end, limit: scanEntries })
     for (const [key, value] of page) {
-      for (const unit of decodeShard(unseal(files.checksums, key, value)).units) {
-        if (unit !== holeUnit) allocator.reference(unit)
+      const { units, blobs } = decodeShard(unseal(files.checksums, key, value))
+      for (const unit of units) if (unit !== holeUnit) allocator.reference(unit)
+      for (const { blob } of blobs) {
+        if (!env.compression.supports(blob.algorithm)) throw unsupported(blob.algorithm)
+        for (const unit of blob.units) allocator.reference(unit)
       }
     }
     const last = page[page.length - 1]
     if (last === undefined || page.length < scanEntries) return allocator
     from = keyToBytes(`${bytesToKey(last[0])}\0`)
   }
+}
+
+function unsupported(algorithm: string): ClusterError {
+  return new ClusterError('EPROTO', `the store has objects compressed with ${algorithm}, which this Node cannot read`, {
+    hint: 'start this daemon with Node 22.15 or newer',
+  })
 }
 
 async function directoryBytes(env: Env, path: string): Promise<number> {

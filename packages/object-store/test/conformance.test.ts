@@ -1,4 +1,6 @@
+import type { CompressionAlgorithm } from '@shoal/base'
 import { FileObjectStore, type MountOptions } from '../src/index.ts'
+import { compressAll } from './compress-all.ts'
 import { describeObjectStore } from './conformance.ts'
 import { FakeMachine } from './fake-machine.ts'
 import { ReferenceStore } from './reference-store.ts'
@@ -8,17 +10,23 @@ describeObjectStore('the reference', async () => {
   return { store, reopen: async () => store }
 })
 
-function file(name: string, options: MountOptions): void {
+function file(name: string, options: MountOptions, algorithm?: CompressionAlgorithm): void {
   describeObjectStore(name, async () => {
     const machine = new FakeMachine(7)
     const env = machine.env()
     await FileObjectStore.create(env, '/store', { sizeBytes: 4 << 20, journalBytes: 512 * 1024 })
-    let store = await FileObjectStore.mount(env, '/store', options)
+    const mount = async (): Promise<FileObjectStore> => {
+      const mounted = await FileObjectStore.mount(env, '/store', options)
+      if (algorithm !== undefined) compressAll(mounted, algorithm)
+      return mounted
+    }
+    let store = await mount()
     return {
       store,
+      compressible: algorithm !== undefined,
       reopen: async () => {
         await store.close()
-        store = await FileObjectStore.mount(env, '/store', options)
+        store = await mount()
         return store
       },
     }
@@ -33,3 +41,7 @@ file('a store on files with hardly any memory', {
   pendingBytesMax: 50_000,
   largeWriteBytes: 8192,
 })
+
+for (const algorithm of ['lz4', 'zlib', 'brotli'] as const) {
+  file(`a store that compresses with ${algorithm}`, { largeWriteBytes: 12_288, dirtyBytesMax: 60_000 }, algorithm)
+}

@@ -1,8 +1,9 @@
 /** Power cuts at every write, datasync and batch: what was acknowledged survives, the rest is a prefix, whole or absent. */
-import { isClusterError } from '@shoal/base'
+import { type CompressionAlgorithm, isClusterError } from '@shoal/base'
 import type { Transaction } from '@shoal/wire'
 import { expect, test } from 'vitest'
-import { FileObjectStore } from '../src/index.ts'
+import { FileObjectStore, fsckObjectStore } from '../src/index.ts'
+import { compressAll } from './compress-all.ts'
 import { FakeMachine } from './fake-machine.ts'
 import { dump, ReferenceStore } from './reference-store.ts'
 import { Workload } from './workload.ts'
@@ -11,14 +12,15 @@ const options = { largeWriteBytes: 16_384, pendingBytesMax: 96 * 1024, dirtyByte
 const size = { sizeBytes: 2 * 1024 * 1024, journalBytes: 256 * 1024 }
 
 interface Plan {
+  readonly algorithm: CompressionAlgorithm | undefined
   readonly transactions: readonly Transaction[]
   /** What a store shows after each prefix. */
   readonly dumps: readonly string[]
 }
 
 /** Transactions that the model accepts: a refused one has no place in the order. */
-async function plan(seed: number, count: number): Promise<Plan> {
-  const workload = new Workload(seed, 50_000)
+async function plan(seed: number, count: number, algorithm?: CompressionAlgorithm): Promise<Plan> {
+  const workload = new Workload(seed, 50_000, algorithm !== undefined)
   const model = new ReferenceStore()
   const transactions: Transaction[] = []
   const dumps = [await dump(model)]
@@ -32,18 +34,19 @@ async function plan(seed: number, count: number): Promise<Plan> {
     transactions.push(next)
     dumps.push(await dump(model))
   }
-  return { transactions, dumps }
+  return { algorithm, transactions, dumps }
 }
 
 /** Submits in bursts and returns how many were acknowledged, in order. */
 async function drive(
   machine: FakeMachine,
-  transactions: readonly Transaction[],
+  { transactions, algorithm }: Pick<Plan, 'transactions' | 'algorithm'>,
   from: number,
 ): Promise<{ acked: number; submitted: number }> {
   const progress = { acked: from, submitted: from }
   const work = async (): Promise<void> => {
     const store = await FileObjectStore.mount(machine.env(), '/store', options)
+    if (algorithm !== undefined) compressAll(store, algorithm)
     let burst: Promise<void>[] = []
     for (let i = from; i < transactions.length; i++) {
       progress.submitted = i + 1
@@ -87,11 +90,18 @@ async function checkPrefix(
   return at
 }
 
-for (const seed of [1, 2]) {
-  test(`every step of a random workload, seed ${seed}`, async () => {
-    const plans = await plan(seed, 70)
+const runs: readonly (readonly [number, CompressionAlgorithm | undefined])[] = [
+  [1, undefined],
+  [2, undefined],
+  [3, 'lz4'],
+  [4, 'zlib'],
+]
+
+for (const [seed, algorithm] of runs) {
+  test(`every step of a random workload, seed ${seed}, ${algorithm ?? 'not'} compressed`, async () => {
+    const plans = await plan(seed, 70, algorithm)
     const whole = await freshMachine(seed)
-    const all = await drive(whole, plans.transactions, 0)
+    const all = await drive(whole, plans, 0)
     expect(all.acked).toBe(plans.transactions.length)
     const steps = whole.steps
     expect(steps).toBeGreaterThan(80)
@@ -99,12 +109,15 @@ for (const seed of [1, 2]) {
     for (let step = 1; step <= steps; step++) {
       const machine = await freshMachine(seed * 1000 + step)
       machine.crashAtStep = step
-      const progress = await drive(machine, plans.transactions, 0)
+      const progress = await drive(machine, plans, 0)
       if (machine.steps < step) continue
       machine.cutPower()
       const survived = await checkPrefix(machine, plans, progress)
       if (survived > 0 && survived < plans.transactions.length) partial++
       expect(machine.aborts).toEqual([])
+      if (step % 5 === 0) {
+        expect((await fsckObjectStore(machine.env(), '/store', { deep: true })).findings).toEqual([])
+      }
     }
     expect(partial).toBeGreaterThan(50)
   })
@@ -112,19 +125,20 @@ for (const seed of [1, 2]) {
 
 test('crash after crash, in the middle of recovery too', async () => {
   for (let seed = 10; seed < 22; seed++) {
-    const plans = await plan(seed, 90)
+    const plans = await plan(seed, 90, seed % 2 === 0 ? 'lz4' : undefined)
     const machine = await freshMachine(seed)
     let done = 0
     for (let life = 0; life < 8; life++) {
       machine.steps = 0
       machine.crashAtStep = 5 + ((seed * 7 + life * 13) % 60)
-      const progress = await drive(machine, plans.transactions, done)
+      const progress = await drive(machine, plans, done)
       machine.cutPower()
       machine.crashAtStep = Number.POSITIVE_INFINITY
       if (life % 2 === 0) {
         machine.steps = 0
         machine.crashAtStep = 2 + (life % 5)
-        await drive(machine, plans.transactions.slice(0, progress.submitted), progress.submitted)
+        const transactions = plans.transactions.slice(0, progress.submitted)
+        await drive(machine, { ...plans, transactions }, progress.submitted)
         machine.cutPower()
         machine.crashAtStep = Number.POSITIVE_INFINITY
       }
