@@ -6,3 +6,4 @@ export { applyIncremental, createOsdMap, diffOsdMaps } from './osd-map-changes.t
 export { osdInfoCodec, osdMapCodec, osdMapIncrementalCodec, poolCodec } from './osd-map-codec.ts'
 export * from './pg-stats.ts'
 export * from './placement.ts'
+export * from './pool-compression.ts'

@@ -165,6 +165,26 @@ export interface PoolStatsRow extends IoRatesReply {
   readonly degradedCopies: number
   readonly misplacedCopies: number
   readonly unfoundObjects: number
+  /** What lies compressed, over all copies on OSDs that are up. */
+  readonly compression: {
+    /** Ceph's UNDER COMPR: before compression. */
+    readonly originalBytes: number
+    readonly compressedBytes: number
+    /** Ceph's USED COMPR. */
+    readonly allocatedBytes: number
+    readonly operations: number
+  }
+}
+
+/** `df` */
+export interface DfReply {
+  readonly totalBytes: number
+  readonly usedBytes: number
+  readonly availableBytes: number
+  readonly bytes: number
+  readonly objects: number
+  readonly pools: readonly PoolRow[]
+  readonly stats: readonly PoolStatsRow[]
 }
 
 /** Rows of `pg ls`. */

@@ -5,33 +5,10 @@
  * earlier transactions are still on their way; the order is that of `submit` all the same. What compresses badly stays
  * as it is: the rule is BlueStore's (`_do_alloc_write`), in whole units, since nothing less is ever saved.
  */
-import { type Compression, type CompressionAlgorithm, type PoolId, pgPool } from '@shoal/base'
+import { type Compression, type CompressionAlgorithm, type PoolCompression, type PoolId, pgPool } from '@shoal/base'
 import type { Transaction, TransactionOp } from '@shoal/wire'
 import { blobBlocksMax } from './blob.ts'
 import { blockBytes } from './layout.ts'
-
-export const compressionModes = ['none', 'passive', 'aggressive', 'force'] as const
-export type CompressionMode = (typeof compressionModes)[number]
-
-/** How a pool's writes are compressed. Names and meaning are those of Ceph's pool settings `compression_*`. */
-export interface PoolCompression {
-  readonly algorithm: CompressionAlgorithm
-  /** `passive`: only what the writer calls compressible, which no operation of ours can say yet. */
-  readonly mode: CompressionMode
-  /** Kept only if what is stored is at most so much of what came, in whole units. */
-  readonly requiredRatio: number
-  /** Smaller pieces are not tried. */
-  readonly minBlobBytes: number
-  /** Writes are cut at multiples of this; at most 128 KiB. */
-  readonly maxBlobBytes: number
-}
-
-export const compressionDefaults: Omit<PoolCompression, 'algorithm'> = {
-  mode: 'none',
-  requiredRatio: 0.875,
-  minBlobBytes: 8 * 1024,
-  maxBlobBytes: 64 * 1024,
-}
 
 /** A piece of a write's body that is worth storing compressed. */
 export interface CompressedPiece {
@@ -51,10 +28,16 @@ export class CompressedBodies {
   ready: Promise<void> = Promise.resolve()
 }
 
+interface PoolState {
+  readonly settings: PoolCompression
+  /** Pieces that were kept since the pool was first compressed in this run. */
+  kept: number
+}
+
 interface Job {
   readonly bytes: Uint8Array
   readonly firstBlock: number
-  readonly settings: PoolCompression
+  readonly pool: PoolState
   readonly resolve: (piece: CompressedPiece | undefined) => void
 }
 
@@ -64,7 +47,7 @@ const jobsMax = 4
 export class BlobCompressor {
   private readonly compression: Compression
   private readonly onFailure: (cause: unknown) => void
-  private pools: ReadonlyMap<PoolId, PoolCompression> = new Map()
+  private pools: ReadonlyMap<PoolId, PoolState> = new Map()
   private readonly queue: Job[] = []
   private running = 0
   /** Some pool compresses. */
@@ -81,13 +64,18 @@ export class BlobCompressor {
 
   /** For transactions submitted from now on. */
   setPools(pools: ReadonlyMap<PoolId, PoolCompression>): void {
-    const used = new Map<PoolId, PoolCompression>()
+    const used = new Map<PoolId, PoolState>()
     for (const [pool, settings] of pools) {
       const wanted = settings.mode === 'aggressive' || settings.mode === 'force'
-      if (wanted && this.compression.supports(settings.algorithm)) used.set(pool, settings)
+      if (wanted && this.compression.supports(settings.algorithm)) used.set(pool, { settings, kept: this.keptOf(pool) })
     }
     this.pools = used
     this.active = used.size > 0
+  }
+
+  /** Pieces of the pool that were kept in this run. */
+  keptOf(pool: PoolId): number {
+    return this.pools.get(pool)?.kept ?? 0
   }
 
   /** Undefined when nothing of the transaction is to be compressed. */
@@ -96,9 +84,9 @@ export class BlobCompressor {
     const work: Promise<void>[] = []
     for (const op of transaction.ops) {
       if (op.kind !== 'write') continue
-      const settings = this.pools.get(pgPool(op.collection))
-      if (settings === undefined || op.data.length < settings.minBlobBytes) continue
-      const jobs = this.cut(op.offset, op.data, settings)
+      const pool = this.pools.get(pgPool(op.collection))
+      if (pool === undefined || op.data.length < pool.settings.minBlobBytes) continue
+      const jobs = this.cut(op.offset, op.data, pool)
       if (jobs.length === 0) continue
       bodies ??= new CompressedBodies()
       work.push(collect(bodies.pieces, op, jobs))
@@ -112,16 +100,17 @@ export class BlobCompressor {
   }
 
   /** The body in pieces that begin and end at multiples of the largest blob, where the write goes so far. */
-  private cut(offset: number, data: Uint8Array, settings: PoolCompression): Promise<CompressedPiece | undefined>[] {
+  private cut(offset: number, data: Uint8Array, pool: PoolState): Promise<CompressedPiece | undefined>[] {
+    const { minBlobBytes, maxBlobBytes } = pool.settings
     const end = Math.floor((offset + data.length) / blockBytes)
-    const stride = Math.min(blobBlocksMax, Math.floor(settings.maxBlobBytes / blockBytes))
+    const stride = Math.min(blobBlocksMax, Math.floor(maxBlobBytes / blockBytes))
     const jobs: Promise<CompressedPiece | undefined>[] = []
     for (let at = Math.ceil(offset / blockBytes); at < end; ) {
       const next = Math.min(end, (Math.floor(at / stride) + 1) * stride)
-      if (next - at >= 2 && (next - at) * blockBytes >= settings.minBlobBytes) {
+      if (next - at >= 2 && (next - at) * blockBytes >= minBlobBytes) {
         const bytes = data.subarray(at * blockBytes - offset, next * blockBytes - offset)
         const firstBlock = at
-        jobs.push(new Promise((resolve) => this.queue.push({ bytes, firstBlock, settings, resolve })))
+        jobs.push(new Promise((resolve) => this.queue.push({ bytes, firstBlock, pool, resolve })))
       }
       at = next
     }
@@ -138,8 +127,8 @@ export class BlobCompressor {
     }
   }
 
-  private async run({ bytes, firstBlock, settings, resolve }: Job): Promise<void> {
-    const { algorithm, requiredRatio } = settings
+  private async run({ bytes, firstBlock, pool, resolve }: Job): Promise<void> {
+    const { algorithm, requiredRatio } = pool.settings
     const most = Math.min(roundUp(bytes.length * requiredRatio), bytes.length - blockBytes)
     const compressed = most < blockBytes ? undefined : await this.compression.compress(algorithm, bytes, most)
     this.running--
@@ -152,6 +141,7 @@ export class BlobCompressor {
     const stored = new Uint8Array(roundUp(compressed.length))
     stored.set(compressed)
     this.kept++
+    pool.kept++
     this.keptBytesIn += bytes.length
     this.keptBytesOut += compressed.length
     const count = bytes.length / blockBytes

@@ -15,12 +15,13 @@ import {
   type HistogramSummary,
   isClusterError,
   type PgId,
+  type PoolCompression,
   type PoolId,
   pgPool,
 } from '@shoal/base'
 import type { ObjectId, OmapEntry, Transaction } from '@shoal/wire'
 import type { Allocator } from './allocator.ts'
-import { BlobCompressor, type CompressedBodies, type PoolCompression } from './blob-compressor.ts'
+import { BlobCompressor, type CompressedBodies } from './blob-compressor.ts'
 import type { Checkpointer } from './checkpointer.ts'
 import type { DataReader } from './data-reader.ts'
 import { Execution, Loaded, NeedLoad } from './execution.ts'
@@ -274,8 +275,9 @@ export class FileObjectStore implements ObjectStore {
     for (const { id, compressed } of this.meta.collections.values()) {
       if (compressed.units === 0) continue
       const pool = pgPool(id)
-      const before = usage.get(pool) ?? { originalBytes: 0, compressedBytes: 0, allocatedBytes: 0 }
+      const before: Omit<CompressionUsage, 'operations'> = usage.get(pool) ?? { originalBytes: 0, compressedBytes: 0, allocatedBytes: 0 }
       usage.set(pool, {
+        operations: this.compressor.keptOf(pool),
         originalBytes: before.originalBytes + compressed.blocks * blockBytes,
         compressedBytes: before.compressedBytes + compressed.bytes,
         allocatedBytes: before.allocatedBytes + compressed.units * blockBytes,

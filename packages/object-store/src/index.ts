@@ -1,10 +1,4 @@
 export type { HistogramSummary } from '@shoal/base'
-export {
-  type CompressionMode,
-  compressionDefaults,
-  compressionModes,
-  type PoolCompression,
-} from './blob-compressor.ts'
 export { ChecksumError } from './data-reader.ts'
 export { FileObjectStore } from './file-object-store.ts'
 export { type FsckCode, type FsckFinding, type FsckOptions, type FsckReport, fsckObjectStore } from './fsck.ts'

@@ -31,6 +31,8 @@ export interface CompressionUsage {
   readonly compressedBytes: number
   /** Units of the blobs. */
   readonly allocatedBytes: number
+  /** Blobs made since the mount. */
+  readonly operations: number
 }
 
 export interface OmapPage {

@@ -1,5 +1,5 @@
-import type { CompressionAlgorithm, PoolId } from '@shoal/base'
-import { compressionDefaults, type FileObjectStore, type PoolCompression } from '../src/index.ts'
+import { type CompressionAlgorithm, compressionDefaults, type PoolCompression, type PoolId } from '@shoal/base'
+import type { FileObjectStore } from '../src/index.ts'
 
 /** All writes of the workload's pool, in small blobs, so that they meet their own edges often. */
 export function compressAll(store: FileObjectStore, algorithm: CompressionAlgorithm): void {

@@ -1,8 +1,16 @@
 /** Blobs: what is kept, what overwrites leave of them, what is counted, and what becomes of damage. */
-import { type CompressionAlgorithm, equalBytes, type PgId, type PoolId, Prng } from '@shoal/base'
+import {
+  type CompressionAlgorithm,
+  compressionDefaults,
+  equalBytes,
+  type PgId,
+  type PoolCompression,
+  type PoolId,
+  Prng,
+} from '@shoal/base'
 import type { TransactionOp } from '@shoal/wire'
 import { expect, test } from 'vitest'
-import { ChecksumError, compressionDefaults, FileObjectStore, fsckObjectStore, type PoolCompression } from '../src/index.ts'
+import { ChecksumError, FileObjectStore, fsckObjectStore } from '../src/index.ts'
 import { FakeMachine } from './fake-machine.ts'
 import { objectId } from './workload.ts'
 
@@ -77,12 +85,12 @@ for (const algorithm of ['lz4', 'zlib', 'brotli'] as const satisfies readonly Co
     const taken = await allocated(store)
     expect(taken).toBeLessThan(data.length / 2)
     const usage = store.compressionUsage().get(pool)
-    expect(usage).toMatchObject({ originalBytes: 72 * block })
+    expect(usage).toMatchObject({ originalBytes: 72 * block, operations: 5 })
     expect(store.perf()['compressed_allocated']).toBe(usage?.allocatedBytes)
     await store.close()
     const again = await FileObjectStore.mount(machine.env(), '/store')
     same((await read(again)).subarray(1000), data)
-    expect(again.compressionUsage().get(pool)).toEqual(usage)
+    expect(again.compressionUsage().get(pool)).toEqual({ ...usage, operations: 0 })
     expect(await allocated(again)).toBe(taken)
     await again.submit({ ops: [write(0, data)] })
     expect(again.compressionUsage().size).toBe(0)

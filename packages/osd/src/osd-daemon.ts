@@ -20,7 +20,7 @@ import {
   type PgId,
   type Timer,
 } from '@shoal/base'
-import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
+import { type OsdAddresses, type OsdMap, type OsdStats, type PgStats, poolCompressions } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
 import { PlacementGroup, Reserver } from '@shoal/placement-group'
@@ -88,6 +88,8 @@ export class OsdDaemon {
   private bootTimer: Timer | undefined
   private bootError: string | undefined
   private stopped = false
+  /** Algorithms that pools want and this machine has not, as far as told. */
+  private readonly uncompressible = new Set<string>()
 
   private constructor(env: Env, options: OsdDaemonOptions, parts: OsdParts, prepared: PreparedOsd) {
     this.env = env
@@ -307,6 +309,7 @@ export class OsdDaemon {
       if (!isClusterError(error)) this.env.abort('a map cannot be stored', error)
       this.env.log.error('a map cannot be stored', { epoch: map.epoch, error: error.message })
     })
+    this.setCompression(map)
     this.links.onMap(map)
     this.table.onMap(map, latest)
     const { placement } = this.table
@@ -323,6 +326,20 @@ export class OsdDaemon {
     this.dispatcher.onMap()
     this.links.deliverWaiting()
     if (latest) this.onLatestMap(map)
+  }
+
+  private setCompression(map: OsdMap): void {
+    const pools = poolCompressions(map.pools)
+    this.store.setCompression?.(pools)
+    for (const [pool, { algorithm }] of pools) {
+      if (this.env.compression.supports(algorithm) || this.uncompressible.has(algorithm)) continue
+      this.uncompressible.add(algorithm)
+      this.logChannel.write(
+        'warn',
+        `pool ${pool} wants ${algorithm}, which this Node does not have: its writes are stored as they are`,
+        true,
+      )
+    }
   }
 
   /** The newest map of the monitors is one that was stored before the restart. */
@@ -429,7 +446,9 @@ export class OsdDaemon {
   private osdStats(): OsdStats {
     const usage = this.space.usage()
     const { counters } = this
+    const compression = [...(this.store.compressionUsage?.() ?? [])].map(([pool, sums]) => ({ pool, ...sums }))
     return {
+      ...(compression.length === 0 ? {} : { compression }),
       osd: this.whoami,
       totalBytes: usage.totalBytes,
       usedBytes: usage.usedBytes,

@@ -1,8 +1,8 @@
 /** What an OSD is started with. */
-import type { Env, OsdId } from '@shoal/base'
+import type { Env, OsdId, PoolCompression, PoolId } from '@shoal/base'
 import type { MessengerSecurity } from '@shoal/messenger'
 import type { AdminTransport, MonitorClient } from '@shoal/monitor-client'
-import type { ObjectStore } from '@shoal/object-store'
+import type { CompressionUsage, ObjectStore } from '@shoal/object-store'
 import type { OsdSettings } from './settings.ts'
 
 /** A store may tell more about itself than the interface asks. */
@@ -11,6 +11,9 @@ export type OsdStore = ObjectStore & {
   /** Acknowledged transactions were lost with a damaged journal. */
   readonly lostTransactions?: boolean
   readonly clearDamage?: () => Promise<void>
+  /** Of these pools, writes are compressed from now on. */
+  readonly setCompression?: (pools: ReadonlyMap<PoolId, PoolCompression>) => void
+  readonly compressionUsage?: () => ReadonlyMap<PoolId, CompressionUsage>
 }
 
 export interface ObjectStoreFactory {

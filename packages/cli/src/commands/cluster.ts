@@ -1,7 +1,7 @@
 /** What an operator looks at first: `status`, `health`, `log`; and `fsck` for a store that is not in use. */
 import { join } from 'node:path'
 import { ClusterError } from '@shoal/base'
-import type { ClusterStatus, HealthReport } from '@shoal/monitor-client'
+import type { ClusterStatus, DfReply, HealthReport } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
@@ -33,6 +33,19 @@ export function addClusterCommands(program: Command): void {
         throw new ClusterError('EINVAL', `health ${detail}?`, { hint: 'shoal health detail' })
       const health = (await context.command({ prefix: 'health' })).data as HealthReport
       context.print(health, () => formatHealth(health, detail === 'detail'))
+    },
+  )
+  action(
+    program
+      .command('df')
+      .argument('[detail]', '`detail` for what compression saves')
+      .description('space of the cluster and of its pools'),
+    async (context, [detail]) => {
+      if (detail !== undefined && detail !== 'detail')
+        throw new ClusterError('EINVAL', `df ${detail}?`, { hint: 'shoal df detail' })
+      const { formatDf } = await import('./df.ts')
+      const reply = (await context.command({ prefix: 'df' })).data as DfReply
+      context.print(reply, () => formatDf(reply, detail === 'detail'))
     },
   )
   action(

@@ -1,7 +1,7 @@
 /** Commands about the cluster as a whole: status, health, monitors, log. */
 import { type Address, ClusterError, parseAddress } from '@shoal/base'
 import type { MonitorInfo } from '@shoal/cluster-map'
-import type { ClusterStatus, MonitorStat } from '@shoal/monitor-client'
+import type { ClusterStatus, DfReply, MonitorStat } from '@shoal/monitor-client'
 import { z } from 'zod'
 import { healthReport } from '../health/health-report.ts'
 import { planMonitorRemoval } from '../services/monitor-membership.ts'
@@ -17,6 +17,7 @@ import {
 import { osdStat } from './osd-reports.ts'
 import { pgSummary } from './pgs.ts'
 import { poolRow } from './pool-rows.ts'
+import { poolStats } from './pools.ts'
 
 function monitorStat(view: ClusterView): MonitorStat {
   const { monitorMap } = view.state
@@ -53,15 +54,16 @@ const reports: readonly Command[] = [
   readCommand('fsid', noArguments, (_args, { map }) => done(map.fsid, { fsid: map.fsid })),
   readCommand('df', noArguments, (_args, view) => {
     const { totalBytes, usedBytes, bytes, objects } = pgSummary(view)
-    const pools = [...view.map.pools.values()].map((pool) => poolRow(pool, view.map))
+    const pools = [...view.map.pools.values()]
     return done('', {
       totalBytes,
       usedBytes,
       availableBytes: Math.max(0, totalBytes - usedBytes),
       bytes,
       objects,
-      pools,
-    })
+      pools: pools.map((pool) => poolRow(pool, view.map)),
+      stats: pools.map((pool) => poolStats(pool, view)),
+    } satisfies DfReply)
   }),
 ]
 

@@ -1,6 +1,13 @@
 /** Commands about pools. */
 import { ClusterError, type PoolId } from '@shoal/base'
-import { type OsdMap, type Pool, poolByName } from '@shoal/cluster-map'
+import {
+  compressionOptions,
+  compressionOptionValue,
+  isCompressionOption,
+  type OsdMap,
+  type Pool,
+  poolByName,
+} from '@shoal/cluster-map'
 import { ruleIdOf } from '@shoal/crush'
 import type { PoolStatsRow } from '@shoal/monitor-client'
 import { z } from 'zod'
@@ -137,7 +144,16 @@ function removePool(args: z.output<typeof removeArguments>, view: WriteView) {
   return done(`pool '${pool.name}' removed`)
 }
 
-const settable = ['size', 'min_size', 'crush_rule', 'pg_num', 'pgp_num', 'nodelete', 'recovery_priority'] as const
+const settable: readonly string[] = [
+  'size',
+  'min_size',
+  'crush_rule',
+  'pg_num',
+  'pgp_num',
+  'nodelete',
+  'recovery_priority',
+  ...compressionOptions,
+]
 
 const setArguments = z.object({
   pool: z.string(),
@@ -157,6 +173,7 @@ function setPool(args: z.output<typeof setArguments>, view: WriteView) {
 }
 
 function changedPool(pool: Pool, name: string, value: string, view: WriteView): Pool {
+  if (isCompressionOption(name)) return withOption(pool, name, compressionOptionValue(pool, name, value))
   const integer = (min: number, max: number): number => {
     const number = Number(value)
     if (Number.isInteger(number) && number >= min && number <= max) return number
@@ -193,6 +210,14 @@ function changedPool(pool: Pool, name: string, value: string, view: WriteView): 
   }
 }
 
+/** Undefined takes the setting away. */
+function withOption(pool: Pool, name: string, value: string | undefined): Pool {
+  const options = new Map(pool.options)
+  if (value === undefined) options.delete(name)
+  else options.set(name, value)
+  return { ...pool, options }
+}
+
 function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>> {
   return {
     size: pool.size,
@@ -205,7 +230,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
   }
 }
 
-function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
+export function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
   const sum = { objects: 0, bytes: 0, degradedCopies: 0, misplacedCopies: 0, unfoundObjects: 0 }
   for (const { stats } of view.statistics.rows(view.map, pool.id)) {
     if (stats === undefined) continue
@@ -216,6 +241,7 @@ function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
     name: pool.name,
     ...sum,
     usedBytes: sum.bytes * pool.size,
+    compression: view.statistics.compression(pool.id, view.map),
     ...view.statistics.rates(pool.id, view.nowMs),
   }
 }
