@@ -160,7 +160,7 @@ export interface PoolStatsRow extends IoRatesReply {
   readonly name: string
   readonly objects: number
   readonly bytes: number
-  /** Over all copies, as far as counted from objects. */
+  /** Over all copies, as far as counted from objects, less what compression saves. */
   readonly usedBytes: number
   readonly degradedCopies: number
   readonly misplacedCopies: number

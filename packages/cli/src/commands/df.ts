@@ -22,7 +22,7 @@ export function formatDf(df: DfReply, detail: boolean): string {
     { title: 'PGS', cell: (row) => pgsOf.get(row.id) ?? 0, align: 'right' },
     { title: 'STORED', cell: (row) => formatBytes(row.bytes), align: 'right' },
     { title: 'OBJECTS', cell: (row) => row.objects, align: 'right' },
-    { title: 'USED', cell: (row) => formatBytes(usedBytes(row)), align: 'right' },
+    { title: 'USED', cell: (row) => formatBytes(row.usedBytes), align: 'right' },
   ]
   if (detail) {
     columns.push(
@@ -33,11 +33,6 @@ export function formatDf(df: DfReply, detail: boolean): string {
     )
   }
   return `--- CLUSTER ---\n${space}\n\n--- POOLS ---\n${formatTable(columns, df.stats)}`
-}
-
-/** All copies, less what compression saves. */
-function usedBytes({ usedBytes: copies, compression }: PoolStatsRow): number {
-  return Math.max(0, copies - compression.originalBytes + compression.allocatedBytes)
 }
 
 function percent(part: number, whole: number): string {

@@ -26,6 +26,7 @@ export interface Hunt {
   readonly ioDelayMs?: Scenario['ioDelayMs']
   readonly network?: Scenario['network']
   readonly pauseFactor?: number
+  readonly compression?: Readonly<Record<string, string>>
   readonly store?: Partial<Scenario['store']>
   readonly osdSettings?: Scenario['osdSettings']
   readonly monitorSettings?: Scenario['monitorSettings']
@@ -55,6 +56,12 @@ const mebibyte = 1024 * 1024
 const small = { virtualSeconds: 25, everySeconds: 2, lastsSecondsMax: 6, osds: 4 }
 const slowDisk = { min: 1, max: 15 }
 const smallMemory: Scenario['store']['mount'] = { dataCacheBytes: 16 * 1024, largeWriteBytes: 8 * 1024 }
+const compression = {
+  compression_mode: 'force',
+  compression_algorithm: 'lz4',
+  compression_required_ratio: '1',
+  compression_max_blob_size: '16384',
+}
 const osdSettings: Scenario['osdSettings'] = {
   osd_heartbeat_interval: 0.3,
   osd_heartbeat_grace: 2,
@@ -98,6 +105,24 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     osds: 3,
     pgNum: 1,
     store: { mount: smallMemory },
+  },
+  'rot-compressed': {
+    ...small,
+    workloads: ['extents', 'registers'],
+    faults: ['bit-rot', 'bit-rot', 'bit-rot', 'crash'],
+    everySeconds: 1,
+    osds: 3,
+    pgNum: 1,
+    compression,
+    store: { mount: smallMemory },
+  },
+  compressed: {
+    ...small,
+    workloads: ['extents'],
+    faults: ['crash', 'power-cut-all'],
+    osds: 3,
+    compression,
+    store: { mount: smallMemory, journalBytes: 2 * mebibyte },
   },
   failover: {
     ...small,
@@ -262,6 +287,7 @@ export function huntScenario(seed: number, name: string): Scenario {
       pgNum: hunt.pgNum ?? 4,
       size: hunt.size ?? 3,
       minSize: hunt.minSize ?? 2,
+      ...(hunt.compression === undefined ? {} : { compression: hunt.compression }),
     })),
     workloads: hunt.workloads.map((workload, i) => ({
       workload,

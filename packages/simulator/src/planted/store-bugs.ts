@@ -67,4 +67,32 @@ export const storeBugs: readonly PlantedBug[] = [
     replace: '            void [unit, data];',
     scenario: 'restarts',
   },
+  {
+    name: 'blob-checksum-not-verified',
+    mechanism: 'units of a blob are decompressed without a look at their checksums',
+    promise: 'bytes that rot on the disk are never returned',
+    file: 'object-store/dist/data-reader.js',
+    find: 'for (const unit of await this.readBlocks(wanted)) {',
+    replace:
+      'for (const unit of await Promise.all(wanted.map(async ({ unit }) => this.pending.peek(unit)?.slice() ?? this.readRun(unit, 1)))) {',
+    scenario: 'rot-compressed',
+  },
+  {
+    name: 'blob-loses-its-tail',
+    mechanism: 'a write over a block of a blob takes what follows it out of sight, too',
+    promise: 'a write changes what it covers, nothing else',
+    file: 'object-store/dist/execution.js',
+    find: '(ref.live & ~(1 << (at - first))) >>> 0',
+    replace: '(ref.live & ((1 << (at - first)) - 1)) >>> 0',
+    scenario: 'compressed',
+  },
+  {
+    name: 'blob-settled-with-zeros',
+    mechanism: 'what is left of a blob is written anew without what it held',
+    promise: 'a write changes what it covers, nothing else',
+    file: 'object-store/dist/write-planner.js',
+    find: 'return { data: bytes.subarray((at - first) * blockBytes, (at - first + 1) * blockBytes), bad: false };',
+    replace: 'return { data: emptyBlock, bad: false };',
+    scenario: 'compressed',
+  },
 ]

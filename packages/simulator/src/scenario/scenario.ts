@@ -22,6 +22,8 @@ export interface PoolPlan {
   readonly pgNum: number
   readonly size: number
   readonly minSize: number
+  /** Pool settings `compression_*`. Left out: none. */
+  readonly compression?: Readonly<Record<string, string>>
 }
 
 export interface WorkloadPlan {
