@@ -55,7 +55,10 @@ function sources(): Uint8Array {
   })
   const text = names.filter((name) => name.endsWith('.ts')).map((name) => readFileSync(name))
   const once = Buffer.concat(text)
-  return Buffer.concat(Array.from({ length: Math.ceil(sampleBytes / once.length) }, () => once)).subarray(0, sampleBytes)
+  return Buffer.concat(Array.from({ length: Math.ceil(sampleBytes / once.length) }, () => once)).subarray(
+    0,
+    sampleBytes,
+  )
 }
 
 const samples: Readonly<Record<string, Uint8Array>> = {

@@ -43,9 +43,5 @@ export interface Compression {
    * Exactly `sizeBytes` bytes; undefined when `bytes` are not the compressed form of so many. Takes no more memory than
    * that, whatever the input says.
    */
-  decompress(
-    algorithm: CompressionAlgorithm,
-    bytes: Uint8Array,
-    sizeBytes: number,
-  ): Promise<Uint8Array | undefined>
+  decompress(algorithm: CompressionAlgorithm, bytes: Uint8Array, sizeBytes: number): Promise<Uint8Array | undefined>
 }

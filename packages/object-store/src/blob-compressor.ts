@@ -9,6 +9,8 @@ import { type Compression, type CompressionAlgorithm, type PoolCompression, type
 import type { Transaction, TransactionOp } from '@shoal/wire'
 import { blobBlocksMax } from './blob.ts'
 import { blockBytes } from './layout.ts'
+import type { Collection } from './meta-store.ts'
+import type { CompressionUsage } from './object-store.ts'
 
 /** A piece of a write's body that is worth storing compressed. */
 export interface CompressedPiece {
@@ -52,10 +54,10 @@ export class BlobCompressor {
   private running = 0
   /** Some pool compresses. */
   active = false
-  kept = 0
-  keptBytesIn = 0
-  keptBytesOut = 0
-  rejected = 0
+  private kept = 0
+  private keptBytesIn = 0
+  private keptBytesOut = 0
+  private rejected = 0
 
   constructor(compression: Compression, onFailure: (cause: unknown) => void) {
     this.compression = compression
@@ -76,6 +78,40 @@ export class BlobCompressor {
   /** Pieces of the pool that were kept in this run. */
   keptOf(pool: PoolId): number {
     return this.pools.get(pool)?.kept ?? 0
+  }
+
+  /** What the collections have in blobs, by pool. */
+  usage(collections: Iterable<Collection>): Map<PoolId, CompressionUsage> {
+    const usage = new Map<PoolId, CompressionUsage>()
+    for (const { id, compressed } of collections) {
+      if (compressed.units === 0) continue
+      const pool = pgPool(id)
+      const before = usage.get(pool)
+      usage.set(pool, {
+        originalBytes: (before?.originalBytes ?? 0) + compressed.blocks * blockBytes,
+        compressedBytes: (before?.compressedBytes ?? 0) + compressed.bytes,
+        allocatedBytes: (before?.allocatedBytes ?? 0) + compressed.units * blockBytes,
+        operations: this.keptOf(pool),
+      })
+    }
+    return usage
+  }
+
+  /** Names as BlueStore's. */
+  perf(usage: ReadonlyMap<PoolId, CompressionUsage>): Record<string, number> {
+    const sum = { originalBytes: 0, compressedBytes: 0, allocatedBytes: 0 }
+    for (const pool of usage.values()) {
+      for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += pool[field]
+    }
+    return {
+      compressed: sum.compressedBytes,
+      compressed_allocated: sum.allocatedBytes,
+      compressed_original: sum.originalBytes,
+      compress_success_count: this.kept,
+      compress_rejected_count: this.rejected,
+      compress_bytes_in: this.keptBytesIn,
+      compress_bytes_out: this.keptBytesOut,
+    }
   }
 
   /** Undefined when nothing of the transaction is to be compressed. */

@@ -62,13 +62,13 @@ export function findBlob(blobs: readonly BlobRef[], at: number): BlobRef | undef
   return undefined
 }
 
-export interface UnitPiece {
+interface UnitPiece {
   readonly unit: number
   readonly count: number
 }
 
 /** Units in pieces that follow each other. */
-export function piecesOf(units: readonly number[]): UnitPiece[] {
+function piecesOf(units: readonly number[]): UnitPiece[] {
   const pieces: { unit: number; count: number }[] = []
   for (const unit of units) {
     const last = pieces[pieces.length - 1]

@@ -17,7 +17,6 @@ import {
   type PgId,
   type PoolCompression,
   type PoolId,
-  pgPool,
 } from '@shoal/base'
 import type { ObjectId, OmapEntry, Transaction } from '@shoal/wire'
 import type { Allocator } from './allocator.ts'
@@ -31,7 +30,15 @@ import { blockBytes } from './layout.ts'
 import type { MetaStore } from './meta-store.ts'
 import { type MountedParts, mountParts } from './mount.ts'
 import { ObjectReader } from './object-reader.ts'
-import type { CompressionUsage, Extent, ObjectPage, ObjectStat, ObjectStore, OmapPage, StoreUsage } from './object-store.ts'
+import type {
+  CompressionUsage,
+  Extent,
+  ObjectPage,
+  ObjectStat,
+  ObjectStore,
+  OmapPage,
+  StoreUsage,
+} from './object-store.ts'
 import { joinAdjacent, type PendingData } from './pending-data.ts'
 import { type CreateOptions, createStoreFiles } from './store-files.ts'
 import { type MountOptions, resolveOptions, type StoreLimits } from './store-options.ts'
@@ -271,19 +278,7 @@ export class FileObjectStore implements ObjectStore {
   }
 
   compressionUsage(): ReadonlyMap<PoolId, CompressionUsage> {
-    const usage = new Map<PoolId, CompressionUsage>()
-    for (const { id, compressed } of this.meta.collections.values()) {
-      if (compressed.units === 0) continue
-      const pool = pgPool(id)
-      const before: Omit<CompressionUsage, 'operations'> = usage.get(pool) ?? { originalBytes: 0, compressedBytes: 0, allocatedBytes: 0 }
-      usage.set(pool, {
-        operations: this.compressor.keptOf(pool),
-        originalBytes: before.originalBytes + compressed.blocks * blockBytes,
-        compressedBytes: before.compressedBytes + compressed.bytes,
-        allocatedBytes: before.allocatedBytes + compressed.units * blockBytes,
-      })
-    }
-    return usage
+    return this.compressor.usage(this.meta.collections.values())
   }
 
   perf(): Record<string, number | HistogramSummary> {
@@ -310,28 +305,10 @@ export class FileObjectStore implements ObjectStore {
       held_units: this.heldUnits(),
       shared_units: this.allocator.sharedUnits,
       replayed_records: this.parts.replayedRecords,
-      ...this.compressionPerf(),
-    }
-  }
-
-  /** Names as BlueStore's. */
-  private compressionPerf(): Record<string, number> {
-    const { compressor, data } = this
-    const sum = { originalBytes: 0, compressedBytes: 0, allocatedBytes: 0 }
-    for (const pool of this.compressionUsage().values()) {
-      for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += pool[field]
-    }
-    return {
-      compressed: sum.compressedBytes,
-      compressed_allocated: sum.allocatedBytes,
-      compressed_original: sum.originalBytes,
-      compress_success_count: compressor.kept,
-      compress_rejected_count: compressor.rejected,
-      compress_bytes_in: compressor.keptBytesIn,
-      compress_bytes_out: compressor.keptBytesOut,
-      decompress_count: data.decompressions,
-      decompress_bytes: data.decompressedBytes,
-      decompress_failures: data.decompressFailures,
+      ...this.compressor.perf(this.compressionUsage()),
+      decompress_count: this.data.decompressions,
+      decompress_bytes: this.data.decompressedBytes,
+      decompress_failures: this.data.decompressFailures,
     }
   }
 

@@ -219,7 +219,12 @@ class Checker {
     for (const ref of shard.blobs) await this.checkBlob(owner, shard, first, ref)
   }
 
-  private async checkBlob(owner: Owner, shard: Shard, shardFirst: number, { first, live, blob }: BlobRef): Promise<void> {
+  private async checkBlob(
+    owner: Owner,
+    shard: Shard,
+    shardFirst: number,
+    { first, live, blob }: BlobRef,
+  ): Promise<void> {
     const where = `${owner.name}: blob at block ${shardFirst + first}`
     let sound = true
     const stored = new Uint8Array(blob.units.length * blockBytes)

@@ -223,7 +223,12 @@ export class WritePlanner {
     for (const piece of pieces) {
       between(at, piece.firstBlock)
       at = piece.firstBlock + piece.count
-      this.placeBlob(runs, piece, large, data.subarray(piece.firstBlock * blockBytes - offset, at * blockBytes - offset))
+      this.placeBlob(
+        runs,
+        piece,
+        large,
+        data.subarray(piece.firstBlock * blockBytes - offset, at * blockBytes - offset),
+      )
     }
     between(at, bodyEnd)
     if (end > bodyEnd * blockBytes) this.inline(runs, c, onode, bodyEnd, bodyEnd + 1, offset, data)

@@ -69,13 +69,17 @@ test('blobs: in a journal record, a block map, a collection', () => {
   }
   const { buffer, bodyBytes } = encodeBody([item])
   const body = buffer.subarray(recordHeaderBytes, recordHeaderBytes + bodyBytes)
-  expect(hexEncode(body)).toMatchInlineSnapshot(`"02010000000203000000312e3001000000000000006f00000000000000010000006fffffffffffff00000080000000000000010000000400000004000000090000000501282300000209000000020c00000001010000000200000003000000"`)
+  expect(hexEncode(body)).toMatchInlineSnapshot(
+    `"02010000000203000000312e3001000000000000006f00000000000000010000006fffffffffffff00000080000000000000010000000400000004000000090000000501282300000209000000020c00000001010000000200000003000000"`,
+  )
   expect(decodeBody(body)).toEqual([item])
   const shard = newShard(0)
   shard.units[5] = 7
   shard.checksums[5] = 21
   shard.blobs = [{ first: 4, live: 0b1101, blob }]
-  expect(hexEncode(encodeShard(shard))).toMatchInlineSnapshot(`"020001050107000000150000000104040d00000001282300000209000000020c00000001010000000200000003000000"`)
+  expect(hexEncode(encodeShard(shard))).toMatchInlineSnapshot(
+    `"020001050107000000150000000104040d00000001282300000209000000020c00000001010000000200000003000000"`,
+  )
   expect(decodeShard(encodeShard(shard))).toEqual(shard)
   for (const bad of [
     { first: 4, live: 0b1111, blob },
@@ -88,7 +92,9 @@ test('blobs: in a journal record, a block map, a collection', () => {
     shard.blobs = [bad]
     expect(() => decodeShard(encodeShard(shard))).toThrow(/malformed/)
   }
-  expect(hexEncode(encodeCollection(true, 7, { blocks: 3, bytes: 9000, units: 3 }))).toMatchInlineSnapshot(`"02010700000000000000030000000000000028230000000000000300000000000000"`)
+  expect(hexEncode(encodeCollection(true, 7, { blocks: 3, bytes: 9000, units: 3 }))).toMatchInlineSnapshot(
+    `"02010700000000000000030000000000000028230000000000000300000000000000"`,
+  )
 })
 
 test('records of level', () => {

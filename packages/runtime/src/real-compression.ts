@@ -68,8 +68,13 @@ function decompressor(algorithm: CompressionAlgorithm): ZlibFunction {
 
 function run(call: ZlibFunction, bytes: Uint8Array, options: object): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    call(bytes, options, (error, result) => (error === null ? resolve(result) : reject(error)))
+    call(bytes, options, (error, result) => (error === null ? resolve(asBytes(result)) : reject(error)))
   })
+}
+
+/** A `Buffer` is no good `Uint8Array`: its `slice` is a view. */
+function asBytes({ buffer, byteOffset, length }: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, length)
 }
 
 function nextTurn(): Promise<void> {

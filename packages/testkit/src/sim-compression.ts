@@ -20,7 +20,7 @@ export function simCompression(delay: () => Promise<void> = () => Promise.resolv
         algorithm === 'brotli'
           ? zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: brotliQuality } })
           : zlib.deflateRawSync(bytes, { level: zlibLevel })
-      return result.length > bytesMax ? undefined : result
+      return result.length > bytesMax ? undefined : new Uint8Array(result)
     },
 
     async decompress(algorithm, bytes, sizeBytes) {
@@ -29,7 +29,7 @@ export function simCompression(delay: () => Promise<void> = () => Promise.resolv
       try {
         const call = algorithm === 'brotli' ? zlib.brotliDecompressSync : zlib.inflateRawSync
         const result = call(bytes, { maxOutputLength: sizeBytes })
-        return result.length === sizeBytes ? result : undefined
+        return result.length === sizeBytes ? new Uint8Array(result) : undefined
       } catch {
         return undefined
       }
