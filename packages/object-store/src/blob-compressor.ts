@@ -5,7 +5,14 @@
  * earlier transactions are still on their way; the order is that of `submit` all the same. What compresses badly stays
  * as it is: the rule is BlueStore's (`_do_alloc_write`), in whole units, since nothing less is ever saved.
  */
-import { type Compression, type CompressionAlgorithm, type PoolCompression, type PoolId, pgPool } from '@shoal/base'
+import {
+  type Compression,
+  type CompressionAlgorithm,
+  type PoolCompression,
+  type PoolId,
+  parsePgId,
+  pgPool,
+} from '@shoal/base'
 import type { Transaction, TransactionOp } from '@shoal/wire'
 import { blobBlocksMax } from './blob.ts'
 import { blockBytes } from './layout.ts'
@@ -120,7 +127,8 @@ export class BlobCompressor {
     const work: Promise<void>[] = []
     for (const op of transaction.ops) {
       if (op.kind !== 'write') continue
-      const pool = this.pools.get(pgPool(op.collection))
+      const id = parsePgId(op.collection)?.pool
+      const pool = id === undefined ? undefined : this.pools.get(id)
       if (pool === undefined || op.data.length < pool.settings.minBlobBytes) continue
       const jobs = this.cut(op.offset, op.data, pool)
       if (jobs.length === 0) continue

@@ -106,6 +106,7 @@ export class FileObjectStore implements ObjectStore {
         epoch: parts.epoch,
         clock: env.clock,
         checksums: parts.files.checksums,
+        cipher: parts.files.journalCipher,
         onFailure: (cause) => this.fail('the journal cannot be written', cause),
         onGroup: (sequence) => this.onDurable(sequence),
       },

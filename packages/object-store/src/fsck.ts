@@ -68,28 +68,30 @@ export interface FsckOptions {
   readonly deep?: boolean
   /** Go on with an older state when the journal lost transactions; remove records without an owner. */
   readonly repair?: boolean
+  /** Of an encrypted store. */
+  readonly storeKey?: Uint8Array | undefined
   /** Told now and then how much is done, 0 to 1. */
   readonly onProgress?: (fraction: number) => void
 }
 
-/** Rejects only when the store is in use (EBUSY) or is no store (ENOENT); all damage comes as findings. */
+/** Rejects only when the store is in use (EBUSY), is no store (ENOENT) or its key is missing or wrong (EACCES); all damage comes as findings. */
 export async function fsckObjectStore(env: Env, directory: string, options: FsckOptions = {}): Promise<FsckReport> {
   const findings: FsckFinding[] = []
   try {
     const onJournalDamage = options.repair === true ? 'recover' : 'refuse'
-    const store = await FileObjectStore.mount(env, directory, { onJournalDamage })
+    const store = await FileObjectStore.mount(env, directory, { onJournalDamage, storeKey: options.storeKey })
     if (store.lostTransactions) {
       const detail = 'the journal lost acknowledged transactions; the store is true to an older state'
       findings.push(finding('JOURNAL_LOSS', detail))
     }
     await store.close()
   } catch (error) {
-    if (!isClusterError(error) || error.code === 'EBUSY' || error.code === 'ENOENT') throw error
+    if (!isClusterError(error) || unanswerable.includes(error.code)) throw error
     findings.push(finding('STORE_UNMOUNTABLE', error.message))
   }
   let files: OpenFiles
   try {
-    files = await openStoreFiles(env, directory)
+    files = await openStoreFiles(env, directory, options.storeKey)
   } catch (error) {
     if (isClusterError(error, 'EBUSY')) throw error
     return { findings, objects: 0, bytes: 0, verifiedBlocks: 0 }
@@ -101,6 +103,8 @@ export async function fsckObjectStore(env: Env, directory: string, options: Fsck
   }
 }
 
+/** What says nothing of the store itself. */
+const unanswerable: readonly string[] = ['EBUSY', 'ENOENT', 'EACCES']
 const orphanCodes: readonly FsckCode[] = ['SHARD_ORPHAN', 'OMAP_ORPHAN']
 
 function finding(code: FsckCode, message: string, repaired: boolean = false): FsckFinding {

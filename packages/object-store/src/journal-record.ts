@@ -17,6 +17,7 @@ import {
 import { type Blob, readBlobHead, writeBlobHead } from './blob.ts'
 import type { Checksums } from './checksum.ts'
 import { blockBytes, sectorBytes } from './layout.ts'
+import type { JournalCipher } from './record-cipher.ts'
 
 /** Consecutive blocks of an object on consecutive units; unit 0 makes a hole. */
 export interface BlockRun {
@@ -185,6 +186,18 @@ export function sealRecord(checksums: Checksums, buffer: Uint8Array, header: Rec
   setU64(view, checksumAt, 0)
   const checksum = checksums.xxh64(buffer.subarray(0, recordHeaderBytes + header.bodyBytes))
   view.setBigUint64(checksumAt, checksum, true)
+}
+
+/** The record as it goes to the disk of an encrypted store: only its header stays as it is. */
+export function encryptRecord(
+  cipher: JournalCipher,
+  [first, ...payload]: readonly Uint8Array[],
+  { epoch, sequence }: Pick<RecordHeader, 'epoch' | 'sequence'>,
+): Uint8Array[] {
+  const stream = cipher.stream(epoch, sequence)
+  const buffer = (first as Uint8Array).slice()
+  buffer.set(stream(buffer.subarray(recordHeaderBytes)), recordHeaderBytes)
+  return [buffer, ...payload.map(stream)]
 }
 
 /** Undefined when no header starts here; nothing is proven until `recordIsWhole`. */

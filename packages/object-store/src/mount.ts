@@ -51,7 +51,7 @@ export interface MountedParts {
 const scanEntries = 1024
 
 export async function mountParts(env: Env, directory: string, limits: StoreLimits): Promise<MountedParts> {
-  const files = await openStoreFiles(env, directory)
+  const files = await openStoreFiles(env, directory, limits.storeKey)
   try {
     return await mountFiles(env, directory, limits, files)
   } catch (error) {
@@ -193,6 +193,7 @@ class Replay {
       {
         file: this.files.journal,
         checksums: this.files.checksums,
+        cipher: this.files.journalCipher,
         ringBytes: journalBytes,
         fileBytes,
         nonce,

@@ -12,6 +12,7 @@ const options = { largeWriteBytes: 16_384, pendingBytesMax: 96 * 1024, dirtyByte
 const size = { sizeBytes: 2 * 1024 * 1024, journalBytes: 256 * 1024 }
 
 interface Plan {
+  readonly storeKey: Uint8Array | undefined
   readonly algorithm: CompressionAlgorithm | undefined
   readonly transactions: readonly Transaction[]
   /** What a store shows after each prefix. */
@@ -19,7 +20,14 @@ interface Plan {
 }
 
 /** Transactions that the model accepts: a refused one has no place in the order. */
-async function plan(seed: number, count: number, algorithm?: CompressionAlgorithm): Promise<Plan> {
+const theKey = new Uint8Array(32).fill(5)
+
+async function plan(
+  seed: number,
+  count: number,
+  algorithm?: CompressionAlgorithm,
+  storeKey?: Uint8Array,
+): Promise<Plan> {
   const workload = new Workload(seed, 50_000, algorithm !== undefined)
   const model = new ReferenceStore()
   const transactions: Transaction[] = []
@@ -34,18 +42,18 @@ async function plan(seed: number, count: number, algorithm?: CompressionAlgorith
     transactions.push(next)
     dumps.push(await dump(model))
   }
-  return { algorithm, transactions, dumps }
+  return { storeKey, algorithm, transactions, dumps }
 }
 
 /** Submits in bursts and returns how many were acknowledged, in order. */
 async function drive(
   machine: FakeMachine,
-  { transactions, algorithm }: Pick<Plan, 'transactions' | 'algorithm'>,
+  { transactions, algorithm, storeKey }: Omit<Plan, 'dumps'>,
   from: number,
 ): Promise<{ acked: number; submitted: number }> {
   const progress = { acked: from, submitted: from }
   const work = async (): Promise<void> => {
-    const store = await FileObjectStore.mount(machine.env(), '/store', options)
+    const store = await FileObjectStore.mount(machine.env(), '/store', { ...options, storeKey })
     if (algorithm !== undefined) compressAll(store, algorithm)
     let burst: Promise<void>[] = []
     for (let i = from; i < transactions.length; i++) {
@@ -68,19 +76,19 @@ async function drive(
   return progress
 }
 
-async function freshMachine(seed: number): Promise<FakeMachine> {
+async function freshMachine(seed: number, { storeKey }: Pick<Plan, 'storeKey'>): Promise<FakeMachine> {
   const machine = new FakeMachine(seed)
-  await FileObjectStore.create(machine.env(), '/store', size)
+  await FileObjectStore.create(machine.env(), '/store', { ...size, storeKey })
   machine.steps = 0
   return machine
 }
 
 async function checkPrefix(
   machine: FakeMachine,
-  { dumps }: Plan,
+  { dumps, storeKey }: Plan,
   progress: { acked: number; submitted: number },
 ): Promise<number> {
-  const store = await FileObjectStore.mount(machine.env(), '/store', options)
+  const store = await FileObjectStore.mount(machine.env(), '/store', { ...options, storeKey })
   const shown = await dump(store)
   const at = dumps.findIndex(
     (expected, index) => index >= progress.acked && index <= progress.submitted && expected === shown,
@@ -90,24 +98,27 @@ async function checkPrefix(
   return at
 }
 
-const runs: readonly (readonly [number, CompressionAlgorithm | undefined])[] = [
-  [1, undefined],
-  [2, undefined],
+const runs: readonly (readonly [number, (CompressionAlgorithm | undefined)?, Uint8Array?])[] = [
+  [1],
+  [2],
   [3, 'lz4'],
   [4, 'zlib'],
+  [5, undefined, theKey],
+  [6, 'lz4', theKey],
 ]
 
-for (const [seed, algorithm] of runs) {
-  test(`every step of a random workload, seed ${seed}, ${algorithm ?? 'not'} compressed`, async () => {
-    const plans = await plan(seed, 70, algorithm)
-    const whole = await freshMachine(seed)
+for (const [seed, algorithm, storeKey] of runs) {
+  const how = `${algorithm ?? 'not'} compressed, ${storeKey === undefined ? 'not ' : ''}encrypted`
+  test(`every step of a random workload, seed ${seed}, ${how}`, async () => {
+    const plans = await plan(seed, 70, algorithm, storeKey)
+    const whole = await freshMachine(seed, plans)
     const all = await drive(whole, plans, 0)
     expect(all.acked).toBe(plans.transactions.length)
     const steps = whole.steps
     expect(steps).toBeGreaterThan(80)
     let partial = 0
     for (let step = 1; step <= steps; step++) {
-      const machine = await freshMachine(seed * 1000 + step)
+      const machine = await freshMachine(seed * 1000 + step, plans)
       machine.crashAtStep = step
       const progress = await drive(machine, plans, 0)
       if (machine.steps < step) continue
@@ -116,7 +127,7 @@ for (const [seed, algorithm] of runs) {
       if (survived > 0 && survived < plans.transactions.length) partial++
       expect(machine.aborts).toEqual([])
       if (step % 5 === 0) {
-        expect((await fsckObjectStore(machine.env(), '/store', { deep: true })).findings).toEqual([])
+        expect((await fsckObjectStore(machine.env(), '/store', { deep: true, storeKey })).findings).toEqual([])
       }
     }
     expect(partial).toBeGreaterThan(50)
@@ -125,8 +136,8 @@ for (const [seed, algorithm] of runs) {
 
 test('crash after crash, in the middle of recovery too', async () => {
   for (let seed = 10; seed < 22; seed++) {
-    const plans = await plan(seed, 90, seed % 2 === 0 ? 'lz4' : undefined)
-    const machine = await freshMachine(seed)
+    const plans = await plan(seed, 90, seed % 2 === 0 ? 'lz4' : undefined, seed % 3 === 0 ? theKey : undefined)
+    const machine = await freshMachine(seed, plans)
     let done = 0
     for (let life = 0; life < 8; life++) {
       machine.steps = 0
