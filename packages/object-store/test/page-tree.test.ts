@@ -24,9 +24,9 @@ test('equals a map through growth, overwriting, removal and reopening; emptied, 
   const model = new Map<string, string>()
   const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
   const row = ([key, value]: readonly [Uint8Array, Uint8Array]): string => `${hexEncode(key)}=${hexEncode(value)}`
-  for (let round = 0; round < 120; round++) {
+  for (let round = 0; round < 60; round++) {
     const ops: KeyValueOp[] = []
-    const shrinking = round > 70
+    const shrinking = round > 35
     for (let i = prng.below(200); i >= 0; i--) {
       const key = `key-${prng.below(4000)}`
       if (prng.below(10) < (shrinking ? 9 : 3)) {
@@ -41,13 +41,15 @@ test('equals a map through growth, overwriting, removal and reopening; emptied, 
     const reading = tree.entries({ from: bytes('key-2') })
     await tree.batch(ops, { sync: false })
     await reading
-    if (round % 20 === 0) tree = await PageTree.open(below, cipher())
+    if (round % 10 === 0) tree = await PageTree.open(below, cipher())
     const sorted = [...model].sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, v]) => [bytes(k), bytes(v)] as const)
-    expect((await tree.entries({})).map(row)).toEqual(sorted.map(row))
+    expect((await tree.entries({})).map(row).join()).toBe(sorted.map(row).join())
     const from = bytes(`key-${prng.below(4000)}`)
     const above = sorted.filter(([key]) => compareBytes(key, from) >= 0).map(row)
-    expect((await tree.entries({ from, limit: 7 })).map(row)).toEqual(above.slice(0, 7))
-    expect((await tree.entries({ from, limit: 7, reverse: true })).map(row)).toEqual(above.reverse().slice(0, 7))
+    expect((await tree.entries({ from, limit: 7 })).map(row).join()).toBe(above.slice(0, 7).join())
+    expect((await tree.entries({ from, limit: 7, reverse: true })).map(row).join()).toBe(
+      above.reverse().slice(0, 7).join(),
+    )
   }
   const all = await tree.entries({})
   await tree.batch(
