@@ -1,6 +1,6 @@
 /** The production object store as the OSD opens it. */
 import type { Env } from '@shoal/base'
-import { FileObjectStore, type MountOptions } from '@shoal/object-store'
+import { FileObjectStore, inspectStore, type MountOptions } from '@shoal/object-store'
 import type { ObjectStoreFactory } from './osd-options.ts'
 
 const mebibyte = 1024 * 1024
@@ -16,8 +16,10 @@ const memory: MountOptions = {
 export const fileObjectStores: ObjectStoreFactory = {
   // The superblock is the last file that `create` makes.
   exists: (env: Env, directory: string) => env.disk.exists(`${directory}/superblock`),
-  create: (env: Env, directory: string, sizeBytes: number) => FileObjectStore.create(env, directory, { sizeBytes }),
+  create: (env: Env, directory: string, sizeBytes: number, storeKey?: Uint8Array) =>
+    FileObjectStore.create(env, directory, { sizeBytes, storeKey }),
+  encrypted: async (env: Env, directory: string) => (await inspectStore(env, directory)).encrypted,
   /** A journal that lost its tail is a matter for the peers: they have what is missing. */
-  mount: (env: Env, directory: string) =>
-    FileObjectStore.mount(env, directory, { ...memory, onJournalDamage: 'recover' }),
+  mount: (env: Env, directory: string, storeKey?: Uint8Array) =>
+    FileObjectStore.mount(env, directory, { ...memory, onJournalDamage: 'recover', storeKey }),
 }

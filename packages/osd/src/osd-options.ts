@@ -18,8 +18,11 @@ export type OsdStore = ObjectStore & {
 
 export interface ObjectStoreFactory {
   exists(env: Env, directory: string): Promise<boolean>
-  create(env: Env, directory: string, sizeBytes: number): Promise<void>
-  mount(env: Env, directory: string): Promise<OsdStore>
+  /** With a key the store is encrypted. */
+  create(env: Env, directory: string, sizeBytes: number, storeKey?: Uint8Array): Promise<void>
+  /** Whether a key is needed to mount. No store is, when left out. */
+  encrypted?(env: Env, directory: string): Promise<boolean>
+  mount(env: Env, directory: string, storeKey?: Uint8Array): Promise<OsdStore>
 }
 
 export interface OsdDaemonOptions {
@@ -30,6 +33,8 @@ export interface OsdDaemonOptions {
   readonly bindHost: string
   /** Capacity of a store that is still to be made. */
   readonly sizeBytes: number
+  /** A store that is still to be made is encrypted; needs a cluster with a key. */
+  readonly encrypt?: boolean | undefined
   /** Where CRUSH places a new OSD: `{root: 'default', host: 'alpha'}`. */
   readonly crushLocation: Readonly<Record<string, string>>
   readonly deviceClass?: string

@@ -2,6 +2,7 @@
 import { ClusterError, type Disk, type Env } from '@shoal/base'
 import type { MonitorClient } from '@shoal/monitor-client'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
+import { fetchStoreKey, makeStoreKey } from './store-key.ts'
 import { claimStore, makeUuid, readSuperblock, type Superblock, storeDirectory, writeSuperblock } from './superblock.ts'
 
 export interface PreparedOsd {
@@ -26,10 +27,15 @@ export async function prepareOsd(env: Env, options: OsdDaemonOptions, parts: Osd
   }
   const directory = storeDirectory(dataDirectory)
   const isNew = superblock.state === 'preparing'
+  const source = { env, monitor: parts.monitor, secret: options.security?.secret }
+  let storeKey: Uint8Array | undefined
   if (isNew && !(await parts.stores.exists(env, directory))) {
-    await parts.stores.create(env, directory, options.sizeBytes)
+    if (options.encrypt === true) storeKey = await makeStoreKey(source, superblock.uuid)
+    await parts.stores.create(env, directory, options.sizeBytes, storeKey)
+  } else if (await parts.stores.encrypted?.(env, directory)) {
+    storeKey = await fetchStoreKey(source, superblock.uuid)
   }
-  const store = await parts.stores.mount(env, directory)
+  const store = await parts.stores.mount(env, directory, storeKey)
   try {
     await claimStore(store, superblock)
     if (!isNew) return { superblock, store, isNew }

@@ -3,6 +3,7 @@ import { assert, ClusterError } from '@shoal/base'
 import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
+import { configKeyCommands } from './config-keys.ts'
 import { crushCommands } from './crush.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
@@ -17,6 +18,7 @@ const all = [
   ...poolCommands,
   ...crushCommands,
   ...pgCommands,
+  ...configKeyCommands,
 ]
 
 const table = new Map<string, Command>(all.map((command) => [command.prefix, command]))

@@ -21,6 +21,7 @@ export class ClusterState {
   private history: OsdMapHistory
   private entries: ClusterLogEntry[] = []
   private readonly replies = new Map<string, RecordedReply>()
+  private keys = new Map<string, string>()
 
   constructor(monitors: MonitorMap, osdMaps: OsdMapHistory) {
     this.monitors = monitors
@@ -49,6 +50,11 @@ export class ClusterState {
     return this.entries
   }
 
+  /** Small secrets and settings of daemons, by name: Ceph's config-key store. */
+  get configKeys(): ReadonlyMap<string, string> {
+    return this.keys
+  }
+
   replyTo(requestId: string): RecordedReply | undefined {
     return this.replies.get(requestId)
   }
@@ -64,6 +70,10 @@ export class ClusterState {
     }
     this.entries.push(...proposal.log)
     if (this.entries.length > proposal.logMax) this.entries = this.entries.slice(-proposal.logMax)
+    for (const [key, value] of proposal.configKeys) {
+      if (value === undefined) this.keys.delete(key)
+      else this.keys.set(key, value)
+    }
     for (const reply of proposal.replies) {
       this.replies.set(reply.requestId, reply)
       const [oldest] = this.replies.keys()
@@ -80,6 +90,8 @@ export class ClusterState {
       incrementals,
       log: this.entries,
       replies: [...this.replies.values()],
+      // In one order, whatever order they were set in.
+      configKeys: new Map([...this.keys].sort(([a], [b]) => (a < b ? -1 : 1))),
     })
   }
 
@@ -89,6 +101,7 @@ export class ClusterState {
     this.history = OsdMapHistory.restore(snapshot.firstOsdMap, snapshot.incrementals)
     this.monitors = snapshot.monitorMap
     this.entries = [...snapshot.log]
+    this.keys = new Map(snapshot.configKeys)
     this.replies.clear()
     for (const reply of snapshot.replies) this.replies.set(reply.requestId, reply)
   }

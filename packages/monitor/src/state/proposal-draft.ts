@@ -19,10 +19,13 @@ export class ProposalDraft {
   private entries: ClusterLogEntry[] = []
   private replies: RecordedReply[] = []
   private trimBefore = 0 as Epoch
+  private readonly keysBefore: ReadonlyMap<string, string>
+  private keyChanges = new Map<string, string | undefined>()
 
   constructor(state: ClusterState, from: string, wallMs: number) {
     this.osd = new OsdMapChange(state.osdMap)
     this.monitorsBefore = state.monitorMap
+    this.keysBefore = state.configKeys
     this.from = from
     this.wallMs = wallMs
   }
@@ -36,7 +39,23 @@ export class ProposalDraft {
   }
 
   get empty(): boolean {
-    return this.osd.empty && this.monitorsAfter === undefined && this.entries.length === 0 && this.trimBefore === 0
+    const changes = this.entries.length + this.keyChanges.size
+    return this.osd.empty && this.monitorsAfter === undefined && changes === 0 && this.trimBefore === 0
+  }
+
+  /** With what this proposal carries already. */
+  configKeys(): Map<string, string> {
+    const keys = new Map(this.keysBefore)
+    for (const [key, value] of this.keyChanges) {
+      if (value === undefined) keys.delete(key)
+      else keys.set(key, value)
+    }
+    return keys
+  }
+
+  /** Undefined takes the key away. */
+  setConfigKey(key: string, value: string | undefined): void {
+    this.keyChanges.set(key, value)
   }
 
   setMonitors(monitors: MonitorMap['monitors']): void {
@@ -64,12 +83,14 @@ export class ProposalDraft {
     const { monitorsAfter, trimBefore } = this
     const entries = [...this.entries]
     const replies = [...this.replies]
+    const keyChanges = new Map(this.keyChanges)
     return () => {
       rollbackOsd()
       this.monitorsAfter = monitorsAfter
       this.trimBefore = trimBefore
       this.entries = entries
       this.replies = replies
+      this.keyChanges = keyChanges
     }
   }
 
@@ -81,6 +102,7 @@ export class ProposalDraft {
       replies: this.replies,
       trimOsdMapsBefore: this.trimBefore,
       logMax,
+      configKeys: this.keyChanges,
     }
   }
 }

@@ -20,6 +20,8 @@ export interface Hunt {
   readonly lastsSecondsMax: number
   readonly osds: number
   readonly monitors?: number
+  /** All stores are. */
+  readonly encrypted?: boolean
   readonly pgNum?: number
   readonly size?: number
   readonly minSize?: number
@@ -123,6 +125,17 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     osds: 3,
     compression,
     store: { mount: smallMemory, journalBytes: 2 * mebibyte },
+  },
+  encrypted: {
+    ...small,
+    workloads: ['attributes', 'extents'],
+    faults: ['crash', 'crash', 'power-cut-all'],
+    osds: 3,
+    encrypted: true,
+    store: {
+      mount: { ...smallMemory, dirtyBytesMax: mebibyte, metaCacheBytes: 64 * 1024 },
+      journalBytes: 2 * mebibyte,
+    },
   },
   failover: {
     ...small,
@@ -275,7 +288,12 @@ export function huntScenario(seed: number, name: string): Scenario {
   const hunt = must(hunts[name], `a hunt named ${name}`)
   const random = new Prng([seed, 0x401, name.length])
   const base = drawScenario(seed, { name: 'calm', virtualSeconds: hunt.virtualSeconds })
-  const osds = Array.from({ length: hunt.osds }, (_, id) => ({ id, host: `host-${id}`, rack: `rack-${id % 3}` }))
+  const osds = Array.from({ length: hunt.osds }, (_, id) => ({
+    id,
+    host: `host-${id}`,
+    rack: `rack-${id % 3}`,
+    ...(hunt.encrypted === true ? { encrypted: true } : {}),
+  }))
   const plan = {
     ...base,
     name: `planted-${name}`,

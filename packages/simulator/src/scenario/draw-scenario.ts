@@ -57,6 +57,7 @@ export function drawScenario(seed: number, options: DrawOptions = {}): Scenario 
     durationMs: (options.virtualSeconds ?? pick(random, [60, 120, 240])) * 1_000,
     monitors: pick(random, [3, 3, 3, 3, 5, 5, 4, 7]),
     ...osds,
+    osds: drawEncryption(seed, osds.osds),
     pools: drawCompression(
       seed,
       pools.map(({ pool }) => pool),
@@ -120,6 +121,13 @@ function drawPools(
       workload: { workload, pool: `pool-${workload}`, clients: 1 + random.below(3) },
     }
   })
+}
+
+/** In every third cluster about half of the stores. A random sequence of its own, as for compression. */
+function drawEncryption(seed: number, osds: readonly OsdPlace[]): readonly OsdPlace[] {
+  const random = new Prng([seed, 0x5ea1ed, osds.length])
+  if (random.below(3) > 0) return osds
+  return osds.map((osd) => (random.below(2) === 0 ? { ...osd, encrypted: true } : osd))
 }
 
 /** A random sequence of its own: without compression, a seed draws what it drew before there was any. */

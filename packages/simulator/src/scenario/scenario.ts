@@ -15,6 +15,8 @@ export interface OsdPlace {
   readonly id: number
   readonly host: string
   readonly rack: string
+  /** Its store is encrypted. Left out: it is not. */
+  readonly encrypted?: boolean
 }
 
 export interface PoolPlan {
