@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { addAuthCommands } from './commands/auth.ts'
 import { addBlockCommands } from './commands/block.ts'
 import { addClusterCommands } from './commands/cluster.ts'
+import { addConfigKeyCommands } from './commands/config-key.ts'
 import { addCrushCommands } from './commands/crush.ts'
 import { addDaemonCommands } from './commands/daemon.ts'
 import { addMonitorCommands } from './commands/mon.ts'
@@ -46,6 +47,7 @@ export function buildProgram(): Command {
     addDaemonCommands,
     addAuthCommands,
     addMonitorCommands,
+    addConfigKeyCommands,
     addOsdCommands,
     addCrushCommands,
     addPoolCommands,

@@ -7,11 +7,13 @@ import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
 import { addBlocklistCommands } from './osd-blocklist.ts'
+import { addOsdKeyCommands } from './osd-key.ts'
 
 export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
   addReports(osd)
   addChanges(osd)
+  addOsdKeyCommands(osd)
   addBlocklistCommands(osd)
 }
 
@@ -150,6 +152,7 @@ function addChanges(osd: Command): void {
     osd
       .command('add')
       .option('--capacity <size>', 'as in 100G')
+      .option('--encrypt', 'encrypt its store; the monitors keep the key')
       .description('make a new OSD on this machine and start it'),
     addOsd,
   )
@@ -191,6 +194,10 @@ async function addOsd(
 ): Promise<void> {
   const { addLocalOsd } = await import('../local/add-osd.ts')
   const capacity = options['capacity']
-  const name = await addLocalOsd(context, typeof capacity === 'string' ? capacity : undefined)
+  const name = await addLocalOsd(
+    context,
+    typeof capacity === 'string' ? capacity : undefined,
+    options['encrypt'] === true,
+  )
   context.print({ name }, () => `${name} runs`)
 }

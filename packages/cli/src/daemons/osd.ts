@@ -7,12 +7,13 @@ import { localLocation } from './location.ts'
 export async function runOsdDaemon(context: DaemonContext): Promise<RunningService> {
   const { env, layout, cluster, name } = context
   const id = Number(name.slice('osd.'.length))
-  const capacityBytes = cluster.osds.find((osd) => osd.id === id)?.capacityBytes ?? 0
+  const { capacityBytes = 0, encrypt } = cluster.osds.find((osd) => osd.id === id) ?? {}
   return runOsd(env, {
     id: osdId(id),
     dataDirectory: layout.dataDirectory(name),
     bindHost: bindHost(cluster),
     sizeBytes: capacityBytes,
+    encrypt,
     crushLocation: localLocation(),
     monitors: monitorAddresses(cluster),
     security: daemonSecurity(context),

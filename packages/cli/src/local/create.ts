@@ -12,6 +12,8 @@ export interface CreateOptions {
   readonly osds: number
   readonly poolSize: number
   readonly osdCapacityBytes: number | undefined
+  /** The stores of all its OSDs. */
+  readonly encrypt: boolean
   readonly ms_auth?: string | undefined
   readonly ms_mode?: string | undefined
 }
@@ -52,7 +54,11 @@ export async function createCluster(layout: ClusterLayout, options: CreateOption
     version: 1,
     fsid,
     monitors,
-    osds: Array.from({ length: options.osds }, (_, id) => ({ id, capacityBytes })),
+    osds: Array.from({ length: options.osds }, (_, id) => ({
+      id,
+      capacityBytes,
+      ...(options.encrypt ? { encrypt: true } : {}),
+    })),
     nbdAddress: `${options.host}:${await freePort(options.host, nbdPort)}`,
     poolSize: options.poolSize,
     ms_auth: options.ms_auth ?? 'secret',

@@ -17,7 +17,12 @@ export interface ClusterFile {
   readonly version: 1
   readonly fsid: string
   readonly monitors: readonly { readonly name: string; readonly address: string }[]
-  readonly osds: readonly { readonly id: number; readonly capacityBytes: number }[]
+  readonly osds: readonly {
+    readonly id: number
+    readonly capacityBytes: number
+    /** Its store is encrypted when it is made. */
+    readonly encrypt?: boolean | undefined
+  }[]
   readonly nbdAddress: string
   /** Copies of each object in the pools that `up` makes. */
   readonly poolSize: number
@@ -30,7 +35,7 @@ const clusterSchema: z.ZodType<ClusterFile> = z.object({
   version: z.literal(1),
   fsid: z.string().min(1),
   monitors: z.array(z.object({ name: z.string(), address: z.string() })).min(1),
-  osds: z.array(z.object({ id: z.number().int(), capacityBytes: z.number().int() })),
+  osds: z.array(z.object({ id: z.number().int(), capacityBytes: z.number().int(), encrypt: z.boolean().optional() })),
   nbdAddress: z.string(),
   poolSize: z.number().int(),
   ms_auth: z.string().optional(),

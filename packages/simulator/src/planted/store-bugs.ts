@@ -105,12 +105,13 @@ export const storeBugs: readonly PlantedBug[] = [
     scenario: 'encrypted',
   },
   {
-    name: 'page-number-used-again',
-    mechanism: 'the sealed metadata forgets which page numbers were used',
-    promise: 'a page is never changed, only replaced',
+    name: 'replaced-page-is-nothing',
+    mechanism: 'who reads sealed metadata while a checkpoint replaces pages takes a page that is gone for an empty one',
+    promise: 'a reader sees one whole tree',
     file: 'object-store/dist/page-tree.js',
-    find: '.u64(next.page).u64(next.next)',
-    replace: '.u64(next.page).u64(1)',
+    find: 'if (!(error instanceof PageGone))',
+    replace:
+      'if (error instanceof PageGone)\n                    return work({ page: 0, next: 0 });\n                if (!(error instanceof PageGone))',
     scenario: 'encrypted',
   },
   {
