@@ -50,6 +50,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         weight: fc.constantFrom(1, 2),
       }),
       fc.record({ prefix: fc.constant('log'), logtext: fc.constantFrom('x', 'y') }),
+      fc.record({
+        prefix: fc.constant('config-key set'),
+        key: fc.constantFrom('k1', 'k2', 'dm-crypt/osd/u0/luks'),
+        val: fc.constantFrom('a', 'b'),
+        exclusive: fc.boolean(),
+      }),
+      fc.record({ prefix: fc.constant('config-key rm'), key: fc.constantFrom('k1', 'k2') }),
     )
     .map((command) => ({ kind: 'command' as const, command })),
   fc.record({ kind: fc.constant('trim' as const) }),
