@@ -50,7 +50,7 @@ test('snapshots carry them, in one order; a state without any has the bytes it a
   write(state, 'config-key set', { key: 'a', val: '1' })
   const snapshot = state.snapshot()
   expect(hexEncode(snapshot.subarray(0, 2))).toBe('0202')
-  expect(hexEncode(snapshot.subarray(-27))).toBe('6b16000000020000000100000061010000003101000000620100000032')
+  expect(hexEncode(snapshot.subarray(-29))).toBe('6b18000000020000000100000061010000003101000000620100000032')
   const other = fresh()
   other.restore(snapshot)
   expect([...other.configKeys]).toEqual([
@@ -58,7 +58,7 @@ test('snapshots carry them, in one order; a state without any has the bytes it a
     ['b', '2'],
   ])
   const bad = snapshot.slice()
-  bad[bad.length - 27] = 0x6c
+  bad[bad.length - 29] = 0x6c
   expect(() => fresh().restore(bad)).toThrow(/does not know/)
   write(other, 'config-key rm', { key: 'a' })
   write(other, 'config-key rm', { key: 'b' })
