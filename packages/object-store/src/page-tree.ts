@@ -61,7 +61,14 @@ const rootKey = keyToBytes('R')
 const version = 1
 const restartsMax = 1000
 
-class PageGone {}
+/** A batch replaced the page meanwhile. */
+class PageGone {
+  readonly page: number
+
+  constructor(page: number) {
+    this.page = page
+  }
+}
 
 export class PageTree implements KeyValueStore {
   private readonly below: KeyValueStore
@@ -190,7 +197,7 @@ export class PageTree implements KeyValueStore {
     if (known !== undefined) return known
     const key = pageKey(number)
     const sealed = await this.below.get(key)
-    if (sealed === undefined) throw new PageGone()
+    if (sealed === undefined) throw new PageGone(number)
     const plain = this.seals.open(key, sealed)
     if (plain === undefined) throw damaged('page')
     const page = decodePage(plain)
@@ -226,7 +233,7 @@ class Update {
     for (let i = 0; i < children.length; i++) {
       const start = at
       const following = children[i + 1]?.first
-      while (at < changes.length && (following === undefined || before(changes[at], following))) at++
+      at = following === undefined ? changes.length : endBefore(changes, at, following)
       const child = children[i] as Child
       if (at === start) result.push(child)
       else result.push(...(await this.replace(child.page, changes.slice(start, at))))
@@ -326,8 +333,11 @@ function join(left: Page, right: Page): Page | undefined {
   return { kind: 'inner', children: [...left.children, ...right.children] }
 }
 
-function before(change: Change | undefined, key: Uint8Array): boolean {
-  return change !== undefined && compareBytes(change.key, key) < 0
+/** Index after the changes, from one on, whose keys are below. */
+function endBefore(changes: readonly Change[], from: number, key: Uint8Array): number {
+  let at = from
+  while (at < changes.length && compareBytes((changes[at] as Change).key, key) < 0) at++
+  return at
 }
 
 /** In key order; of several for one key the last. */

@@ -38,7 +38,7 @@ export function withPassphrase(command: Command): Command {
 }
 
 /** Throws EINVAL when there is none. */
-export function readPassphrase(options: Options): string {
+function readPassphrase(options: Options): string {
   const file = options['passphraseFile']
   const passphrase =
     file === undefined ? process.env['SHOAL_PASSPHRASE'] : readFileSync(String(file), 'utf8').split('\n')[0]
