@@ -105,16 +105,6 @@ export const storeBugs: readonly PlantedBug[] = [
     scenario: 'encrypted',
   },
   {
-    name: 'replaced-page-is-nothing',
-    mechanism: 'who reads sealed metadata while a checkpoint replaces pages takes a page that is gone for an empty one',
-    promise: 'a reader sees one whole tree',
-    file: 'object-store/dist/page-tree.js',
-    find: 'if (!(error instanceof PageGone))',
-    replace:
-      'if (error instanceof PageGone)\n                    return work({ page: 0, next: 0 });\n                if (!(error instanceof PageGone))',
-    scenario: 'encrypted',
-  },
-  {
     name: 'journal-epoch-not-in-the-key',
     mechanism: 'a record is read with the key of the mount that reads it, not of the one that wrote it',
     promise: 'replay rebuilds what was acknowledged',
