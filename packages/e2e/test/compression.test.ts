@@ -18,7 +18,7 @@ afterAll(async () => {
 }, 60_000)
 
 interface Df {
-  readonly stats: readonly {
+  readonly pools: readonly {
     readonly name: string
     readonly bytes: number
     readonly usedBytes: number
@@ -52,8 +52,8 @@ test('what a pool compresses is stored in less, read back equal, and counted', a
   await writeFile(source, content)
   await cluster.ok('object', 'put', '-p', 'objects', 'file', source)
   await cluster.until('the monitors know what was saved', async () => {
-    const { stats } = await cluster.json<Df>('df', 'detail')
-    const pool = stats.find(({ name }) => name === 'objects')
+    const { pools } = await cluster.json<Df>('df', 'detail')
+    const pool = pools.find(({ name }) => name === 'objects')
     if (pool === undefined || pool.compression.originalBytes < 3 * 5 * mebibyte) return false
     expect(pool.compression.compressedBytes).toBeLessThan(pool.compression.allocatedBytes)
     expect(pool.compression.allocatedBytes).toBeLessThan(pool.compression.originalBytes / 2)

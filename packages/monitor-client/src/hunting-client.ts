@@ -20,6 +20,7 @@ import {
   type Timer,
 } from '@shoal/base'
 import type { MonitorMap, OsdMap } from '@shoal/cluster-map'
+import type { EffectiveConfig } from './config/effective-config.ts'
 import { decodeOsdMap } from './map-codecs.ts'
 import { MapFollower } from './map-follower.ts'
 import type {
@@ -41,6 +42,8 @@ export interface MonitorClientOptions {
   readonly monitors: readonly Address[]
   /** `osd.3`, `client.4711`: shown by the monitors. */
   readonly entity?: string
+  /** The machine, as CRUSH would name it, for masks of the configuration. */
+  readonly host?: string
   /** How long `start` hunts for a monitor with a map. */
   readonly startTimeoutMs?: number
 }
@@ -62,6 +65,7 @@ export class HuntingMonitorClient implements MonitorClient {
   private readonly requestPrefix: string
   private nextRequest = 1
   private readonly closers = new Set<() => void>()
+  private readonly leaderListeners = new Set<(term: number) => void>()
 
   constructor(env: Env, transport: MonitorTransport, options: MonitorClientOptions) {
     if (options.monitors.length === 0) {
@@ -69,17 +73,21 @@ export class HuntingMonitorClient implements MonitorClient {
         hint: 'name the monitors with --mon HOST:PORT, or start a cluster with `shoal up`',
       })
     }
-    this.env = env
+    this.env = { ...env, log: env.log.child('monc') }
     this.options = options
     this.requestPrefix = hexEncode(env.random.bytes(8))
-    this.maps = new MapFollower(env.log)
-    this.session = new MonitorSession(env, transport, {
+    this.maps = new MapFollower(this.env.log)
+    this.session = new MonitorSession(this.env, transport, {
       entity: options.entity ?? `client.${this.requestPrefix}`,
+      host: options.host ?? '',
       monitors: options.monitors,
       maps: this.maps,
-      onNewTerm: () => this.reports.repeatStats(),
+      onNewTerm: () => {
+        this.reports.repeatStats()
+        for (const listener of [...this.leaderListeners]) listener(this.leaderTerm)
+      },
     })
-    this.reports = new ReportQueue(env, this.session)
+    this.reports = new ReportQueue(this.env, this.session)
   }
 
   get osdMap(): OsdMap | undefined {
@@ -88,6 +96,10 @@ export class HuntingMonitorClient implements MonitorClient {
 
   get monitorMap(): MonitorMap | undefined {
     return this.maps.monitorMap
+  }
+
+  get config(): EffectiveConfig | undefined {
+    return this.maps.config
   }
 
   async start(): Promise<void> {
@@ -112,6 +124,19 @@ export class HuntingMonitorClient implements MonitorClient {
 
   onOsdMap(listener: (map: OsdMap) => void): MapSubscription {
     return this.maps.onOsdMap(listener)
+  }
+
+  onConfig(listener: (config: EffectiveConfig) => void): MapSubscription {
+    return this.maps.onConfig(listener)
+  }
+
+  get leaderTerm(): number {
+    return this.session.leaderTerm
+  }
+
+  onNewLeader(listener: (term: number) => void): MapSubscription {
+    this.leaderListeners.add(listener)
+    return { cancel: () => this.leaderListeners.delete(listener) }
   }
 
   waitForEpoch(epoch: Epoch, timeoutMs: number): Promise<OsdMap> {

@@ -10,6 +10,7 @@ import type { MapUpdate, MonitorConnection, MonitorTransport } from './transport
 
 export interface MonitorSessionOptions {
   readonly entity: string
+  readonly host: string
   readonly monitors: readonly Address[]
   readonly maps: MapFollower
   /** A leader of a later term came: it knows nothing that was only in its predecessor's memory. */
@@ -23,6 +24,8 @@ const backoffMsMax = 3_000
 
 export class MonitorSession {
   closed = false
+  /** Of the newest leader that was heard of. */
+  leaderTerm = 0
   private readonly env: Env
   private readonly transport: MonitorTransport
   private readonly options: MonitorSessionOptions
@@ -32,7 +35,6 @@ export class MonitorSession {
   private timer: Timer | undefined
   private failures = 0
   private backoffMs = backoffMsMin
-  private term = 0
   private generation = 0
 
   constructor(env: Env, transport: MonitorTransport, options: MonitorSessionOptions) {
@@ -84,9 +86,9 @@ export class MonitorSession {
     if (this.closed) return
     this.timer?.cancel()
     const generation = ++this.generation
-    const { maps, entity } = this.options
+    const { maps, entity, host } = this.options
     const address = this.currentAddress
-    const request = { entity, osdMapEpoch: maps.epoch, monitorMapEpoch: maps.monitorMap?.epoch ?? 0 }
+    const request = { entity, host, osdMapEpoch: maps.epoch, monitorMapEpoch: maps.monitorMap?.epoch ?? 0 }
     this.timer = this.env.timers.after(firstUpdateTimeoutMs, () => {
       if (generation === this.generation) this.hunt(`${address} is silent`)
     })
@@ -112,8 +114,8 @@ export class MonitorSession {
     }
     this.failures = 0
     this.backoffMs = backoffMsMin
-    if (update.quorum !== undefined && update.quorum.leaderId !== 0 && update.quorum.term > this.term) {
-      this.term = update.quorum.term
+    if (update.quorum !== undefined && update.quorum.leaderId !== 0 && update.quorum.term > this.leaderTerm) {
+      this.leaderTerm = update.quorum.term
       this.options.onNewTerm()
     }
   }

@@ -149,6 +149,31 @@ describe('membership', () => {
     await mons.command(client, { prefix: 'osd set', key: 'noout' })
   })
 
+  it('takes one back that was away while all that it knew were replaced', async () => {
+    const mons = await cluster(14)
+    const client = await mons.started(mons.client(['d', 'e', 'a']))
+    const away = mons.leader === 'c' ? 'b' : 'c'
+    mons.powerCut(away)
+    for (const [name, index] of [
+      ['d', 3],
+      ['e', 4],
+    ] as const) {
+      await join(mons, name, index)
+      await mons.start(name)
+      await mons.world.time.advance(6_000)
+    }
+    const known = ['a', 'b', 'c'].filter((name) => name !== away)
+    for (const name of known) {
+      await mons.command(client, { prefix: 'mon rm', name }, 30_000)
+      await mons.world.time.advance(6_000)
+      mons.powerCut(name)
+    }
+    await mons.start(away)
+    await mons.world.time.advance(8_000)
+    const stat = (await mons.command(client, { prefix: 'mon stat' })).data as MonitorStat
+    expect([...stat.quorum].sort()).toEqual([away, 'd', 'e'])
+  })
+
   it('refuses a removal that would cost the quorum', async () => {
     const mons = await cluster(13)
     const client = await mons.started(mons.client())

@@ -265,6 +265,10 @@ export class FileObjectStore implements ObjectStore {
     return this.reader.list(collection, after, limit)
   }
 
+  get transactionBytesMax(): number {
+    return this.parts.files.superblock.journalBytes / 4
+  }
+
   usage(): StoreUsage {
     const metadataBytes = this.parts.files.superblock.journalBytes + this.levelBytes
     const totalBytes = (this.allocator.unitCount - 1) * blockBytes + metadataBytes
@@ -440,11 +444,14 @@ export class FileObjectStore implements ObjectStore {
     const payload = planner.images.length === 0 ? [] : joinAdjacent(planner.images.map((image) => image.data))
     const payloadBytes = planner.images.length * blockBytes
     const sizeBytes = buffer.length + payloadBytes
-    const sizeBytesMax = this.parts.files.superblock.journalBytes / 4
-    if (sizeBytes > sizeBytesMax) {
-      throw new ClusterError('EINVAL', `a transaction of ${sizeBytes} journal bytes exceeds ${sizeBytesMax}`, {
-        hint: 'split the transaction, or give the store a larger journal',
-      })
+    if (sizeBytes > this.transactionBytesMax) {
+      throw new ClusterError(
+        'EINVAL',
+        `a transaction of ${sizeBytes} journal bytes exceeds ${this.transactionBytesMax}`,
+        {
+          hint: 'split the transaction, or give the store a larger journal',
+        },
+      )
     }
     if (!this.journal.fits(sizeBytes)) {
       execution.rollback()

@@ -52,6 +52,8 @@ export interface Extent {
 }
 
 export interface ObjectStore {
+  /** What of a transaction goes to the journal (metadata and small writes), in bytes; a larger one is refused. */
+  readonly transactionBytesMax: number
   /**
    * Rejects with ENOSPC (nothing applied: space is reserved before anything is ordered) and EINVAL (an unknown
    * collection, for instance). Any other failure ends the daemon through `Env.abort`.

@@ -26,6 +26,7 @@ interface ReferenceCollection {
 }
 
 export class ReferenceStore implements ObjectStore {
+  readonly transactionBytesMax: number = Number.POSITIVE_INFINITY
   private state = new Map<PgId, ReferenceCollection>()
 
   async submit(transaction: Transaction): Promise<void> {

@@ -2,13 +2,12 @@
 import type { Env } from '@shoal/base'
 import { FileObjectStore, inspectStore, type MountOptions } from '@shoal/object-store'
 import type { ObjectStoreFactory } from './osd-options.ts'
+import type { OsdSettings } from './settings.ts'
 
 const mebibyte = 1024 * 1024
 
-/** What of an OSD's 256 MB the store may have; its caches and its waiting writes are what grows with load. */
+/** What of an OSD's 256 MB the store may have beside its caches: waiting writes are what grows with load. */
 const memory: MountOptions = {
-  dataCacheBytes: 16 * mebibyte,
-  metaCacheBytes: 16 * mebibyte,
   pendingBytesMax: 32 * mebibyte,
   dirtyBytesMax: 36 * mebibyte,
 }
@@ -20,6 +19,12 @@ export const fileObjectStores: ObjectStoreFactory = {
     FileObjectStore.create(env, directory, { sizeBytes, storeKey }),
   encrypted: async (env: Env, directory: string) => (await inspectStore(env, directory)).encrypted,
   /** A journal that lost its tail is a matter for the peers: they have what is missing. */
-  mount: (env: Env, directory: string, storeKey?: Uint8Array) =>
-    FileObjectStore.mount(env, directory, { ...memory, onJournalDamage: 'recover', storeKey }),
+  mount: (env: Env, directory: string, settings: OsdSettings, storeKey?: Uint8Array) =>
+    FileObjectStore.mount({ ...env, log: env.log.child('store') }, directory, {
+      ...memory,
+      dataCacheBytes: settings.osd_store_data_cache_size,
+      metaCacheBytes: settings.osd_store_meta_cache_size,
+      onJournalDamage: 'recover',
+      storeKey,
+    }),
 }

@@ -20,9 +20,24 @@ import {
   type PgId,
   type Timer,
 } from '@shoal/base'
-import { type OsdAddresses, type OsdMap, type OsdStats, type PgStats, poolCompressions } from '@shoal/cluster-map'
+import {
+  type OsdAddresses,
+  type OsdMap,
+  type OsdStats,
+  osdFeatures,
+  type PgStats,
+  poolCompressions,
+} from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
-import type { AdminServer } from '@shoal/monitor-client'
+import {
+  type AdminHandlers,
+  type AdminServer,
+  crashHandlers,
+  DaemonConfig,
+  followLogLevels,
+  logHandlers,
+  osdOptions,
+} from '@shoal/monitor-client'
 import { PlacementGroup, Reserver } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
@@ -43,17 +58,20 @@ import { pgSettings } from './pg-log-budget.ts'
 import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
-import { type OsdSettings, osdSettingsWith } from './settings.ts'
+import { QuotaRequests } from './quota-requests.ts'
+import type { OsdSettings } from './settings.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
-/** Bits that this build understands, for rolling upgrades. */
-const featuresSupported = 0
 const bootPollMs = 500
 const drainMsMax = 2_000
 const drainPollMs = 20
 const goodbyeMsMax = 3_000
 const bytesPerTebibyte = 2 ** 40
+
+interface ConfiguredOsd extends PreparedOsd {
+  readonly config: DaemonConfig<OsdSettings>
+}
 
 export class OsdDaemon {
   private readonly env: Env
@@ -61,6 +79,8 @@ export class OsdDaemon {
   private readonly parts: OsdParts
   private readonly whoami: OsdId
   private readonly incarnation: number
+  private readonly config: DaemonConfig<OsdSettings>
+  /** The newest values at any time: read at use. */
   private readonly settings: OsdSettings
   private readonly store: OsdStore
   private readonly uuid: string
@@ -73,6 +93,7 @@ export class OsdDaemon {
   private readonly space: SpaceWatch
   private readonly boot: BootMachine
   private readonly requests: MonitorRequests
+  private readonly quotas: QuotaRequests
   private readonly stats: StatsReporter
   private readonly links: PeerLinks
   private readonly sessions: ClientSessions
@@ -91,39 +112,60 @@ export class OsdDaemon {
   /** Algorithms that pools want and this machine has not, as far as told. */
   private readonly uncompressible = new Set<string>()
 
-  private constructor(env: Env, options: OsdDaemonOptions, parts: OsdParts, prepared: PreparedOsd) {
+  private constructor(env: Env, options: OsdDaemonOptions, parts: OsdParts, prepared: ConfiguredOsd) {
     this.env = env
     this.options = options
     this.parts = parts
     this.whoami = options.id
     this.incarnation = env.random.uint53() || 1
-    this.settings = osdSettingsWith(options.settings ?? {})
+    this.config = prepared.config
+    this.settings = this.config.settings
     this.store = prepared.store
     this.uuid = prepared.superblock.uuid
     this.fsid = prepared.superblock.fsid
     const { settings, whoami, incarnation, counters } = this
     const nowMs = env.clock.monotonicMs()
-    this.tracker = new OpTracker(settings.osd_op_complaint_time * 1000, settings.osd_op_history_size)
+    this.tracker = new OpTracker({
+      get complaintMs() {
+        return settings.osd_op_complaint_time * 1000
+      },
+      get historySize() {
+        return settings.osd_op_history_size
+      },
+    })
     this.localReserver = new Reserver(settings.osd_max_backfills)
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
     this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
     this.space = new SpaceWatch(env, this.store, {
       whoami,
-      failsafeRatio: settings.osd_failsafe_full_ratio,
+      get failsafeRatio() {
+        return settings.osd_failsafe_full_ratio
+      },
       clientBytes: () => this.sessions.spaceBytes,
     })
-    this.boot = new BootMachine(whoami, incarnation, settings.osd_max_markdown_count)
+    this.boot = new BootMachine(whoami, incarnation, () => settings.osd_max_markdown_count)
     this.requests = new MonitorRequests(env, parts.monitor, whoami)
+    this.quotas = new QuotaRequests(env, parts.monitor, (answer) =>
+      this.table.find(answer.pgId)?.feed({ kind: 'quota-answer', answer }),
+    )
     this.stats = new StatsReporter(env, {
-      intervalMs: settings.osd_mon_report_interval * 1000,
-      refreshMs: settings.osd_mon_report_refresh * 1000,
+      get intervalMs() {
+        return settings.osd_mon_report_interval * 1000
+      },
+      get refreshMs() {
+        return settings.osd_mon_report_refresh * 1000
+      },
       send: (pgs) => this.sendStats(pgs),
     })
     this.links = new PeerLinks(env.log.child('peers'), (from, message) => this.table.deliver(from, message))
     this.sessions = new ClientSessions(env, {
-      bytesMax: settings.osd_client_message_size_cap,
-      opsMax: settings.osd_client_message_cap,
+      get bytesMax() {
+        return settings.osd_client_message_size_cap
+      },
+      get opsMax() {
+        return settings.osd_client_message_cap
+      },
       tracker: this.tracker,
       counters,
       onOp: (session, op) => this.dispatcher.onOp(session, op),
@@ -136,15 +178,21 @@ export class OsdDaemon {
       counters,
       reply: (session, reply) => this.sessions.reply(session, reply),
     })
-    this.maps = new MapStore(this.store, settings.osd_map_keep, env.log.child('maps'))
+    this.maps = new MapStore(this.store, () => settings.osd_map_keep, env.log.child('maps'))
     this.heartbeats = new HeartbeatService(env, {
       whoami,
       incarnation,
       fsid: this.fsid,
       security: options.security,
-      intervalMs: settings.osd_heartbeat_interval * 1000,
-      idleIntervalMs: Math.max(settings.osd_heartbeat_interval, settings.osd_heartbeat_idle_interval) * 1000,
-      graceMs: settings.osd_heartbeat_grace * 1000,
+      get intervalMs() {
+        return settings.osd_heartbeat_interval * 1000
+      },
+      get idleIntervalMs() {
+        return Math.max(settings.osd_heartbeat_interval, settings.osd_heartbeat_idle_interval) * 1000
+      },
+      get graceMs() {
+        return settings.osd_heartbeat_grace * 1000
+      },
       counters,
       leases: this.leases,
       roomBytes: () => this.space.roomBytes,
@@ -157,6 +205,7 @@ export class OsdDaemon {
           epoch: this.table.placement?.map.epoch ?? (0 as Epoch),
         }),
     })
+    this.config.onChange((changed) => this.guarded(() => this.onConfigChange(changed), 'settings'))
   }
 
   /**
@@ -164,9 +213,14 @@ export class OsdDaemon {
    * it up a moment later. Rejects with EINVAL, EEXIST, EIO, EBUSY, ENOQUORUM, each with what to do.
    */
   static async start(env: Env, options: OsdDaemonOptions, parts: OsdParts): Promise<OsdDaemon> {
+    const config = new DaemonConfig(osdOptions, options.settings ?? {}, env.log)
+    followLogLevels(config, parts.log)
+    parts.monitor.onConfig((effective) => config.apply(effective))
     await parts.monitor.start()
+    config.started()
     try {
-      const daemon = new OsdDaemon(env, options, parts, await prepareOsd(env, options, parts))
+      const prepared = await prepareOsd(env, options, parts, config.settings)
+      const daemon = new OsdDaemon(env, options, parts, { ...prepared, config })
       await daemon.run()
       return daemon
     } catch (error) {
@@ -195,6 +249,7 @@ export class OsdDaemon {
     await this.drain()
     this.stats.stop()
     this.requests.stop()
+    this.quotas.stop()
     await this.feed?.stop()
     await this.admin?.close()
     await this.messenger?.close()
@@ -237,6 +292,7 @@ export class OsdDaemon {
     })
     this.feed = feed
     parts.monitor.onOsdMap((map) => this.guarded(() => feed.push(map)))
+    parts.monitor.onNewLeader(() => this.guarded(() => this.table.onNewLeader()))
     const { osdMap } = parts.monitor
     if (osdMap !== undefined) this.guarded(() => feed.push(osdMap))
     this.pollBoot()
@@ -247,7 +303,13 @@ export class OsdDaemon {
     const any: Address = address(`${this.options.bindHost}:0`)
     this.messenger = await Messenger.create(
       env,
-      { name: entityName('osd', whoami), nonce: incarnation, fsid, featuresSupported, security: this.options.security },
+      {
+        name: entityName('osd', whoami),
+        nonce: incarnation,
+        fsid,
+        featuresSupported: 0,
+        security: this.options.security,
+      },
       {
         onSession: (session) => this.sessions.add(session),
         onPeerFrame: (peer, frame) => links.onFrame(peer, frame),
@@ -257,13 +319,13 @@ export class OsdDaemon {
     links.attach(this.messenger)
     const data = await this.messenger.bind(any)
     const heartbeat = await this.heartbeats.start(any)
-    this.admin = await this.parts.admin.serve(any, adminHandlers(this.adminView(), this.parts.setLogLevel))
+    this.admin = await this.parts.admin.serve(any, this.adminHandlers())
     return { data, heartbeat, admin: this.admin.address }
   }
 
   private makeTable(): PgTable {
     const { env, whoami, leases, space } = this
-    const settings = pgSettings(this.settings, () => this.table.size)
+    const settings = pgSettings(this.settings, () => this.table.size, this.store.transactionBytesMax)
     return new PgTable({
       whoami,
       services: this.pgServices(),
@@ -279,7 +341,8 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests } = this
+    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests, quotas } =
+      this
     return {
       env,
       store,
@@ -288,8 +351,11 @@ export class OsdDaemon {
       remoteReserver,
       send: (to, message) => links.send(to, message),
       reply: (session, reply) => sessions.reply(session, reply),
+      sendEvent: (session, event) => sessions.sendEvent(session, event),
+      park: (session, tid) => sessions.park(session, tid),
       mark: (session, tid, stage) => sessions.mark(session, tid, stage),
       publishStats: (published) => stats.publish(published),
+      askQuota: (ask) => quotas.ask(ask),
       requestUpThru: (epoch) => requests.requestUpThru(epoch),
       requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
@@ -297,6 +363,7 @@ export class OsdDaemon {
       removed: (pgId) => {
         this.table.remove(pgId)
         stats.forget(pgId)
+        stats.touch()
       },
     }
   }
@@ -314,15 +381,7 @@ export class OsdDaemon {
     this.table.onMap(map, latest)
     const { placement } = this.table
     if (placement === undefined) return
-    const peers = chooseHeartbeatPeers(
-      map,
-      placement,
-      this.whoami,
-      this.table.ids,
-      this.settings.osd_heartbeat_min_peers,
-    )
-    this.space.onMap(map, peers.length)
-    this.heartbeats.setPeers(map, peers)
+    this.choosePeers(placement)
     this.dispatcher.onMap()
     this.links.deliverWaiting()
     if (latest) this.onLatestMap(map)
@@ -340,6 +399,24 @@ export class OsdDaemon {
         true,
       )
     }
+  }
+
+  private choosePeers(placement: NonNullable<PgTable['placement']>): void {
+    const { map } = placement
+    const { osd_heartbeat_min_peers } = this.settings
+    const peers = chooseHeartbeatPeers(map, placement, this.whoami, this.table.ids, osd_heartbeat_min_peers)
+    this.space.onMap(map, peers.length)
+    this.heartbeats.setPeers(map, peers)
+  }
+
+  /** Most settings are read at use; these are held by somebody. */
+  private onConfigChange(changed: ReadonlySet<string>): void {
+    if (changed.has('osd_max_backfills')) {
+      this.localReserver.setSlots(this.settings.osd_max_backfills)
+      this.remoteReserver.setSlots(this.settings.osd_max_backfills)
+    }
+    const { placement } = this.table
+    if (changed.has('osd_heartbeat_min_peers') && placement !== undefined) this.choosePeers(placement)
   }
 
   /** The newest map of the monitors is one that was stored before the restart. */
@@ -385,7 +462,7 @@ export class OsdDaemon {
         uuid: this.uuid,
         incarnation: this.incarnation,
         addresses: this.addresses,
-        features: featuresSupported,
+        features: osdFeatures,
         crushLocation: options.crushLocation,
         deviceClass: options.deviceClass,
         crushWeight: store.usage().totalBytes / bytesPerTebibyte,
@@ -468,6 +545,14 @@ export class OsdDaemon {
     for (const pgId of pgs) this.table.find(pgId)?.feed({ kind: 'session-closed', session })
   }
 
+  private adminHandlers(): AdminHandlers {
+    return {
+      ...adminHandlers(this.adminView()),
+      ...logHandlers(this.parts.log),
+      ...crashHandlers(this.env, this.settings),
+    }
+  }
+
   private adminView(): Parameters<typeof adminHandlers>[0] {
     return {
       perf: () => ({
@@ -482,6 +567,8 @@ export class OsdDaemon {
       status: () => this.status(),
       pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(pgId) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
+      config: () => this.config.show(),
+      operatePg: (pgId, command) => this.table.find(pgId)?.operate(command),
     }
   }
 
@@ -508,12 +595,12 @@ export class OsdDaemon {
     }
   }
 
-  /** A bug in what a map sets off ends the daemon: the subscription would swallow it. */
-  private guarded(run: () => void): void {
+  /** A bug in what a map (or a setting) sets off ends the daemon: the subscription would swallow it. */
+  private guarded(run: () => void, what = 'a map'): void {
     try {
       run()
     } catch (error) {
-      this.env.abort('a map could not be taken in', error)
+      this.env.abort(`${what} could not be taken in`, error)
     }
   }
 }

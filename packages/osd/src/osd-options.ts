@@ -1,7 +1,7 @@
 /** What an OSD is started with. */
 import type { Env, OsdId, PoolCompression, PoolId } from '@shoal/base'
 import type { MessengerSecurity } from '@shoal/messenger'
-import type { AdminTransport, MonitorClient } from '@shoal/monitor-client'
+import type { AdminTransport, LogControl, MonitorClient } from '@shoal/monitor-client'
 import type { CompressionUsage, ObjectStore } from '@shoal/object-store'
 import type { OsdSettings } from './settings.ts'
 
@@ -22,7 +22,8 @@ export interface ObjectStoreFactory {
   create(env: Env, directory: string, sizeBytes: number, storeKey?: Uint8Array): Promise<void>
   /** Whether a key is needed to mount. No store is, when left out. */
   encrypted?(env: Env, directory: string): Promise<boolean>
-  mount(env: Env, directory: string, storeKey?: Uint8Array): Promise<OsdStore>
+  /** With the settings of the OSD, as far as the store has a use for them. */
+  mount(env: Env, directory: string, settings: OsdSettings, storeKey?: Uint8Array): Promise<OsdStore>
 }
 
 export interface OsdDaemonOptions {
@@ -48,6 +49,6 @@ export interface OsdParts {
   readonly monitor: MonitorClient
   readonly stores: ObjectStoreFactory
   readonly admin: AdminTransport
-  /** Changes the level of the process's log; the method `log level` is not offered without it. */
-  readonly setLogLevel?: (level: 'debug' | 'info' | 'warn' | 'error') => void
+  /** The process's log: its levels follow the options; `log level` is not offered without it. */
+  readonly log?: LogControl
 }

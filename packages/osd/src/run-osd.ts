@@ -9,7 +9,7 @@ export interface RunOsdOptions extends OsdDaemonOptions {
   readonly monitors: readonly Address[]
   /** How long to look for a monitor before giving up; the supervisor starts the process again. */
   readonly monitorTimeoutMs?: number
-  readonly setLogLevel?: OsdParts['setLogLevel']
+  readonly log?: OsdParts['log']
 }
 
 export interface RunningOsd {
@@ -25,13 +25,14 @@ export async function runOsd(env: Env, options: RunOsdOptions): Promise<RunningO
   const monitor = new GrpcMonitorClient(env, {
     monitors: options.monitors,
     entity: `osd.${options.id}`,
+    host: options.crushLocation['host'] ?? '',
     startTimeoutMs: options.monitorTimeoutMs ?? monitorTimeoutMsDefault,
   })
   const daemon = await OsdDaemon.start(env, options, {
     monitor,
     stores: fileObjectStores,
     admin: new GrpcAdminTransport(env),
-    ...(options.setLogLevel === undefined ? {} : { setLogLevel: options.setLogLevel }),
+    ...(options.log === undefined ? {} : { log: options.log }),
   })
   const { data, admin } = daemon.listening
   return { address: data, adminAddress: admin, stop: () => daemon.stop() }

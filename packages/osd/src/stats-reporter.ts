@@ -8,6 +8,7 @@ import type { Env, PgId, Timer } from '@shoal/base'
 import type { PgStats } from '@shoal/cluster-map'
 
 export interface StatsReporterOptions {
+  /** Both are read at use: they may change. */
   readonly intervalMs: number
   readonly refreshMs: number
   readonly send: (pgs: readonly PgStats[]) => void
@@ -44,6 +45,11 @@ export class StatsReporter {
 
   latestOf(pgId: PgId): PgStats | undefined {
     return this.latest.get(pgId)
+  }
+
+  /** What concerns the OSD as a whole has changed: how many placement groups lie here. */
+  touch(): void {
+    this.reportWithin(this.options.intervalMs)
   }
 
   /** Everything, now: after a boot. */

@@ -17,6 +17,8 @@ export interface PgSettings {
   readonly logEntriesMin: number
   /** Entries kept while some copy is incomplete, so that it can catch up by log instead of backfill. */
   readonly logEntriesMax: number
+  /** Bytes of entries at most: a member that joins stores the whole log in one transaction. */
+  readonly logBytesMax: number
   /** Requests whose entries are gone that are kept because they may be sent again. */
   readonly trimmedRequestsMax: number
   /** Objects that are recovered side by side. */
@@ -29,6 +31,7 @@ export interface PgSettings {
 export const defaultPgSettings: PgSettings = {
   logEntriesMin: 1_500,
   logEntriesMax: 6_000,
+  logBytesMax: 24 * 1024 * 1024,
   trimmedRequestsMax: 2_000,
   recoveryActiveMax: 4,
   pieceBytesMax: 2 * 1024 * 1024,

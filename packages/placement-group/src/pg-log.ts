@@ -94,6 +94,16 @@ export const logEntryCodec: Codec<LogEntry> = {
   },
 }
 
+/** What an entry takes in the store besides the names of its object, key and framing included; rounded up. */
+const plainEntryBytes = 200
+/** Of UTF-8, for each unit of a string. */
+const unitBytesMax = 3
+
+/** At least as many bytes as the entry takes in the store, found without encoding it. */
+function storedBytes({ object }: LogEntry): number {
+  return plainEntryBytes + unitBytesMax * (object.name.length + object.namespace.length)
+}
+
 /** All entries of a log in (tail, head]. */
 export interface LogSegment {
   readonly tail: Version
@@ -105,6 +115,8 @@ export class PgLog {
   tail: Version
   head: Version
   private entries: LogEntry[]
+  /** At least as much as its entries take in the store. */
+  private entryBytes = 0
   private readonly requests: RequestTable
   private readonly latest = new Map<string, LogEntry>()
 
@@ -121,6 +133,10 @@ export class PgLog {
     return this.entries.length
   }
 
+  get bytes(): number {
+    return this.entryBytes
+  }
+
   all(): readonly LogEntry[] {
     return this.entries
   }
@@ -131,6 +147,7 @@ export class PgLog {
       throw new AssertionError(`PG log invariant 1: ${formatVersion(entry.version)} after ${formatVersion(last)}`)
     }
     this.entries.push(entry)
+    this.entryBytes += storedBytes(entry)
     this.head = entry.version
     this.requests.add(entry)
     if (entry.kind !== 'error') this.latest.set(objectKey(entry.object), entry)
@@ -177,6 +194,7 @@ export class PgLog {
     this.entries = this.entries.slice(count)
     this.tail = (trimmed.at(-1) as LogEntry).version
     for (const entry of trimmed) {
+      this.entryBytes -= storedBytes(entry)
       const object = objectKey(entry.object)
       if (this.latest.get(object) === entry) this.latest.delete(object)
     }
@@ -184,9 +202,13 @@ export class PgLog {
     return trimmed
   }
 
-  /** The version to which the log may be cut so that `keep` entries stay. */
-  trimPoint(keep: number): Version | undefined {
-    return this.entries[this.entries.length - keep - 1]?.version
+  /** The version to which the log may be cut so that at most `keep` entries of at most `bytes` stay. */
+  trimPoint(keep: number, bytes: number): Version | undefined {
+    let count = Math.max(0, this.entries.length - keep)
+    let left = this.entryBytes
+    for (const entry of this.entries.slice(0, count)) left -= storedBytes(entry)
+    for (; left > bytes && count < this.entries.length; count++) left -= storedBytes(this.entries[count] as LogEntry)
+    return this.entries[count - 1]?.version
   }
 
   has(version: Version): boolean {

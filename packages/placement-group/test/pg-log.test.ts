@@ -1,7 +1,8 @@
-import { decode, encode } from '@shoal/base'
+import { decode, encode, type PgId } from '@shoal/base'
 import { describe, expect, test } from 'vitest'
-import { encodeLogEntry, logEntryCodec } from '../src/pg-log.ts'
-import { entry } from './support.ts'
+import { encodeLogEntry, logEntryCodec, PgLog } from '../src/pg-log.ts'
+import { setLogEntries } from '../src/pg-store.ts'
+import { entry, version } from './support.ts'
 
 describe('the encoding of log entries', () => {
   const a = entry("modify 4'1 a")
@@ -26,5 +27,28 @@ describe('the encoding of log entries', () => {
     const read = decode(logEntryCodec, longer)
     expect(read).toEqual(a)
     expect(encodeLogEntry(read)).toEqual(longer)
+  })
+})
+
+describe('the length of a log', () => {
+  const names = ['a', 'n'.repeat(2_000), 'ü'.repeat(600), '網'.repeat(300)]
+  const entries = Array.from({ length: 40 }, (_, at) => entry(`modify 4'${at + 1} ${names[at % names.length]}`))
+
+  test('in bytes is at least what its entries take in the store', () => {
+    const step = setLogEntries('1.0' as PgId, entries)
+    const stored = step.kind === 'meta-set' ? step.entries : []
+    const bytes = stored.reduce((sum, { key, value }) => sum + key.length + value.length, 0)
+    expect(new PgLog(version("0'0"), entries).bytes).toBeGreaterThanOrEqual(bytes)
+  })
+
+  test('is cut to so many entries and so many bytes', () => {
+    const log = new PgLog(version("0'0"), entries)
+    expect(log.trimPoint(40, log.bytes)).toBeUndefined()
+    expect(log.trimPoint(30, log.bytes)).toEqual(version("4'10"))
+    const half = log.bytes / 2
+    log.trim(log.trimPoint(40, half) ?? version("0'0"), 0)
+    expect(log.bytes).toBeLessThanOrEqual(half)
+    expect(log.length).toBeGreaterThan(15)
+    expect(log.bytes).toBe(new PgLog(log.tail, log.all()).bytes)
   })
 })

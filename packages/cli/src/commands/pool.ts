@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
+import { addPoolQuotaCommands } from './pool-quota.ts'
 
 export function addPoolCommands(program: Command): void {
   const pool = program.command('pool').description('pools: named sets of objects with a rule for their copies')
@@ -12,7 +13,7 @@ export function addPoolCommands(program: Command): void {
     pool
       .command('create')
       .argument('<pool>')
-      .argument('[pg-num]', 'placement groups', '32')
+      .argument('[pg-num]', 'placement groups (default: osd_pool_default_pg_num)')
       .option('--size <n>', 'copies')
       .option('--min-size <n>', 'copies that must be there for I/O')
       .option('--rule <name>', 'CRUSH rule')
@@ -29,7 +30,7 @@ export function addPoolCommands(program: Command): void {
         await context.command({
           prefix: 'osd pool create',
           pool: name,
-          pg_num: parseInteger(pgNum ?? '32', 'pg-num', 1),
+          ...(pgNum === undefined ? {} : { pg_num: parseInteger(pgNum, 'pg-num', 1) }),
           ...(size === undefined ? {} : { size }),
           ...(minSize === undefined ? {} : { min_size: minSize }),
           ...(options['rule'] === undefined ? {} : { rule: options['rule'] }),
@@ -98,6 +99,7 @@ export function addPoolCommands(program: Command): void {
       )
     },
   )
+  addPoolQuotaCommands(pool)
   action(
     pool.command('stats').argument('[pool]').description('objects, bytes and client I/O of pools'),
     async (context, [name]) => {

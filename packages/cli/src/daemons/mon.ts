@@ -2,12 +2,14 @@
 import { MonitorDaemon } from '@shoal/monitor'
 import { GrpcMonitorTransport } from '@shoal/monitor-client'
 import type { DaemonContext, RunningService } from './context.ts'
+import { localLocation } from './location.ts'
 
 export async function runMonitor({ env, layout, name }: DaemonContext): Promise<RunningService> {
   const daemon = await MonitorDaemon.start(env, {
     dataDirectory: layout.dataDirectory(name),
+    host: localLocation()['host'] ?? '',
     transport: new GrpcMonitorTransport(env),
-    setLogLevel: (level) => env.log.setLevel(level),
+    log: env.log,
   })
   return { address: daemon.address, adminAddress: daemon.address, stop: () => daemon.stop() }
 }

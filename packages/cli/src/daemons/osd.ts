@@ -7,16 +7,16 @@ import { localLocation } from './location.ts'
 export async function runOsdDaemon(context: DaemonContext): Promise<RunningService> {
   const { env, layout, cluster, name } = context
   const id = Number(name.slice('osd.'.length))
-  const { capacityBytes = 0, encrypt } = cluster.osds.find((osd) => osd.id === id) ?? {}
+  const osd = cluster.osds.find((one) => one.id === id)
   return runOsd(env, {
     id: osdId(id),
     dataDirectory: layout.dataDirectory(name),
     bindHost: bindHost(cluster),
-    sizeBytes: capacityBytes,
-    encrypt,
-    crushLocation: localLocation(),
+    sizeBytes: osd?.capacityBytes ?? 0,
+    encrypt: osd?.encrypt,
+    crushLocation: { ...localLocation(), ...osd?.location },
     monitors: monitorAddresses(cluster),
     security: daemonSecurity(context),
-    setLogLevel: (level) => env.log.setLevel(level),
+    log: env.log,
   })
 }

@@ -4,14 +4,21 @@ import { ClusterError } from '@shoal/base'
 import type { CommandContext } from '../context.ts'
 import { parseBytes } from '../output/units.ts'
 import { spawnDaemon } from './daemon-spec.ts'
+import type { LocalOsd } from './layout.ts'
 import { readRunFile } from './process-table.ts'
 
 const startTimeoutMs = 30_000
 
+export interface NewOsd {
+  /** As in `100G`; as the first OSD has when left out. */
+  readonly capacity: string | undefined
+  readonly encrypt: boolean
+  readonly location: LocalOsd['location']
+}
+
 export async function addLocalOsd(
   context: CommandContext,
-  capacity: string | undefined,
-  encrypt: boolean,
+  { capacity, encrypt, location }: NewOsd,
 ): Promise<string> {
   const { layout } = context
   const cluster = layout.read()
@@ -21,7 +28,12 @@ export async function addLocalOsd(
   while (taken.has(id)) id++
   const capacityBytes =
     capacity === undefined ? (cluster.osds[0]?.capacityBytes ?? 10 * 1024 ** 3) : parseBytes(capacity)
-  const osd = { id, capacityBytes, ...(encrypt ? { encrypt } : {}) }
+  const osd: LocalOsd = {
+    id,
+    capacityBytes,
+    ...(encrypt ? { encrypt } : {}),
+    ...(location === undefined ? {} : { location }),
+  }
   layout.write({ ...cluster, osds: [...cluster.osds, osd].sort((a, b) => a.id - b.id) })
   const name = `osd.${id}`
   // A supervisor sees the new line by itself; without one this command starts the process.

@@ -4,6 +4,7 @@
  *     DIR/cluster.json     who belongs to the cluster (written once, replaced atomically when it changes)
  *     DIR/keyring          the key that its daemons and clients share; clusters of earlier versions have none
  *     DIR/mon.a, DIR/osd.0 the data of each daemon
+ *     DIR/crash/ID         what a daemon left behind that ended by a bug; DIR/crash/posted/ID once the monitors know
  *     DIR/log/NAME.log     what each daemon logged
  *     DIR/run/NAME.json    a running daemon: pid, addresses; NAME.stopped: an operator wants it stopped
  */
@@ -13,16 +14,20 @@ import { fileURLToPath } from 'node:url'
 import { ClusterError } from '@shoal/base'
 import { z } from 'zod'
 
+export interface LocalOsd {
+  readonly id: number
+  readonly capacityBytes: number
+  /** Its store is encrypted when it is made. */
+  readonly encrypt?: boolean | undefined
+  /** Where CRUSH has it, by bucket type: `host`, `rack`, ...; this machine's name where nothing is said. */
+  readonly location?: Readonly<Record<string, string>> | undefined
+}
+
 export interface ClusterFile {
   readonly version: 1
   readonly fsid: string
   readonly monitors: readonly { readonly name: string; readonly address: string }[]
-  readonly osds: readonly {
-    readonly id: number
-    readonly capacityBytes: number
-    /** Its store is encrypted when it is made. */
-    readonly encrypt?: boolean | undefined
-  }[]
+  readonly osds: readonly LocalOsd[]
   readonly nbdAddress: string
   /** Copies of each object in the pools that `up` makes. */
   readonly poolSize: number
@@ -35,7 +40,14 @@ const clusterSchema: z.ZodType<ClusterFile> = z.object({
   version: z.literal(1),
   fsid: z.string().min(1),
   monitors: z.array(z.object({ name: z.string(), address: z.string() })).min(1),
-  osds: z.array(z.object({ id: z.number().int(), capacityBytes: z.number().int(), encrypt: z.boolean().optional() })),
+  osds: z.array(
+    z.object({
+      id: z.number().int(),
+      capacityBytes: z.number().int(),
+      encrypt: z.boolean().optional(),
+      location: z.record(z.string(), z.string()).optional(),
+    }),
+  ),
   nbdAddress: z.string(),
   poolSize: z.number().int(),
   ms_auth: z.string().optional(),
@@ -68,6 +80,10 @@ export class ClusterLayout {
 
   get keyringFile(): string {
     return join(this.directory, 'keyring')
+  }
+
+  get crashDirectory(): string {
+    return join(this.directory, 'crash')
   }
 
   get runDirectory(): string {

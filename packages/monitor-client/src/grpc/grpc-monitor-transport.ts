@@ -16,7 +16,14 @@ import type { MonitorConnection, MonitorServer, MonitorService, MonitorTransport
 import { failureOf, serveGrpc } from './calls.ts'
 import { monitorContract, serverOptions } from './contracts.ts'
 import { GrpcMonitorConnection } from './grpc-monitor-connection.ts'
-import { commandReplyMessage, commandRequestFrom, failureMessage, mapUpdateMessage, reportFrom } from './messages.ts'
+import {
+  commandReplyMessage,
+  commandRequestFrom,
+  consensusOf,
+  failureMessage,
+  mapUpdateMessage,
+  reportFrom,
+} from './messages.ts'
 
 export class GrpcMonitorTransport implements MonitorTransport {
   private readonly env: Pick<Env, 'timers'>
@@ -89,9 +96,9 @@ function onSubscribe(
   service: MonitorService,
   call: ServerWritableStream<SubscribeRequest__Output, MapUpdateMessage>,
 ): void {
-  const { entity, osdMapEpoch, monitorMapEpoch } = call.request
+  const { entity, host, osdMapEpoch, monitorMapEpoch } = call.request
   const session = service.subscribe(
-    { entity, osdMapEpoch: osdMapEpoch as Epoch, monitorMapEpoch },
+    { entity, host, osdMapEpoch: osdMapEpoch as Epoch, monitorMapEpoch },
     {
       update: (update) => call.write(mapUpdateMessage(update)),
       end(reason) {
@@ -109,7 +116,7 @@ function onSubscribe(
 function consensusHandlers(service: MonitorService): ConsensusHandlers {
   return {
     Exchange(call, callback) {
-      call.on('data', (message) => service.consensus(message))
+      call.on('data', (message) => service.consensus(consensusOf(message)))
       call.on('end', () => callback(null, {}))
       call.on('error', () => call.removeAllListeners('data'))
     },

@@ -9,6 +9,7 @@ import {
   errorTable,
   type OsdId,
   type PgId,
+  parseAddress,
 } from '@shoal/base'
 import type {
   CommandReply__Output,
@@ -18,13 +19,14 @@ import type {
   CommandRequest__Output,
   CommandRequest as CommandRequestMessage,
 } from '../generated/shoal/monitor/v1/CommandRequest.ts'
+import type { ConsensusMessage__Output } from '../generated/shoal/monitor/v1/ConsensusMessage.ts'
 import type { Failure, Failure__Output } from '../generated/shoal/monitor/v1/Failure.ts'
 import type { MapUpdate__Output, MapUpdate as MapUpdateMessage } from '../generated/shoal/monitor/v1/MapUpdate.ts'
 import type { OsdBoot__Output, OsdBoot as OsdBootMessage } from '../generated/shoal/monitor/v1/OsdBoot.ts'
 import type { Report__Output, Report as ReportMessage } from '../generated/shoal/monitor/v1/Report.ts'
 import type { ClusterLogEntry, CommandReply, MonitorCommand, OsdBoot } from '../monitor-client.ts'
 import { statsReportCodec } from '../stats-codec.ts'
-import type { CommandRequest, MapUpdate, Report } from '../transport.ts'
+import type { CommandRequest, ConsensusMessage, MapUpdate, Report } from '../transport.ts'
 
 export function failureMessage(error: ClusterError): Failure {
   return {
@@ -90,6 +92,7 @@ export function mapUpdateMessage(update: MapUpdate): MapUpdateMessage {
     ...(update.osdMapFull === undefined ? {} : { osdMapFull: update.osdMapFull }),
     ...(update.monitorMap === undefined ? {} : { monitorMap: update.monitorMap }),
     ...(update.quorum === undefined ? {} : { quorum: update.quorum }),
+    ...(update.config === undefined ? {} : { config: update.config }),
   }
 }
 
@@ -100,6 +103,7 @@ export function mapUpdateFrom(message: MapUpdate__Output): MapUpdate {
     osdMapIncrementals: message.osdMapIncrementals,
     monitorMap: present(message.monitorMap),
     quorum: message.quorum === null ? undefined : { term: message.quorum.term, leaderId: message.quorum.leaderId },
+    config: present(message.config),
   }
 }
 
@@ -203,4 +207,10 @@ function bootFrom(message: OsdBoot__Output): OsdBoot {
     crushWeight: message.crushWeight,
     mapEpoch: message.mapEpoch as Epoch,
   }
+}
+
+/** An address that is none is left out: the sender is answered at the one that the monitor map has. */
+export function consensusOf(message: ConsensusMessage__Output): ConsensusMessage {
+  const { from, to, payload, address } = message
+  return { from, to, payload, address: (parseAddress(address) === undefined ? '' : address) as Address }
 }

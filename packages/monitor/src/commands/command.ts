@@ -8,8 +8,10 @@ import type { CommandReply } from '@shoal/monitor-client'
 import { z } from 'zod'
 import type { MonitorSettings } from '../config.ts'
 import type { FailureDetector } from '../services/failure-detector.ts'
+import type { QuotaLedger } from '../services/quota-ledger.ts'
 import type { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
+import type { Operations } from '../state/operations.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
 
 export interface QuorumView {
@@ -25,9 +27,13 @@ export interface ClusterView {
   readonly state: ClusterState
   /** In a write, with the changes that the same proposal carries already. */
   readonly map: OsdMap
+  /** The same. */
+  readonly operations: Operations
   readonly settings: MonitorSettings
   readonly statistics: Statistics
   readonly failures: FailureDetector
+  /** Only the leader shares out quotas. */
+  readonly quotas: QuotaLedger | undefined
   readonly quorum: QuorumView
   /** Monotonic. */
   readonly nowMs: number

@@ -7,9 +7,9 @@ import {
   type OsdMap,
   type Pool,
   poolByName,
+  quotaOptions,
 } from '@shoal/cluster-map'
 import { ruleIdOf } from '@shoal/crush'
-import type { PoolStatsRow } from '@shoal/monitor-client'
 import { z } from 'zod'
 import {
   type ClusterView,
@@ -23,7 +23,7 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
-import { poolRow, requirePool } from './pool-rows.ts'
+import { poolRow, poolStats, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10
 const pgNumMax = 65_536
@@ -226,24 +226,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries(pool.options),
-  }
-}
-
-export function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
-  const sum = { objects: 0, bytes: 0, degradedCopies: 0, misplacedCopies: 0, unfoundObjects: 0 }
-  for (const { stats } of view.statistics.rows(view.map, pool.id)) {
-    if (stats === undefined) continue
-    for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += stats[field]
-  }
-  const compression = view.statistics.compression(pool.id, view.map)
-  return {
-    id: pool.id,
-    name: pool.name,
-    ...sum,
-    usedBytes: Math.max(0, sum.bytes * pool.size - compression.originalBytes + compression.allocatedBytes),
-    compression,
-    ...view.statistics.rates(pool.id, view.nowMs),
+    ...Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
   }
 }
 

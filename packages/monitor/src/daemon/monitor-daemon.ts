@@ -23,11 +23,17 @@ import {
   type CommandReply,
   type CommandRequest,
   type ConsensusMessage,
+  crashHandlers,
+  DaemonConfig,
+  followLogLevels,
   HuntingMonitorClient,
+  type LogControl,
+  logHandlers,
   type MonitorConnection,
   type MonitorServer,
   type MonitorService,
   type MonitorTransport,
+  monitorOptions,
   type Report,
   type SubscribeRequest,
   type Subscriber,
@@ -35,16 +41,19 @@ import {
 } from '@shoal/monitor-client'
 import type { ClusterView, QuorumView } from '../commands/command.ts'
 import { findCommand } from '../commands/command-table.ts'
-import { type MonitorSettings, settingsWith } from '../config.ts'
+import type { MonitorSettings } from '../config.ts'
 import { ConsensusDriver, type StateMachine } from '../consensus/consensus-driver.ts'
+import { effectiveConfig } from '../services/effective-config.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
 import { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
+import { noOperations } from '../state/operations.ts'
 import { proposalCodec, type RecordedReply } from '../state/proposal.ts'
 import { Leader } from './leader.ts'
 import {
   blankState,
   consensusDirectory,
+  drawMonitorId,
   type MkfsOptions,
   type MonitorIdentity,
   makeJoiningStore,
@@ -70,8 +79,12 @@ export interface MonitorOptions {
   /** Made by `mkfs` or `join`. */
   readonly dataDirectory: string
   readonly transport: MonitorTransport
+  /** In place of defaults; the configuration of the cluster counts more. */
   readonly settings?: Partial<MonitorSettings>
-  readonly setLogLevel?: (level: 'debug' | 'info' | 'warn' | 'error') => void
+  /** The machine, as CRUSH would name it, for masks of the configuration. */
+  readonly host?: string
+  /** The process's log: its levels follow the options. */
+  readonly log?: LogControl
 }
 
 export interface JoinOptions {
@@ -86,6 +99,8 @@ export interface JoinOptions {
 export class MonitorDaemon implements MonitorService {
   private readonly env: Env
   private readonly options: MonitorOptions
+  private readonly config: DaemonConfig<MonitorSettings>
+  /** The newest values at any time: read at use. */
   private readonly settings: MonitorSettings
   private readonly identity: MonitorIdentity
   private readonly state: ClusterState
@@ -114,12 +129,15 @@ export class MonitorDaemon implements MonitorService {
   private constructor(env: Env, options: MonitorOptions, identity: MonitorIdentity) {
     this.env = env
     this.options = options
-    this.settings = settingsWith({ osd_pool_default_size: identity.poolSize, ...options.settings })
+    const start = { osd_pool_default_size: identity.poolSize, ...options.settings }
+    this.config = new DaemonConfig(monitorOptions, start, env.log)
+    this.settings = this.config.settings
+    followLogLevels(this.config, options.log)
     this.identity = identity
     this.state = blankState(identity.fsid)
     this.ops = new OpTracker(env.clock)
     this.ledSinceMs = env.clock.monotonicMs()
-    this.peers = new PeerMonitors(env, options.transport, identity.id)
+    this.peers = new PeerMonitors(env, options.transport, identity.id, () => this.ownAddress())
     this.peers.setMap(identity.monitors)
     this.subscriptions = new Subscriptions(this.state, () => ({
       leaderId: this.quorum.leaderId,
@@ -145,7 +163,7 @@ export class MonitorDaemon implements MonitorService {
       await client.start()
       const { data } = await client.command({ prefix: 'mon dump' })
       const map = data as MonitorMap
-      const id = (env.random.uint53() % 2 ** 47) + 1
+      const id = drawMonitorId(env.random)
       const self: MonitorInfo = { id, name: options.name, address: options.address }
       const others = map.monitors.filter((monitor) => monitor.name !== options.name)
       const identity: MonitorIdentity = {
@@ -194,13 +212,14 @@ export class MonitorDaemon implements MonitorService {
     })
     const { name } = identity
     const { state, driver: consensus } = this
-    this.proposer = new Proposer(env, { name, state, consensus, logMax: this.settings.mon_log_max })
+    this.proposer = new Proposer(env, { name, state, consensus, logMax: () => this.settings.mon_log_max })
     try {
       this.server = await options.transport.serve(this.ownAddress(), this, this.adminHandlers())
     } catch (error) {
       await this.driver.close()
       throw error
     }
+    this.config.started()
     this.scheduleTick()
   }
 
@@ -232,7 +251,16 @@ export class MonitorDaemon implements MonitorService {
 
   private onStateChanged(): void {
     if (this.state.monitorMap.epoch > 0) this.peers.setMap(this.state.monitorMap)
+    this.followConfig()
     this.subscriptions.notify()
+  }
+
+  /** This monitor's own values. */
+  private followConfig(): void {
+    const { state, identity, options } = this
+    if (state.operations?.configVersion === this.config.version) return
+    const config = effectiveConfig(state.operations, state.osdMap, `mon.${identity.name}`, options.host ?? '')
+    if (config !== undefined) this.config.apply(config)
   }
 
   private onLeaderChange(leaderId: number, term: number): void {
@@ -303,6 +331,7 @@ export class MonitorDaemon implements MonitorService {
   consensus(message: ConsensusMessage): void {
     if (message.to !== this.identity.id) return
     this.heardMs.set(message.from, this.env.clock.monotonicMs())
+    this.peers.introduce(message.from, message.address)
     this.driver.receive(message.from, message.payload)
   }
 
@@ -352,7 +381,7 @@ export class MonitorDaemon implements MonitorService {
     const write = this.proposer.mutate((draft): CommandReply => {
       const known = this.state.replyTo(request.requestId)
       if (known !== undefined) return recordedReply(known)
-      const reply = command.run(args, { ...this.view(draft.map), draft })
+      const reply = command.run(args, { ...this.view(draft.map), operations: draft.operations.value, draft })
       const dataJson = reply.data === undefined ? '' : JSON.stringify(reply.data)
       draft.recordReply({ requestId: request.requestId, status: reply.status, dataJson })
       return reply
@@ -412,9 +441,11 @@ export class MonitorDaemon implements MonitorService {
     return {
       state,
       map,
+      operations: state.operations ?? noOperations,
       settings,
       statistics: leader?.statistics ?? this.quietStatistics,
       failures: leader?.failures ?? new FailureDetector(settings),
+      quotas: leader?.quotas,
       quorum: this.driver.isLeader ? { ...this.quorum, members: this.membersHeard() } : this.quorum,
       nowMs: env.clock.monotonicMs(),
       wallMs: env.clock.wallMs(),
@@ -450,19 +481,12 @@ export class MonitorDaemon implements MonitorService {
       ops: () => this.ops.reports(),
       status: () => ({ name: this.identity.name, ...this.driver.status() }),
       sessions: () => this.subscriptions.entities(),
-      'log level': (args) => {
-        const level = logLevels.find((word) => word === args['level'])
-        if (level === undefined) {
-          throw new ClusterError('EINVAL', 'log level?', { hint: `level is one of ${logLevels.join(', ')}` })
-        }
-        this.options.setLogLevel?.(level)
-        return { level }
-      },
+      'config show': () => this.config.show(),
+      ...logHandlers(this.options.log),
+      ...crashHandlers(this.env, this.settings),
     }
   }
 }
-
-const logLevels = ['debug', 'info', 'warn', 'error'] as const
 
 async function defaultPoolSize(client: HuntingMonitorClient): Promise<number> {
   const { data } = await client.command({ prefix: 'mon settings' })

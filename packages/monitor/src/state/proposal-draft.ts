@@ -6,11 +6,13 @@ import type { Epoch } from '@shoal/base'
 import type { MonitorMap, OsdMap } from '@shoal/cluster-map'
 import type { ClusterLogEntry } from '@shoal/monitor-client'
 import type { ClusterState } from './cluster-state.ts'
+import { OperationsDraft } from './operations-draft.ts'
 import { OsdMapChange } from './osd-map-change.ts'
 import type { Proposal, RecordedReply } from './proposal.ts'
 
 export class ProposalDraft {
   readonly osd: OsdMapChange
+  readonly operations: OperationsDraft
   /** Stamped on everything in this proposal. */
   readonly wallMs: number
   private readonly from: string
@@ -24,6 +26,7 @@ export class ProposalDraft {
 
   constructor(state: ClusterState, from: string, wallMs: number) {
     this.osd = new OsdMapChange(state.osdMap)
+    this.operations = new OperationsDraft(state.operations)
     this.monitorsBefore = state.monitorMap
     this.keysBefore = state.configKeys
     this.from = from
@@ -40,7 +43,13 @@ export class ProposalDraft {
 
   get empty(): boolean {
     const changes = this.entries.length + this.keyChanges.size
-    return this.osd.empty && this.monitorsAfter === undefined && changes === 0 && this.trimBefore === 0
+    return (
+      this.osd.empty &&
+      this.operations.empty &&
+      this.monitorsAfter === undefined &&
+      changes === 0 &&
+      this.trimBefore === 0
+    )
   }
 
   /** With what this proposal carries already. */
@@ -80,12 +89,14 @@ export class ProposalDraft {
 
   checkpoint(): () => void {
     const rollbackOsd = this.osd.checkpoint()
+    const rollbackOperations = this.operations.checkpoint()
     const { monitorsAfter, trimBefore } = this
     const entries = [...this.entries]
     const replies = [...this.replies]
     const keyChanges = new Map(this.keyChanges)
     return () => {
       rollbackOsd()
+      rollbackOperations()
       this.monitorsAfter = monitorsAfter
       this.trimBefore = trimBefore
       this.entries = entries
@@ -102,6 +113,7 @@ export class ProposalDraft {
       replies: this.replies,
       trimOsdMapsBefore: this.trimBefore,
       logMax,
+      operations: this.operations.empty ? undefined : this.operations.finish(),
       configKeys: this.keyChanges,
     }
   }

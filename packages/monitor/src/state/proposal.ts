@@ -7,6 +7,7 @@
  */
 import {
   array,
+  type ByteReader,
   bytes,
   type Codec,
   decode,
@@ -23,6 +24,7 @@ import {
 } from '@shoal/base'
 import { type MonitorMap, monitorMapCodec, type OsdMapIncremental, osdMapIncrementalCodec } from '@shoal/cluster-map'
 import type { ClusterLogEntry } from '@shoal/monitor-client'
+import { type Operations, type OperationsChange, operationsChangeCodec, operationsCodec } from './operations.ts'
 import { readPieces, writePiece } from './tagged-tail.ts'
 
 /** The answer to a command, kept so that a retry is answered and not carried out again. */
@@ -44,6 +46,8 @@ export interface Proposal {
   readonly trimOsdMapsBefore: Epoch
   /** How many log entries to keep. */
   readonly logMax: number
+  /** Applies to the version before its own only. */
+  readonly operations: OperationsChange | undefined
   /** New values of config keys; undefined takes one away. */
   readonly configKeys: ReadonlyMap<string, string | undefined>
 }
@@ -65,36 +69,60 @@ const configKeysTag = 0x6b
 const configKeyChangesCodec = map(string(), optional(string()))
 const configKeysCodec = map(string(), string())
 
-/**
- * A record whose pieces are written only when there is something in them. Version 1 has none; a monitor that knows only
- * that must not skip them, so that version 2 needs a reader of version 2.
- */
-function withConfigKeys<T extends { readonly configKeys: ReadonlyMap<string, string | undefined> }, V>(
-  what: string,
-  fixed: Codec<Omit<T, 'configKeys'>>,
-  keysCodec: Codec<ReadonlyMap<string, V>>,
-): Codec<T> {
-  const plain = versioned<T>(1, 1, what, fixed as Codec<T>)
-  const tagged = versioned<T>(2, 2, what, {
-    write(writer, value) {
-      fixed.write(writer, value)
-      writePiece(writer, configKeysTag, encode(keysCodec, value.configKeys as ReadonlyMap<string, V>))
-    },
-    read(reader, version) {
-      const value = fixed.read(reader)
-      const piece = version < 2 ? undefined : readPieces(reader, [configKeysTag]).get(configKeysTag)
-      return { ...value, configKeys: piece === undefined ? new Map() : decode(keysCodec, piece) } as unknown as T
-    },
-  })
-  return {
-    write: (writer, value) => (value.configKeys.size === 0 ? plain : tagged).write(writer, value),
-    read: (reader) => tagged.read(reader),
-  }
+interface Parts<Extra, Value> {
+  readonly operations: Extra | undefined
+  readonly configKeys: ReadonlyMap<string, Value>
 }
 
-export const proposalCodec: Codec<Proposal> = withConfigKeys<Proposal, string | undefined>(
+/**
+ * Version 1 with neither the operators' part nor pieces, version 2 with the operators' part, version 3 with pieces behind
+ * it; each for readers of that version only: a monitor of an earlier one must not skip what the others apply. Of a part
+ * that is not used nothing is written.
+ */
+function withParts<Base extends object, Extra, Value extends string | undefined>(
+  what: string,
+  base: Codec<Base>,
+  extra: Codec<Extra>,
+  keys: Codec<ReadonlyMap<string, Value>>,
+): Codec<Base & Parts<Extra, Value>> {
+  type Whole = Base & Parts<Extra, Value>
+  const optionalExtra = optional(extra)
+  const readOperations = (reader: ByteReader, version: number): Extra | undefined => {
+    if (version < 2) return undefined
+    return version === 2 ? extra.read(reader) : optionalExtra.read(reader)
+  }
+  const read = (reader: ByteReader, version: number): Whole => {
+    const value = base.read(reader)
+    const operations = readOperations(reader, version)
+    const piece = version < 3 ? undefined : readPieces(reader, [configKeysTag]).get(configKeysTag)
+    return { ...value, operations, configKeys: piece === undefined ? new Map() : decode(keys, piece) }
+  }
+  const plain = versioned<Whole>(1, 1, what, { write: (writer, value) => base.write(writer, value), read })
+  const operated = versioned<Whole>(2, 2, what, {
+    write(writer, value) {
+      base.write(writer, value)
+      if (value.operations !== undefined) extra.write(writer, value.operations)
+    },
+    read,
+  })
+  const tagged = versioned<Whole>(3, 3, what, {
+    write(writer, value) {
+      base.write(writer, value)
+      optionalExtra.write(writer, value.operations)
+      writePiece(writer, configKeysTag, encode(keys, value.configKeys))
+    },
+    read,
+  })
+  const choose = (value: Whole): Codec<Whole> => {
+    if (value.configKeys.size > 0) return tagged
+    return value.operations === undefined ? plain : operated
+  }
+  return { write: (writer, value) => choose(value).write(writer, value), read: (reader) => tagged.read(reader) }
+}
+
+export const proposalCodec: Codec<Proposal> = withParts(
   'proposal',
-  struct<Omit<Proposal, 'configKeys'>>({
+  struct<Omit<Proposal, 'operations' | 'configKeys'>>({
     osdMap: optional(osdMapIncrementalCodec),
     monitorMap: optional(monitorMapCodec),
     log: array(logEntryCodec),
@@ -102,6 +130,7 @@ export const proposalCodec: Codec<Proposal> = withConfigKeys<Proposal, string | 
     trimOsdMapsBefore: u32<Epoch>(),
     logMax: u32(),
   }),
+  operationsChangeCodec,
   configKeyChangesCodec,
 )
 
@@ -112,17 +141,20 @@ export interface StateSnapshot {
   readonly incrementals: readonly Uint8Array[]
   readonly log: readonly ClusterLogEntry[]
   readonly replies: readonly RecordedReply[]
+  /** Undefined where nothing of it was ever used. */
+  readonly operations: Operations | undefined
   readonly configKeys: ReadonlyMap<string, string>
 }
 
-export const stateSnapshotCodec: Codec<StateSnapshot> = withConfigKeys<StateSnapshot, string>(
+export const stateSnapshotCodec: Codec<StateSnapshot> = withParts(
   'monitor state',
-  struct<Omit<StateSnapshot, 'configKeys'>>({
+  struct<Omit<StateSnapshot, 'operations' | 'configKeys'>>({
     monitorMap: monitorMapCodec,
     firstOsdMap: bytes(),
     incrementals: array(bytes()),
     log: array(logEntryCodec),
     replies: array(recordedReplyCodec),
   }),
+  operationsCodec,
   configKeysCodec,
 )

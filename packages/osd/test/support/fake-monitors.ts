@@ -20,6 +20,7 @@ import { addItem, createReplicatedRule, emptyCrushMap } from '@shoal/crush'
 import type {
   ClusterLogEntry,
   CommandReply,
+  EffectiveConfig,
   FailureReport,
   MapSubscription,
   MonitorClient,
@@ -40,6 +41,7 @@ export class FakeMonitors {
   readonly reports: FailureReport[] = []
   readonly osdReports: StatsReport[] = []
   readonly listeners = new Set<(map: OsdMap) => void>()
+  readonly configListeners = new Set<(config: EffectiveConfig) => void>()
   readonly history = new Map<Epoch, OsdMap>()
   private readonly env: Env
   private readonly accusers = new Map<OsdId, Set<OsdId>>()
@@ -144,8 +146,8 @@ export class FakeMonitors {
     if (info === undefined || (info.up && info.incarnation === boot.incarnation)) return
     if (info.up) return this.markDown(boot.osd)
     if (this.map.flags.has('noup')) return
-    const { addresses, incarnation } = boot
-    this.setOsd(boot.osd, { up: true, addresses, incarnation, upFrom: (this.map.epoch + 1) as Epoch })
+    const { addresses, incarnation, features } = boot
+    this.setOsd(boot.osd, { up: true, addresses, incarnation, features, upFrom: (this.map.epoch + 1) as Epoch })
   }
 
   reportFailure(report: FailureReport): void {
@@ -181,6 +183,8 @@ export class FakeMonitors {
 
 class FakeMonitorClient implements MonitorClient {
   readonly monitorMap: MonitorMap | undefined = undefined
+  config: EffectiveConfig | undefined
+  readonly leaderTerm = 1
   private readonly env: Env
   private readonly monitors: FakeMonitors
   private readonly own = new Set<(map: OsdMap) => void>()
@@ -210,6 +214,19 @@ class FakeMonitorClient implements MonitorClient {
     this.monitors.listeners.add(later)
     this.own.add(later)
     return { cancel: () => this.monitors.listeners.delete(later) }
+  }
+
+  onConfig(listener: (config: EffectiveConfig) => void): MapSubscription {
+    const entry = (config: EffectiveConfig) => {
+      this.config = config
+      listener(config)
+    }
+    this.monitors.configListeners.add(entry)
+    return { cancel: () => this.monitors.configListeners.delete(entry) }
+  }
+
+  onNewLeader(): MapSubscription {
+    return { cancel: () => undefined }
   }
 
   async waitForEpoch(epoch: Epoch): Promise<OsdMap> {

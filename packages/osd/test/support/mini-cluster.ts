@@ -9,12 +9,13 @@ import { type ObjectStoreFactory, OsdDaemon, type OsdDaemonOptions } from '../..
 import { FakeMonitors } from './fake-monitors.ts'
 
 const mebibyte = 1024 * 1024
-const journalBytes = 8 * mebibyte
 
-const smallStores: ObjectStoreFactory = {
-  exists: (env, directory) => env.disk.exists(`${directory}/superblock`),
-  create: (env, directory, sizeBytes) => FileObjectStore.create(env, directory, { sizeBytes, journalBytes }),
-  mount: (env, directory) => FileObjectStore.mount(env, directory, { onJournalDamage: 'recover' }),
+function smallStores(journalBytes: number): ObjectStoreFactory {
+  return {
+    exists: (env, directory) => env.disk.exists(`${directory}/superblock`),
+    create: (env, directory, sizeBytes) => FileObjectStore.create(env, directory, { sizeBytes, journalBytes }),
+    mount: (env, directory) => FileObjectStore.mount(env, directory, { onJournalDamage: 'recover' }),
+  }
 }
 
 /** WebAssembly compiles outside of virtual time: once, before any of it passes. */
@@ -28,6 +29,7 @@ async function loadChecksums(): Promise<void> {
 export interface OsdChange {
   readonly settings?: OsdDaemonOptions['settings']
   readonly sizeBytes?: number
+  readonly journalBytes?: number
   readonly ioDelayMs?: { readonly min: number; readonly max: number }
 }
 
@@ -65,7 +67,11 @@ export class MiniCluster {
       ...(change.settings === undefined ? {} : { settings: change.settings }),
     }
     const env = this.machine(id).start()
-    const parts = { monitor: this.monitors.client(env), stores: smallStores, admin: this.admin }
+    const parts = {
+      monitor: this.monitors.client(env),
+      stores: smallStores(change.journalBytes ?? 8 * mebibyte),
+      admin: this.admin,
+    }
     const daemon = await this.run(OsdDaemon.start(env, options, parts))
     this.daemons[id] = daemon
     return daemon
@@ -109,10 +115,10 @@ export class MiniCluster {
     return this.until(() => this.monitors.allPgs(pool, 'active', 'clean'), withinMs)
   }
 
-  async client(pool: string): Promise<PoolHandle> {
-    const client = await this.run(
-      ClusterClient.connect(this.clientEnv, { monitor: this.monitors.client(this.clientEnv) }),
-    )
+  /** On the machine of all clients, or on one of its own. */
+  async client(pool: string, host?: string): Promise<PoolHandle> {
+    const env = host === undefined ? this.clientEnv : this.world.machine(host).start()
+    const client = await this.run(ClusterClient.connect(env, { monitor: this.monitors.client(env) }))
     return client.pool(pool)
   }
 

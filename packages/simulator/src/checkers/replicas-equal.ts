@@ -3,8 +3,8 @@ import { equalBytes } from '@shoal/base'
 import type { ReplicaCopy, StoredCopy, Violation } from '../history.ts'
 
 export interface ReplicaExpectation {
-  /** How many copies each placement group has when it is clean. */
-  readonly copies?: number
+  /** How many copies a placement group has when it is clean. */
+  readonly copies?: (pgId: string) => number
 }
 
 export function checkReplicasEqual(
@@ -15,9 +15,10 @@ export function checkReplicasEqual(
   for (const [pgId, ofPg] of grouped(copies)) {
     const [first, ...others] = ofPg
     if (first === undefined) continue
-    if (wanted !== undefined && ofPg.length !== wanted) {
+    const count = wanted?.(pgId) ?? ofPg.length
+    if (ofPg.length !== count) {
       const who = ofPg.map(({ osd }) => `osd.${osd}`).join(', ')
-      violations.push(problem(pgId, `${pgId} has ${ofPg.length} copies (${who}) instead of ${wanted}`))
+      violations.push(problem(pgId, `${pgId} has ${ofPg.length} copies (${who}) instead of ${count}`))
     }
     for (const other of others) violations.push(...compareCopies(first, other))
   }

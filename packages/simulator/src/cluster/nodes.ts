@@ -90,6 +90,7 @@ export class OsdNode extends DaemonNode<OsdDaemon> {
     const monitor = new HuntingMonitorClient(env, world.monitorNetwork.transport({ host: machine.host, scope }), {
       monitors: world.monitorAddresses(),
       entity: this.name,
+      host: place.host,
       startTimeoutMs,
     })
     world.watch(this as unknown as DaemonNode, monitor)
@@ -116,7 +117,7 @@ function storesOf({ journalBytes, mount }: Scenario['store']): ObjectStoreFactor
     create: (env, directory, sizeBytes, storeKey) =>
       FileObjectStore.create(env, directory, { sizeBytes, journalBytes, storeKey }),
     encrypted: async (env, directory) => (await inspectStore(env, directory)).encrypted,
-    mount: (env, directory, storeKey) =>
+    mount: (env, directory, _settings, storeKey) =>
       FileObjectStore.mount(env, directory, { ...mount, onJournalDamage: 'recover', storeKey }),
   }
 }

@@ -5,7 +5,8 @@
  * Invariant 1: all randomness comes from the scenario's seed; every component has a generator of its own, drawn in the
  *              order in which components are made, so that what one draws does not shift another's.
  */
-import { type Address, hexEncode, Prng } from '@shoal/base'
+import { type Address, hexEncode, type PgId, type PoolId, Prng } from '@shoal/base'
+import { PlacementCache } from '@shoal/cluster-map'
 import { MonitorDaemon } from '@shoal/monitor'
 import {
   type CommandReply,
@@ -37,13 +38,9 @@ const settledPolls = 4
 const mebibyte = 1024 * 1024
 
 interface PgRow {
+  readonly pgId: string
   readonly state: string
-  readonly up: readonly number[]
   readonly acting: readonly number[]
-}
-
-function isRemapped({ state }: { readonly state: string }): boolean {
-  return state === 'active+remapped+clean'
 }
 
 export class SimCluster {
@@ -229,12 +226,11 @@ export class SimCluster {
     while (this.time.nowMs < endMs) {
       const health = await this.health()
       const wrong = health?.checks.filter((check) => !allowed.has(check.code))
-      if (wrong?.length === 0) {
+      const onlyDegraded = wrong?.every(({ code }) => code === 'PG_DEGRADED') === true
+      if (onlyDegraded) {
         const states = (await this.pgSummary())?.states
-        const unclean = states?.filter(({ state }) => state !== 'active+clean')
-        const whole =
-          unclean?.length === 0 || (unclean?.every(isRemapped) === true && (await this.unclean()).length === 0)
-        if (whole) {
+        const clean = wrong?.length === 0 && states?.every(({ state }) => state === 'active+clean') === true
+        if (clean || (await this.unclean())?.length === 0) {
           // Statistics follow a new map a moment later.
           const epoch = this.operator.daemon?.monitor.osdMap?.epoch ?? 0
           since = { epoch, polls: since.epoch === epoch ? since.polls + 1 : 1 }
@@ -243,7 +239,8 @@ export class SimCluster {
           continue
         }
         last = JSON.stringify(states)
-      } else if (wrong !== undefined) {
+      }
+      if (wrong !== undefined && wrong.length > 0) {
         last = wrong.map((check) => `${check.code}: ${check.summary}; ${check.detail.join('; ')}`).join('\n')
       }
       since = { epoch: -1, polls: 0 }
@@ -254,22 +251,37 @@ export class SimCluster {
 
   /** What is known of the placement groups that are not well, for the report. */
   private async uncleanGroups(): Promise<string> {
+    const rows = (await this.unclean()) ?? []
+    return rows.map((row) => `\n    ${JSON.stringify(row)}`).join('')
+  }
+
+  /** Placement groups that lack something which they could have. Undefined when the monitors do not answer. */
+  private async unclean(): Promise<readonly PgRow[] | undefined> {
     try {
-      return (await this.unclean()).map((row) => `\n    ${JSON.stringify(row)}`).join('')
+      const { data } = await this.settleCommand({ prefix: 'pg ls' }, 10_000)
+      return (data as readonly PgRow[]).filter((row) => row.state !== 'active+clean' && !this.hasWhatCrushFound(row))
     } catch {
-      return ''
+      return undefined
     }
   }
 
+  /** Whether a group that is not `active+clean` is as well as it can be, for CRUSH finds it too few OSDs. */
+  private hasWhatCrushFound({ pgId, state, acting }: PgRow): boolean {
+    const copies = this.copiesOf(pgId)
+    if (copies === undefined || acting.length !== copies) return false
+    return state === 'active+remapped+clean' || state === 'active+undersized+degraded'
+  }
+
   /**
-   * Placement groups that lack something. Not those for which CRUSH finds fewer OSDs than the pool wants (weights near
-   * zero make it give up): they have as many copies as it wants, on OSDs that had them before, for as long as that is so.
+   * How many copies a group can have, when that is not the size of its pool: weights near zero make CRUSH give up before
+   * it has found as many OSDs, though all are up and in. Then the copies stay where they were, or there are fewer.
    */
-  private async unclean(): Promise<readonly PgRow[]> {
-    const { data } = await this.settleCommand({ prefix: 'pg ls' }, 10_000)
-    return (data as readonly PgRow[]).filter(
-      (row) => row.state !== 'active+clean' && !(isRemapped(row) && row.up.length < row.acting.length),
-    )
+  copiesOf(id: string): number | undefined {
+    const map = this.operator.daemon?.monitor.osdMap
+    const pool = map?.pools.get(Number(id.split('.')[0]) as PoolId)
+    if (map === undefined || pool === undefined) return undefined
+    const { up, acting } = new PlacementCache(map).mapping(id as PgId)
+    return up.length < pool.size ? acting.length : undefined
   }
 
   monitorAddresses(): readonly Address[] {

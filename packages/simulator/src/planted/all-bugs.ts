@@ -1,8 +1,10 @@
 import { clientBugs } from './client-bugs.ts'
+import { configBugs } from './config-bugs.ts'
 import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
+import { spaceBugs } from './space-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
 
 export const plantedBugs: readonly PlantedBug[] = [
@@ -10,5 +12,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...pgBugs,
   ...recoveryBugs,
   ...monitorBugs,
+  ...spaceBugs,
   ...clientBugs,
+  ...configBugs,
 ]

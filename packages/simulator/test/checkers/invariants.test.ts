@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import {
+  checkConfigInForce,
+  checkHealthHistory,
   checkReplicasEqual,
   MapEpochChecker,
+  osdTargets,
   PrimaryIntervalChecker,
   type RaftObservation,
   RaftSafetyChecker,
@@ -150,7 +153,7 @@ describe('copies', () => {
   })
 
   it('are equal to the byte', () => {
-    expect(checkReplicasEqual([copy(0, { a: stored() }), copy(1, { a: stored() })], { copies: 2 })).toEqual([])
+    expect(checkReplicasEqual([copy(0, { a: stored() }), copy(1, { a: stored() })], { copies: () => 2 })).toEqual([])
   })
 
   it.each([
@@ -166,7 +169,7 @@ describe('copies', () => {
   })
 
   it('differ in which objects there are, and in how many copies', () => {
-    expect(checkReplicasEqual([copy(0, { a: stored() }), copy(1, {})], { copies: 3 })).toHaveLength(2)
+    expect(checkReplicasEqual([copy(0, { a: stored() }), copy(1, {})], { copies: () => 3 })).toHaveLength(2)
   })
 })
 
@@ -184,5 +187,72 @@ describe('caps', () => {
       'osd.1: queued is -1 at 1 ms; the cap is 10',
     ])
     expect(checker.peaks.get('queued')).toBe(12)
+  })
+})
+
+describe('the configuration in force', () => {
+  const place = { host: 'a', rack: 'r' }
+  const stored = ['global', 'osd', 'osd/rack:r', 'osd/host:b'].map((who) => ({
+    who,
+    section: '',
+    mask: '',
+    name: 'n',
+    value: `of ${who}`,
+    level: '',
+    needsRestart: false,
+  }))
+  const check = (row: { readonly name: string; readonly value: string; readonly source: string }) =>
+    checkConfigInForce(stored, [{ name: 'osd.0', targets: osdTargets('osd.0', place), own: { m: 3 }, rows: [row] }])
+
+  it('is the most precise that means the daemon, or its own', () => {
+    expect(check({ name: 'n', value: 'of osd/rack:r', source: 'osd/rack:r' })).toEqual([])
+    expect(check({ name: 'm', value: '3', source: 'default' })).toEqual([])
+  })
+
+  it('is not another value, one of another place, or one that was taken back', () => {
+    for (const row of [
+      { name: 'n', value: 'of osd', source: 'osd' },
+      { name: 'n', value: 'of osd/host:b', source: 'osd/host:b' },
+      { name: 'n', value: 'of osd', source: 'osd/rack:r' },
+      { name: 'm', value: '4', source: 'default' },
+      { name: 'm', value: '3', source: 'osd' },
+    ]) {
+      expect(check(row)).toHaveLength(1)
+    }
+  })
+})
+
+describe('the history of health', () => {
+  const told = (...words: readonly string[]) =>
+    words.map((word) => {
+      const [code = '', event] = word.split(' ')
+      return { wallMs: 0, code, event: event as 'failed', severity: 'warning' as const, summary: '' }
+    })
+
+  it('is one story', () => {
+    const events = told(
+      'A failed',
+      'B failed',
+      'A muted',
+      'A worsened',
+      'A unmuted',
+      'A cleared',
+      'A failed',
+      'A eased',
+    )
+    expect(checkHealthHistory(events, ['A', 'B'], true)).toEqual([])
+    expect(checkHealthHistory(told('A cleared', 'B worsened'), ['B', 'C'], false)).toEqual([])
+  })
+
+  it.each([
+    ['failed twice', told('A failed', 'A failed'), ['A']],
+    ['and did not fail before', told('A cleared'), []],
+    ['never cleared', told('A failed'), []],
+    ['never failed', told('A failed', 'A cleared'), ['A']],
+    ['never failed', [], ['A']],
+  ])('with a check that %s is not', (message, events, failing) => {
+    expect(checkHealthHistory(events, failing, true)).toMatchObject([
+      { message: expect.stringContaining(message) as string },
+    ])
   })
 })

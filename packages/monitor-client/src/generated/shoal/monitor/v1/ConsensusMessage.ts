@@ -9,6 +9,10 @@ export interface ConsensusMessage {
   'from'?: (number | string | Long);
   'to'?: (number | string | Long);
   'payload'?: (Buffer | Uint8Array | string);
+  /**
+   * Where the sender answers. A monitor that was away may not have the map with it yet.
+   */
+  'address'?: (string);
 }
 
 export interface ConsensusMessage__Output {
@@ -18,4 +22,8 @@ export interface ConsensusMessage__Output {
   'from': (number);
   'to': (number);
   'payload': (Buffer);
+  /**
+   * Where the sender answers. A monitor that was away may not have the map with it yet.
+   */
+  'address': (string);
 }
