@@ -192,6 +192,7 @@ describe('the replicated state', () => {
       trimOsdMapsBefore: 0,
       logMax: 10,
       operations: undefined,
+      configKeys: new Map(),
     })
     expect(encode(proposalCodec, proposal)).toEqual(bytes)
     const monitors = { fsid: 'f', epoch: 1, monitors: [] }

@@ -16,10 +16,7 @@ export interface NewOsd {
   readonly location: LocalOsd['location']
 }
 
-export async function addLocalOsd(
-  context: CommandContext,
-  { capacity, encrypt, location }: NewOsd,
-): Promise<string> {
+export async function addLocalOsd(context: CommandContext, { capacity, encrypt, location }: NewOsd): Promise<string> {
   const { layout } = context
   const cluster = layout.read()
   if (encrypt && !existsSync(layout.keyringFile)) throw needsKeyring()
