@@ -6,11 +6,14 @@ import { findCommand } from '../src/commands/command-table.ts'
 import { initialOsdMap } from '../src/index.ts'
 import { registerOsd } from '../src/services/osd-lifecycle.ts'
 import { ClusterState } from '../src/state/cluster-state.ts'
+import { noOperations } from '../src/state/operations.ts'
+import { OsdMapHistory } from '../src/state/osd-map-history.ts'
 import { proposalCodec } from '../src/state/proposal.ts'
 import { ProposalDraft } from '../src/state/proposal-draft.ts'
 
-const fresh = (): ClusterState =>
-  ClusterState.initial({ fsid: 'f', epoch: 1, monitors: [] }, initialOsdMap({ fsid: 'f', failureDomain: 'osd' }))
+const nobody = { fsid: 'f', epoch: 1, monitors: [] }
+const osdMap = initialOsdMap({ fsid: 'f', failureDomain: 'osd' })
+const fresh = (): ClusterState => ClusterState.initial(nobody, osdMap)
 
 function write(state: ClusterState, prefix: string, args: object): void {
   const draft = new ProposalDraft(state, 'mon.a', 0)
@@ -42,28 +45,36 @@ test('a value is set, read, replaced, and not replaced by who asked for a new on
   expect(() => read(state, 'config-key get', { key: 'a/b' })).toThrow(/no config key/)
 })
 
-test('snapshots carry them, in one order; a state without any has the bytes it always had', () => {
-  const state = fresh()
-  const without = state.snapshot()
-  expect(hexEncode(without.subarray(0, 2))).toBe('0101')
-  write(state, 'config-key set', { key: 'b', val: '2' })
-  write(state, 'config-key set', { key: 'a', val: '1' })
-  const snapshot = state.snapshot()
-  expect(hexEncode(snapshot.subarray(0, 2))).toBe('0202')
-  expect(hexEncode(snapshot.subarray(-29))).toBe('6b18000000020000000100000061010000003101000000620100000032')
-  const other = fresh()
-  other.restore(snapshot)
-  expect([...other.configKeys]).toEqual([
-    ['a', '1'],
-    ['b', '2'],
-  ])
-  const bad = snapshot.slice()
-  bad[bad.length - 29] = 0x6c
-  expect(() => fresh().restore(bad)).toThrow(/does not know/)
-  write(other, 'config-key rm', { key: 'a' })
-  write(other, 'config-key rm', { key: 'b' })
-  expect(other.snapshot()).toEqual(without)
-})
+test.each([
+  ['a cluster of an earlier version', undefined, '0101'],
+  ['a new cluster', noOperations, '0202'],
+] as const)(
+  'snapshots of %s carry them, in one order; without any they have the bytes they always had',
+  (_whose, operations, version) => {
+    const start = (): ClusterState => new ClusterState(nobody, new OsdMapHistory(osdMap), operations)
+    const state = start()
+    const without = state.snapshot()
+    expect(hexEncode(without.subarray(0, 2))).toBe(version)
+    write(state, 'config-key set', { key: 'b', val: '2' })
+    write(state, 'config-key set', { key: 'a', val: '1' })
+    const snapshot = state.snapshot()
+    expect(hexEncode(snapshot.subarray(0, 2))).toBe('0303')
+    expect(hexEncode(snapshot.subarray(-29))).toBe('6b18000000020000000100000061010000003101000000620100000032')
+    const other = start()
+    other.restore(snapshot)
+    expect(other.operations).toEqual(operations)
+    expect([...other.configKeys]).toEqual([
+      ['a', '1'],
+      ['b', '2'],
+    ])
+    const bad = snapshot.slice()
+    bad[bad.length - 29] = 0x6c
+    expect(() => fresh().restore(bad)).toThrow(/does not know/)
+    write(other, 'config-key rm', { key: 'a' })
+    write(other, 'config-key rm', { key: 'b' })
+    expect(other.snapshot()).toEqual(without)
+  },
+)
 
 test('the key of a store goes when its OSD is given up, and only then', () => {
   for (const [prefix, gone] of [
