@@ -146,22 +146,80 @@ export class DataReader {
       if (unit === undefined) return undefined
       units.push(unit)
     }
-    const stored = concatBytes(joinAdjacent(units)).subarray(0, blob.sizeBytes)
+    const bytes = await this.decompress(blob, concatBytes(joinAdjacent(units)))
+    if (bytes !== undefined) this.blobCache.set(blob, bytes, bytes.length + 100)
+    return bytes
+  }
+
+  private async decompress(blob: Blob, stored: Uint8Array): Promise<Uint8Array | undefined> {
     const sizeBytes = blob.count * blockBytes
-    const bytes = await this.compression.decompress(blob.algorithm, stored, sizeBytes)
+    const bytes = await this.compression.decompress(blob.algorithm, stored.subarray(0, blob.sizeBytes), sizeBytes)
     if (bytes === undefined) {
       this.decompressFailures++
       return undefined
     }
     this.decompressions++
     this.decompressedBytes += sizeBytes
-    this.blobCache.set(blob, bytes, sizeBytes + 100)
     return bytes
   }
 
   /** What `readBlob` gives, if it is in memory. */
   peekBlob(blob: Blob): Uint8Array | undefined {
     return this.blobCache.get(blob)
+  }
+
+  /** Whether each block has its checksum on stable storage: what is still to be written there counts, caches do not. */
+  async verify(wanted: readonly WantedUnit[]): Promise<readonly boolean[]> {
+    const good: boolean[] = new Array(wanted.length).fill(false)
+    for (let at = 0; at < wanted.length; ) {
+      const { unit, checksum } = wanted[at] as WantedUnit
+      const image = this.pending.peek(unit)
+      if (image !== undefined) {
+        good[at++] = this.checksums.low32(image) === checksum
+        continue
+      }
+      let count = 1
+      while (at + count < wanted.length && wanted[at + count]?.unit === unit + count && !this.pending.has(unit + count))
+        count++
+      await this.verifyRun(wanted, good, at, count)
+      at += count
+    }
+    return good
+  }
+
+  private async verifyRun(wanted: readonly WantedUnit[], good: boolean[], at: number, count: number): Promise<void> {
+    const run = await this.readRun((wanted[at] as WantedUnit).unit, count)
+    if (run === undefined && count > 1) {
+      for (let i = 0; i < count; i++) await this.verifyRun(wanted, good, at + i, 1)
+      return
+    }
+    if (run === undefined) return
+    for (let i = 0; i < count; i++) {
+      const block = run.subarray(i * blockBytes, (i + 1) * blockBytes)
+      good[at + i] = this.checksums.low32(block) === wanted[at + i]?.checksum
+    }
+  }
+
+  /** As `readBlob`, from where `verify` looks. At most one blob's units and content are in memory. */
+  async readStoredBlob(blob: Blob): Promise<Uint8Array | undefined> {
+    const { units, checksums } = blob
+    const stored = new Uint8Array(units.length * blockBytes)
+    for (let at = 0; at < units.length; ) {
+      const first = units[at] as number
+      const image = this.pending.peek(first)
+      let count = 1
+      if (image === undefined) {
+        while (units[at + count] === first + count && !this.pending.has(first + count)) count++
+      }
+      const run = image ?? (await this.readRun(first, count))
+      if (run === undefined) return undefined
+      stored.set(run, at * blockBytes)
+      at += count
+    }
+    for (const [at, checksum] of checksums.entries()) {
+      if (this.checksums.low32(stored.subarray(at * blockBytes, (at + 1) * blockBytes)) !== checksum) return undefined
+    }
+    return this.decompress(blob, stored)
   }
 
   private async fetch(

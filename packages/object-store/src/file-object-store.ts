@@ -23,6 +23,7 @@ import type { Allocator } from './allocator.ts'
 import { BlobCompressor, type CompressedBodies } from './blob-compressor.ts'
 import type { Checkpointer } from './checkpointer.ts'
 import type { DataReader } from './data-reader.ts'
+import { Examiner } from './examiner.ts'
 import { Execution, Loaded, NeedLoad } from './execution.ts'
 import { type DirectWrite, Journal } from './journal.ts'
 import { encodeBody, type JournalItem } from './journal-record.ts'
@@ -32,11 +33,15 @@ import { type MountedParts, mountParts } from './mount.ts'
 import { ObjectReader } from './object-reader.ts'
 import type {
   CompressionUsage,
+  ExaminedRange,
+  ExamineRange,
   Extent,
+  ObjectExaminer,
   ObjectPage,
   ObjectStat,
   ObjectStore,
   OmapPage,
+  ReadablePage,
   StoreUsage,
 } from './object-store.ts'
 import { joinAdjacent, type PendingData } from './pending-data.ts'
@@ -60,7 +65,7 @@ interface Submission {
 const operationsMax = 0xffff
 const dirtyCheckEvery = 32
 
-export class FileObjectStore implements ObjectStore {
+export class FileObjectStore implements ObjectStore, ObjectExaminer {
   private readonly env: Env
   private readonly parts: MountedParts
   private readonly limits: StoreLimits
@@ -69,6 +74,7 @@ export class FileObjectStore implements ObjectStore {
   private readonly pending: PendingData
   private readonly data: DataReader
   private readonly reader: ObjectReader
+  private readonly examiner: Examiner
   private readonly journal: Journal
   private readonly checkpointer: Checkpointer
   private readonly compressor: BlobCompressor
@@ -97,6 +103,7 @@ export class FileObjectStore implements ObjectStore {
     this.data = parts.data
     this.pending = parts.pending
     this.reader = new ObjectReader(parts.meta, parts.data)
+    this.examiner = new Examiner(parts.meta, parts.data)
     this.lastSequence = parts.lastSequence
     this.journal = new Journal(
       {
@@ -265,6 +272,21 @@ export class FileObjectStore implements ObjectStore {
     return this.reader.list(collection, after, limit)
   }
 
+  async examine(collection: PgId, range: ExamineRange): Promise<ExaminedRange> {
+    await this.passed()
+    return this.examiner.examine(this.reader.collection(collection), range)
+  }
+
+  async readableEntries(collection: PgId, from: Uint8Array, to: Uint8Array, limit: number): Promise<ReadablePage> {
+    await this.passed()
+    return this.examiner.readableEntries(this.reader.collection(collection), from, to, limit)
+  }
+
+  async damagedRecords(collection: PgId): Promise<readonly Uint8Array[]> {
+    await this.passed()
+    return this.examiner.damagedRecords(this.reader.collection(collection))
+  }
+
   get transactionBytesMax(): number {
     return this.parts.files.superblock.journalBytes / 4
   }
@@ -314,6 +336,7 @@ export class FileObjectStore implements ObjectStore {
       decompress_count: this.data.decompressions,
       decompress_bytes: this.data.decompressedBytes,
       decompress_failures: this.data.decompressFailures,
+      damaged_block_maps: this.parts.damagedBlockMaps,
     }
   }
 

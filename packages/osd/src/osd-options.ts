@@ -2,19 +2,20 @@
 import type { Env, OsdId, PoolCompression, PoolId } from '@shoal/base'
 import type { MessengerSecurity } from '@shoal/messenger'
 import type { AdminTransport, LogControl, MonitorClient } from '@shoal/monitor-client'
-import type { CompressionUsage, ObjectStore } from '@shoal/object-store'
+import type { CompressionUsage, ObjectExaminer, ObjectStore } from '@shoal/object-store'
 import type { OsdSettings } from './settings.ts'
 
 /** A store may tell more about itself than the interface asks. */
-export type OsdStore = ObjectStore & {
-  readonly perf?: () => Readonly<Record<string, unknown>>
-  /** Acknowledged transactions were lost with a damaged journal. */
-  readonly lostTransactions?: boolean
-  readonly clearDamage?: () => Promise<void>
-  /** Of these pools, writes are compressed from now on. */
-  readonly setCompression?: (pools: ReadonlyMap<PoolId, PoolCompression>) => void
-  readonly compressionUsage?: () => ReadonlyMap<PoolId, CompressionUsage>
-}
+export type OsdStore = ObjectStore &
+  ObjectExaminer & {
+    readonly perf?: () => Readonly<Record<string, unknown>>
+    /** Acknowledged transactions were lost with a damaged journal. */
+    readonly lostTransactions?: boolean
+    readonly clearDamage?: () => Promise<void>
+    /** Of these pools, writes are compressed from now on. */
+    readonly setCompression?: (pools: ReadonlyMap<PoolId, PoolCompression>) => void
+    readonly compressionUsage?: () => ReadonlyMap<PoolId, CompressionUsage>
+  }
 
 export interface ObjectStoreFactory {
   exists(env: Env, directory: string): Promise<boolean>

@@ -10,6 +10,7 @@ import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
 import { addBlocklistCommands } from './osd-blocklist.ts'
 import { addOsdKeyCommands } from './osd-key.ts'
 import { addOsdLifecycleCommands } from './osd-lifecycle.ts'
+import { addOsdScrubCommands } from './scrub.ts'
 
 export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
@@ -18,6 +19,7 @@ export function addOsdCommands(program: Command): void {
   addOsdKeyCommands(osd)
   addOsdLifecycleCommands(osd)
   addBlocklistCommands(osd)
+  addOsdScrubCommands(osd)
 }
 
 function addReports(osd: Command): void {

@@ -15,6 +15,7 @@ import { FailureDetector } from '../services/failure-detector.ts'
 import { planMembershipStep } from '../services/monitor-membership.ts'
 import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
 import { QuotaLedger } from '../services/quota-ledger.ts'
+import { notePurged, purgedSnaps } from '../services/snap-purge.ts'
 import { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
@@ -143,6 +144,8 @@ export class Leader {
         }),
       )
     }
+    const purged = purgedSnaps(osdMap, this.statistics)
+    if (purged.size > 0) work.push(proposer.mutate((draft) => notePurged(draft, purged)))
     work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.expireCrashes())
     for (const one of work)
       one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
