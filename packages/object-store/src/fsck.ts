@@ -24,7 +24,7 @@ import {
   prefixEnd,
   shardBlocks,
 } from './layout.ts'
-import { type CompressedSpace, MetaStore, nothingCompressed } from './meta-store.ts'
+import { type CompressedSpace, encodeCollection, MetaStore, nothingCompressed } from './meta-store.ts'
 import { hasShard, type Onode, type Shard } from './onode.ts'
 import { unseal } from './sealed-value.ts'
 import { type OpenFiles, openStoreFiles } from './store-files.ts'
@@ -66,7 +66,7 @@ export interface FsckReport {
 export interface FsckOptions {
   /** Read and hash every block. */
   readonly deep?: boolean
-  /** Go on with an older state when the journal lost transactions; remove records without an owner. */
+  /** Go on with an older state when the journal lost transactions; remove records without an owner; correct counts. */
   readonly repair?: boolean
   /** Of an encrypted store. */
   readonly storeKey?: Uint8Array | undefined
@@ -105,10 +105,11 @@ export async function fsckObjectStore(env: Env, directory: string, options: Fsck
 
 /** What says nothing of the store itself. */
 const unanswerable: readonly string[] = ['EBUSY', 'ENOENT', 'EACCES']
-const orphanCodes: readonly FsckCode[] = ['SHARD_ORPHAN', 'OMAP_ORPHAN']
+/** What costs space, or only makes a statistic wrong. */
+const harmlessCodes: readonly FsckCode[] = ['SHARD_ORPHAN', 'OMAP_ORPHAN', 'COMPRESSION_COUNT']
 
 function finding(code: FsckCode, message: string, repaired: boolean = false): FsckFinding {
-  return { code, severity: repaired || orphanCodes.includes(code) ? 'warning' : 'error', message, repaired }
+  return { code, severity: repaired || harmlessCodes.includes(code) ? 'warning' : 'error', message, repaired }
 }
 
 interface Owner {
@@ -157,7 +158,7 @@ class Checker {
     await this.each(keys.shards, (key, value) => this.checkShard(key, value))
     await this.each('P', (key) => this.checkOmap(key))
     for (const owner of this.owners.values()) this.checkCounts(owner)
-    this.checkCompressed()
+    await this.checkCompressed()
     const { findings, mappedBlocks, verifiedBlocks } = this
     this.options.onProgress?.(1)
     return { findings, objects: this.owners.size, bytes: mappedBlocks * blockBytes, verifiedBlocks }
@@ -274,16 +275,20 @@ class Checker {
     if (block * blockBytes >= owner.onode.sizeBytes) this.report('BEYOND_SIZE', where)
   }
 
-  private checkCompressed(): void {
-    for (const { id, compressed } of this.meta.collections.values()) {
+  /** Blobs of a block map that was damaged and given up stay counted. */
+  private async checkCompressed(): Promise<void> {
+    for (const { id, exists, applied, compressed } of this.meta.collections.values()) {
       const found = this.compressed.get(id) ?? nothingCompressed
       const { blocks, bytes, units } = compressed
       if (found.blocks === blocks && found.bytes === bytes && found.units === units) continue
+      const repair = this.options.repair === true
+      if (repair) {
+        const record = this.meta.sealed(keys.collection(id), encodeCollection(exists, applied, found))
+        await this.files.level.batch([record], { sync: true })
+      }
       const says = `${blocks} blocks in ${units} units, ${bytes} bytes`
-      this.report(
-        'COMPRESSION_COUNT',
-        `${id}: counted as compressed are ${says}; found were ${found.blocks} in ${found.units}, ${found.bytes} bytes`,
-      )
+      const detail = `${id}: counted as compressed are ${says}; found were ${found.blocks} in ${found.units}, ${found.bytes} bytes`
+      this.report('COMPRESSION_COUNT', detail, repair)
     }
   }
 

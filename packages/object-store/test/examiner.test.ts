@@ -154,3 +154,27 @@ for (const [kind, storeKey] of [
     })
   })
 }
+
+test('a damaged block map with blobs is found, given up with its object, and its blobs are counted anew by a repair', async () => {
+  const { machine, store } = await open(undefined, 'lz4')
+  await store.submit({ ops: [write(other, 0, compressible(3, 100_000))] })
+  await store.close()
+  const { rows } = must(machine.levels.get('/store/meta'), 'the metadata')
+  const map = must(
+    rows.find(([key]) => key[0] === 'B'.charCodeAt(0)),
+    'a block map',
+  )
+  map[1][5] = (map[1][5] as number) ^ 1
+  const again = await FileObjectStore.mount(machine.env(), '/store')
+  expect(again.perf()['damaged_block_maps']).toBe(1)
+  expect(await damageOf(again)).toEqual({ head: ['block-map'], other: [] })
+  await again.submit({ ops: [{ kind: 'remove', collection, object }, write(object, 0, content)] })
+  expect(await damageOf(again)).toEqual({ head: [], other: [] })
+  await again.close()
+  const fsck = async (repair: boolean): Promise<unknown> =>
+    (await fsckObjectStore(machine.env(), '/store', { deep: true, repair })).findings
+  const wrong = { code: 'COMPRESSION_COUNT', severity: 'warning' }
+  expect(await fsck(false)).toMatchObject([{ ...wrong, repaired: false }])
+  expect(await fsck(true)).toMatchObject([{ ...wrong, repaired: true }])
+  expect(await fsck(false)).toEqual([])
+})
