@@ -4,9 +4,11 @@ import { addAuthCommands } from './commands/auth.ts'
 import { addBlockCommands } from './commands/block.ts'
 import { addClusterCommands } from './commands/cluster.ts'
 import { addConfigCommands } from './commands/config.ts'
+import { addConfigKeyCommands } from './commands/config-key.ts'
 import { addCrashCommands } from './commands/crash.ts'
 import { addCrushCommands } from './commands/crush.ts'
 import { addDaemonCommands } from './commands/daemon.ts'
+import { addUsageCommand } from './commands/df.ts'
 import { addHealthCommands } from './commands/health.ts'
 import { addMonitorCommands } from './commands/mon.ts'
 import { addNbdCommands } from './commands/nbd.ts'
@@ -14,7 +16,6 @@ import { addObjectCommands } from './commands/object.ts'
 import { addOsdCommands } from './commands/osd.ts'
 import { addPgCommands } from './commands/pg.ts'
 import { addPoolCommands } from './commands/pool.ts'
-import { addUsageCommand } from './commands/pool-quota.ts'
 import { addTellCommand } from './commands/tell.ts'
 import { addUpCommands } from './commands/up.ts'
 import { programVersion } from './version.ts'
@@ -57,6 +58,7 @@ export function buildProgram(): Command {
     addTellCommand,
     addAuthCommands,
     addMonitorCommands,
+    addConfigKeyCommands,
     addOsdCommands,
     addCrushCommands,
     addPoolCommands,

@@ -1,6 +1,14 @@
 /** Commands about pools. */
 import { ClusterError, type PoolId } from '@shoal/base'
-import { type OsdMap, type Pool, poolByName, quotaOptions } from '@shoal/cluster-map'
+import {
+  compressionOptions,
+  compressionOptionValue,
+  isCompressionOption,
+  type OsdMap,
+  type Pool,
+  poolByName,
+  quotaOptions,
+} from '@shoal/cluster-map'
 import { ruleIdOf } from '@shoal/crush'
 import { z } from 'zod'
 import {
@@ -136,7 +144,16 @@ function removePool(args: z.output<typeof removeArguments>, view: WriteView) {
   return done(`pool '${pool.name}' removed`)
 }
 
-const settable = ['size', 'min_size', 'crush_rule', 'pg_num', 'pgp_num', 'nodelete', 'recovery_priority'] as const
+const settable: readonly string[] = [
+  'size',
+  'min_size',
+  'crush_rule',
+  'pg_num',
+  'pgp_num',
+  'nodelete',
+  'recovery_priority',
+  ...compressionOptions,
+]
 
 const setArguments = z.object({
   pool: z.string(),
@@ -156,6 +173,7 @@ function setPool(args: z.output<typeof setArguments>, view: WriteView) {
 }
 
 function changedPool(pool: Pool, name: string, value: string, view: WriteView): Pool {
+  if (isCompressionOption(name)) return withOption(pool, name, compressionOptionValue(pool, name, value))
   const integer = (min: number, max: number): number => {
     const number = Number(value)
     if (Number.isInteger(number) && number >= min && number <= max) return number
@@ -190,6 +208,14 @@ function changedPool(pool: Pool, name: string, value: string, view: WriteView): 
         hint: `settings: ${settable.join(', ')}`,
       })
   }
+}
+
+/** Undefined takes the setting away. */
+function withOption(pool: Pool, name: string, value: string | undefined): Pool {
+  const options = new Map(pool.options)
+  if (value === undefined) options.delete(name)
+  else options.set(name, value)
+  return { ...pool, options }
 }
 
 function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>> {
