@@ -146,6 +146,16 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     pauseFactor: 3,
     store: { mount: smallMemory },
   },
+  'scrubs-compressed': {
+    ...small,
+    workloads: ['extents', 'snapshots'],
+    faults: ['bit-rot', 'metadata-rot', 'scrub', 'scrub', 'pool-compression'],
+    osds: 3,
+    pgNum: 2,
+    pauseFactor: 3,
+    compression,
+    store: { mount: smallMemory },
+  },
   'scrubs-beside-writes': {
     ...small,
     workloads: ['registers', 'counters'],

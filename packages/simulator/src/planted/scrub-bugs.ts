@@ -21,6 +21,15 @@ export const scrubBugs: readonly PlantedBug[] = [
     scenario: 'scrubs',
   },
   {
+    name: 'blob-digest-of-units',
+    mechanism: 'the digest of a compressed block is that of how it is stored',
+    promise: 'scrub finds no difference between copies that are compressed differently',
+    file: 'object-store/dist/examiner.js',
+    find: 'this.checksums.low32(bytes.subarray(bit * blockBytes, (bit + 1) * blockBytes))',
+    replace: '(blob.checksums[0] + bit) >>> 0',
+    scenario: 'scrubs-compressed',
+  },
+  {
     name: 'scrub-beside-writes',
     mechanism: 'a range is written to while its maps are made',
     promise: 'scrub finds no difference where there is none',
