@@ -1,6 +1,7 @@
 /** The tree of commands. Each file in `commands/` adds one branch. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { addAuthCommands } from './commands/auth.ts'
+import { addBalancerCommands } from './commands/balancer.ts'
 import { addBlockCommands } from './commands/block.ts'
 import { addClusterCommands } from './commands/cluster.ts'
 import { addCrushCommands } from './commands/crush.ts'
@@ -50,6 +51,7 @@ export function buildProgram(): Command {
     addCrushCommands,
     addPoolCommands,
     addPgCommands,
+    addBalancerCommands,
     addObjectCommands,
     addBlockCommands,
     addNbdCommands,

@@ -6,3 +6,6 @@ export { applyIncremental, createOsdMap, diffOsdMaps } from './osd-map-changes.t
 export { osdInfoCodec, osdMapCodec, osdMapIncrementalCodec, poolCodec } from './osd-map-codec.ts'
 export * from './pg-stats.ts'
 export * from './placement.ts'
+export { isAllowedSet, type RuleShape, type RuleTake, ruleShape } from './rule-shape.ts'
+export { type BalanceOptions, measureBalance, type PoolBalance, planUpmaps, type UpmapPlan } from './upmap-balancer.ts'
+export { cleanUpmaps, type UpmapCleaning } from './upmap-check.ts'

@@ -21,6 +21,8 @@ export const osdFlags = [
   'noscrub',
   'nodeep-scrub',
   'full',
+  // Set by `shoal balancer off`. Flags are stored by their place here.
+  'nobalance',
 ] as const
 export type OsdFlag = (typeof osdFlags)[number]
 

@@ -83,6 +83,7 @@ const groups: readonly (readonly string[])[] = [
     'osd blocklist clear',
     'osd rm-pg-upmap-items 1.0',
   ],
+  ['balancer status', 'balancer eval', 'balancer off', 'balancer on', 'balancer mode upmap'],
   [
     'crush tree',
     'crush dump',
@@ -158,6 +159,7 @@ const failures: readonly (readonly [line: string, exitCode: number, code: string
   ['osd map nowhere x', 2, 'ENOENT'],
   ['osd add --capacity lots', 22, 'EINVAL'],
   ['osd pg-upmap-items 1.0 0', 22, 'EINVAL'],
+  ['balancer mode crush-compat', 95, 'EOPNOTSUPP'],
   ['osd blocklist add nobody', 22, 'EINVAL'],
   ['osd blocklist add 1 forever', 22, 'EINVAL'],
   ['osd blocklist rm 99', 2, 'ENOENT'],

@@ -183,3 +183,29 @@ export interface PgRow {
   readonly actingPrimary: number
   readonly lastEpochClean: number
 }
+
+/** `balancer status`. What only the leader knows is absent in a stale answer. */
+export interface BalancerStatus {
+  readonly active: boolean
+  readonly mode: 'upmap'
+  readonly state?: 'off' | 'waiting' | 'balanced' | 'balancing'
+  /** What the next plan waits for; empty when nothing. */
+  readonly why?: string
+  readonly lastPlanAgeSeconds?: number | undefined
+  /** PGs that the last plan moved a copy of. */
+  readonly lastChanges?: number
+  /** PGs that lie elsewhere than CRUSH says. */
+  readonly exceptions: number
+}
+
+/** A row of `balancer eval`. */
+export interface PoolBalanceRow {
+  readonly name: string
+  readonly osds: number
+  /** PG copies on the OSDs with the fewest and with the most. */
+  readonly least: number
+  readonly most: number
+  /** From what each should hold by its weight, in PGs. */
+  readonly deviationMax: number
+  readonly deviationRms: number
+}

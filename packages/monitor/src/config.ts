@@ -48,6 +48,10 @@ export interface MonitorSettings {
   readonly mon_log_max: number
   /** A monitor that the leader has not heard for so many seconds is out of quorum. */
   readonly mon_lease: number
+  /** Seconds between two plans of the balancer. */
+  readonly balancer_sleep_interval: number
+  /** PGs that one plan of the balancer moves a copy of, at most. */
+  readonly balancer_upmap_max_optimizations: number
 }
 
 export const defaultSettings: MonitorSettings = {
@@ -76,6 +80,8 @@ export const defaultSettings: MonitorSettings = {
   mon_max_osdmap_epochs: 10_000,
   mon_log_max: 1_000,
   mon_lease: 5,
+  balancer_sleep_interval: 20,
+  balancer_upmap_max_optimizations: 10,
 }
 
 /** The defaults with some settings replaced. Throws EINVAL for an unknown name or a value of the wrong kind. */

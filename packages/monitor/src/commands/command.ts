@@ -7,6 +7,7 @@ import type { OsdMap, PlacementCache } from '@shoal/cluster-map'
 import type { CommandReply } from '@shoal/monitor-client'
 import { z } from 'zod'
 import type { MonitorSettings } from '../config.ts'
+import type { Balancer } from '../services/balancer.ts'
 import type { FailureDetector } from '../services/failure-detector.ts'
 import type { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
@@ -28,6 +29,8 @@ export interface ClusterView {
   readonly settings: MonitorSettings
   readonly statistics: Statistics
   readonly failures: FailureDetector
+  /** Of the leader. */
+  readonly balancer: Balancer | undefined
   readonly quorum: QuorumView
   /** Monotonic. */
   readonly nowMs: number

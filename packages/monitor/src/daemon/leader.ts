@@ -10,6 +10,7 @@ import type { MonitorSettings } from '../config.ts'
 import type { ConsensusDriver } from '../consensus/consensus-driver.ts'
 import { healthReport } from '../health/health-report.ts'
 import { AutoOut } from '../services/auto-out.ts'
+import { Balancer } from '../services/balancer.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
 import { planMembershipStep } from '../services/monitor-membership.ts'
 import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
@@ -37,6 +38,7 @@ export class Leader {
   private readonly env: Pick<Env, 'clock'>
   private readonly log: Log
   private readonly options: LeaderOptions
+  readonly balancer: Balancer
   private readonly autoOut: AutoOut
   private readonly sinceMs: number
   private changingMembers = false
@@ -49,6 +51,7 @@ export class Leader {
     this.failures = new FailureDetector(options.settings)
     this.autoOut = new AutoOut(options.settings)
     this.sinceMs = env.clock.monotonicMs()
+    this.balancer = new Balancer(options.settings, this.sinceMs)
   }
 
   /**
@@ -139,7 +142,7 @@ export class Leader {
         }),
       )
     }
-    work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap))
+    work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.balance(nowMs))
     for (const one of work)
       one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
   }
@@ -182,6 +185,19 @@ export class Leader {
     if (over.length === 0) return undefined
     return this.options.proposer.mutate((draft) => {
       for (const session of over) if (draft.map.blocklist.has(session)) draft.osd.setBlocklist(session, null)
+    })
+  }
+
+  private balance(nowMs: number): Promise<unknown> | undefined {
+    const { state, proposer } = this.options
+    const { upmapItems } = this.balancer.plan(state.osdMap, this.statistics, nowMs)
+    if (upmapItems.size === 0) return undefined
+    const { epoch } = state.osdMap
+    return proposer.mutate((draft) => {
+      // What was planned for another map would not fit this one.
+      if (draft.osd.base.epoch !== epoch || !draft.osd.empty) return
+      for (const [pgId, items] of upmapItems) draft.osd.setUpmapItems(pgId, items)
+      draft.log('info', `the balancer moves a copy of ${upmapItems.size} placement groups`)
     })
   }
 

@@ -416,6 +416,7 @@ export class MonitorDaemon implements MonitorService {
       settings,
       statistics: leader?.statistics ?? this.quietStatistics,
       failures: leader?.failures ?? new FailureDetector(settings),
+      balancer: leader?.balancer,
       quorum: this.driver.isLeader ? { ...this.quorum, members: this.membersHeard() } : this.quorum,
       nowMs: env.clock.monotonicMs(),
       wallMs: env.clock.wallMs(),

@@ -1,4 +1,5 @@
 export * from './explain-violation.ts'
+export * from './failure-domains.ts'
 export * from './linearizability.ts'
 export * from './map-epochs.ts'
 export * from './object-model.ts'

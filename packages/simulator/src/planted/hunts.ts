@@ -19,6 +19,8 @@ export interface Hunt {
   /** No fault that is drawn alone lasts longer. */
   readonly lastsSecondsMax: number
   readonly osds: number
+  /** OSDs on each host, which is the failure domain. */
+  readonly perHost?: number
   readonly monitors?: number
   readonly pgNum?: number
   readonly size?: number
@@ -66,6 +68,18 @@ const quickOut = { osdSettings, monitorSettings: { osd_heartbeat_grace: 2, mon_o
 const monitorHunt = { ...small, workloads: ['monitor-set'], clients: 6, osds: 3 }
 
 export const hunts: Readonly<Record<string, Hunt>> = {
+  /** Copies lie unevenly, and hardly anything happens: the balancer works. */
+  uneven: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    faults: ['osd-flag'],
+    everySeconds: 30,
+    osds: 8,
+    perHost: 2,
+    pgNum: 16,
+    monitorSettings: { balancer_sleep_interval: 3 },
+  },
   power: {
     ...small,
     workloads: ['registers', 'counters'],
@@ -250,7 +264,11 @@ export function huntScenario(seed: number, name: string): Scenario {
   const hunt = must(hunts[name], `a hunt named ${name}`)
   const random = new Prng([seed, 0x401, name.length])
   const base = drawScenario(seed, { name: 'calm', virtualSeconds: hunt.virtualSeconds })
-  const osds = Array.from({ length: hunt.osds }, (_, id) => ({ id, host: `host-${id}`, rack: `rack-${id % 3}` }))
+  const osds = Array.from({ length: hunt.osds }, (_, id) => ({
+    id,
+    host: `host-${Math.floor(id / (hunt.perHost ?? 1))}`,
+    rack: `rack-${id % 3}`,
+  }))
   const plan = {
     ...base,
     name: `planted-${name}`,
