@@ -177,9 +177,7 @@ class Planner {
 
   /** The fullest first. */
   private order(load: PoolLoad): OsdId[] {
-    return [...load.deviation.keys()].sort(
-      (a, b) => load.dev(b) - load.dev(a) || this.all(b) - this.all(a) || a - b,
-    )
+    return [...load.deviation.keys()].sort((a, b) => load.dev(b) - load.dev(a) || this.all(b) - this.all(a) || a - b)
   }
 
   private tryMove(load: PoolLoad, from: OsdId, to: OsdId): boolean {

@@ -81,10 +81,14 @@ describe('planUpmaps', () => {
     ['hosts of equal weight', plain],
     ['racks', { ...plain, failureDomain: 'rack' as const }],
     ['no failure domain', { ...plain, failureDomain: 'osd' as const, hosts: evenHosts(3, 3) }],
-    ['a class of devices', { ...plain, hosts: evenHosts(8, 4), ssd: (id: number) => id % 2 === 0, deviceClass: 'ssd' as const }],
+    [
+      'a class of devices',
+      { ...plain, hosts: evenHosts(8, 4), ssd: (id: number) => id % 2 === 0, deviceClass: 'ssd' as const },
+    ],
     ['a PG number that is no power of two', { ...plain, pools: [{ pgNum: 100, size: 2 }] }],
   ])('%s: fullest and emptiest OSD differ by one PG at most', (_name, shape) => {
-    for (const { least, most } of measureBalance(balanced(mapOf(shape)).map)) expect(most - least).toBeLessThanOrEqual(1)
+    for (const { least, most } of measureBalance(balanced(mapOf(shape)).map))
+      expect(most - least).toBeLessThanOrEqual(1)
   })
 
   test('follows weights: an OSD of twice the weight gets twice the copies, to one PG', () => {
@@ -166,7 +170,10 @@ function cephUpmaps(map: OsdMap, pgBits: number): ReadonlyMap<PgId, readonly Upm
     const text = readFileSync(join(directory, 'upmaps'), 'utf8')
     const upmaps = new Map<PgId, UpmapItem[]>()
     for (const [, id, pairs] of text.matchAll(/pg-upmap-items (\S+) ([\d ]+)/g)) {
-      const ids = (pairs as string).trim().split(' ').map((word) => osdId(Number(word)))
+      const ids = (pairs as string)
+        .trim()
+        .split(' ')
+        .map((word) => osdId(Number(word)))
       const items: UpmapItem[] = []
       for (let at = 0; at < ids.length; at += 2) items.push({ from: ids[at] as OsdId, to: ids[at + 1] as OsdId })
       upmaps.set(id as PgId, items)

@@ -1,6 +1,6 @@
 /** When the balancer plans, and what the monitors do with exceptions that are void. */
 import type { Epoch, OsdId, PgId } from '@shoal/base'
-import { measureBalance, type OsdMap, PlacementCache, type PgState, type PgStats, pgIdsOf } from '@shoal/cluster-map'
+import { measureBalance, type OsdMap, type PgState, type PgStats, PlacementCache, pgIdsOf } from '@shoal/cluster-map'
 import { describe, expect, it } from 'vitest'
 import { findCommand } from '../src/commands/command-table.ts'
 import { defaultSettings } from '../src/config.ts'
@@ -43,9 +43,7 @@ class Bench {
 
   run(command: { readonly prefix: string; readonly [argument: string]: unknown }): void {
     const { prefix, ...args } = command
-    this.change((draft) =>
-      findCommand(prefix).run(args, { draft, map: draft.map, settings: defaultSettings } as never),
-    )
+    this.change((draft) => findCommand(prefix).run(args, { draft, map: draft.map, settings: defaultSettings } as never))
   }
 
   reportAll(states: readonly PgState[], only?: PgId): void {
@@ -170,8 +168,7 @@ describe('exceptions', () => {
     ['the pool is gone', (bench) => bench.run({ prefix: 'osd pool rm', pool: 'p', pool2: 'p', sure: true })],
     [
       'the target is out',
-      (bench, to) =>
-        bench.change((draft) => markOut(draft, draft.map.osds.get(to as OsdId) as never, false)),
+      (bench, to) => bench.change((draft) => markOut(draft, draft.map.osds.get(to as OsdId) as never, false)),
     ],
     ['the target is gone', (bench, to) => bench.run({ prefix: 'osd purge', id: to, sure: true })],
     [
