@@ -45,6 +45,17 @@ export function seedOfHash(pool: Pool, hash: number): number {
   return stableMod(hash, pool.pgNum, stableModMask(pool.pgNum))
 }
 
+/**
+ * Which PGs a PG's objects go to when its pool grows from `oldNum` PGs to `newNum`, itself left out (Ceph: pg_t::is_split):
+ * the new seeds that folded to this one before.
+ */
+export function splitSeeds(seed: number, oldNum: number, newNum: number): readonly number[] {
+  const mask = stableModMask(oldNum)
+  const seeds: number[] = []
+  for (let one = oldNum; one < newNum; one++) if (stableMod(one, oldNum, mask) === seed) seeds.push(one)
+  return seeds
+}
+
 export function poolByName(map: OsdMap, name: string): Pool | undefined {
   for (const pool of map.pools.values()) if (pool.name === name) return pool
   return undefined

@@ -17,10 +17,11 @@ import { Execution, Loaded, NeedLoad } from './execution.ts'
 import { type DirectWrite, Journal } from './journal.ts'
 import { encodeBody, type JournalItem } from './journal-record.ts'
 import { blockBytes } from './layout.ts'
-import type { MetaStore } from './meta-store.ts'
+import type { Collection, MetaStore } from './meta-store.ts'
 import { type MountedParts, mountParts } from './mount.ts'
+import { isClean, moveObjects } from './object-mover.ts'
 import { ObjectReader } from './object-reader.ts'
-import type { Extent, ObjectPage, ObjectStat, ObjectStore, OmapPage, StoreUsage } from './object-store.ts'
+import type { Extent, MovedObjects, ObjectPage, ObjectStat, ObjectStore, OmapPage, StoreUsage } from './object-store.ts'
 import { joinAdjacent, type PendingData } from './pending-data.ts'
 import { type CreateOptions, createStoreFiles } from './store-files.ts'
 import { type MountOptions, resolveOptions, type StoreLimits } from './store-options.ts'
@@ -239,6 +240,22 @@ export class FileObjectStore implements ObjectStore {
   async list(collection: PgId, after: ObjectId | undefined, limit: number): Promise<ObjectPage> {
     await this.passed()
     return this.reader.list(collection, after, limit)
+  }
+
+  async moveObjects(
+    from: PgId,
+    targets: readonly PgId[],
+    choose: (object: ObjectId) => number,
+  ): Promise<readonly MovedObjects[]> {
+    await this.flush()
+    const collections = [from, ...targets].map((id) => {
+      const collection = this.meta.collections.get(id)
+      if (collection?.exists !== true) throw new ClusterError('EINVAL', `no collection ${id}`)
+      return collection
+    })
+    while (!collections.every(isClean)) await this.checkpoint()
+    const [source, ...others] = collections as [Collection, ...Collection[]]
+    return moveObjects(this.meta, source, others, choose)
   }
 
   get transactionBytesMax(): number {

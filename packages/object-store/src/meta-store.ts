@@ -203,6 +203,11 @@ export class MetaStore {
     return value
   }
 
+  /** `level` was changed past the layers. */
+  forget(key: Key): void {
+    this.cache.delete(key)
+  }
+
   remember(key: Key, value: Onode | Shard | null): void {
     this.cache.set(key, value, memoryBytes(key, value))
   }

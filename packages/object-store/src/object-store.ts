@@ -40,6 +40,12 @@ export interface Extent {
   readonly length: number
 }
 
+/** Heads, and bytes of heads and clones. */
+export interface MovedObjects {
+  readonly objects: number
+  readonly bytes: number
+}
+
 export interface ObjectStore {
   /** What of a transaction goes to the journal (metadata and small writes), in bytes; a larger one is refused. */
   readonly transactionBytesMax: number
@@ -77,6 +83,18 @@ export interface ObjectStore {
   ): Promise<OmapPage>
   /** Objects in `compareObjectIds` order, strictly after `after` (undefined: from the start). */
   list(collection: PgId, after: ObjectId | undefined, limit: number): Promise<ObjectPage>
+
+  /**
+   * Moves objects to other collections, by metadata alone, in steps that each take a moment. `choose` gives the index of the
+   * target, or -1 for what stays. The caller submits nothing to any of these collections meanwhile. After a crash some have
+   * moved and some have not, each whole and in one collection. Resolves, once all is durable, with what each target was
+   * given and, last, what stayed.
+   */
+  moveObjects(
+    from: PgId,
+    targets: readonly PgId[],
+    choose: (object: ObjectId) => number,
+  ): Promise<readonly MovedObjects[]>
 
   usage(): StoreUsage
   /** Checkpoints and closes; the next mount replays nothing. */

@@ -6,7 +6,7 @@
  * Invariant 3: a broken invariant, of the machine or of the store, ends the daemon with the machine's state in the log.
  */
 import { errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
-import type { PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
+import type { FrozenPg, PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
@@ -17,6 +17,8 @@ export interface PgMachine {
   step(input: PgInput): readonly PgEffect[]
   /** For `pg query` and dumps. */
   query(): unknown
+  /** Ends it, for a split; undefined for one that has nothing to split, which goes on. */
+  freeze(): FrozenPg | undefined
 }
 
 type Effect<K extends PgEffect['kind']> = Extract<PgEffect, { kind: K }>
@@ -63,6 +65,13 @@ export class PgHost {
 
   query(): unknown {
     return this.machine.query()
+  }
+
+  /** Stops the machine, unless it has nothing to split. */
+  freeze(): FrozenPg | undefined {
+    const frozen = this.machine.freeze()
+    if (frozen !== undefined) this.close()
+    return frozen
   }
 
   /** No further input; timers and reservations are given up. */

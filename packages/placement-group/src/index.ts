@@ -12,6 +12,15 @@ export { type Caller, checkLockOp, lockIn, locksIn, whyNotLocked } from './objec
 export { isTemporary } from './object-transfer.ts'
 export { needsSpace, spaceBytesOf, writeOverheadBytes } from './op-space.ts'
 export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
-export { distrustCopy, loadPgState, pgRecordRange, type StoredPg } from './pg-store.ts'
+export { type PgPart, type SeedOf, type SplitPart, splitChild, splitRemainder } from './pg-split.ts'
+export {
+  cutOffSplit,
+  distrustCopy,
+  type FrozenPg,
+  loadPgState,
+  markSplit,
+  pgRecordRange,
+  type StoredPg,
+} from './pg-store.ts'
 export { PlacementGroup, type PlacementGroupOptions } from './placement-group.ts'
 export { type ReservationCallbacks, Reserver, type ReserverSummary } from './reserver.ts'

@@ -5,6 +5,7 @@
  *     'l' u32be epoch u64be number  log entry
  *     'm' object id                 missing object
  *     'r'                           requests that are done, have no entry any more and may be sent again
+ *     's'                           of which PG it becomes a part: only while its objects are moved here
  *     't' object id                 object that is being gathered under a temporary name
  *
  * A plain write adds its log entry and nothing else: head, object count and bytes are read back from the newest entry.
@@ -20,6 +21,7 @@ import {
   type PgId,
   struct,
   u32,
+  utf8Decode,
   utf8Encode,
   versioned,
 } from '@shoal/base'
@@ -28,6 +30,13 @@ import { type MissingObject, MissingSet, missingObjectCodec } from './missing-se
 import { backfillStart, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { encodeLogEntry, type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
 import { type DoneRequest, doneRequestsCodec } from './request-table.ts'
+
+/** What `PlacementGroup.freeze` leaves. */
+export interface FrozenPg {
+  readonly stored: StoredPg
+  /** What is to be stored first: objects that were being gathered go. */
+  readonly steps: readonly TransactionOp[]
+}
 
 /** The interval that a PG was last in, so that a restart goes on from the maps after it. */
 export interface IntervalRecord {
@@ -84,6 +93,7 @@ const recordCodec: Codec<PgRecord> = versioned<PgRecord>(
 
 const recordKey = utf8Encode('i')
 const requestsKey = utf8Encode('r')
+const splitKey = utf8Encode('s')
 const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
 const temporaryTag = 't'.charCodeAt(0)
@@ -134,7 +144,13 @@ export function loadPgState(entries: readonly OmapEntry[]): StoredPg | undefined
     else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
   if (record === undefined) return undefined
-  return { record, log: new PgLog(record.info.logTail, log, requests), missing, temporaries }
+  return { record, log: new PgLog(record.info.logTail, log, requests, record.info.lastUpdate), missing, temporaries }
+}
+
+/** The PG whose objects were being moved into this collection; undefined for one that is whole. */
+export function cutOffSplit(entries: readonly OmapEntry[]): PgId | undefined {
+  const mark = entries.find(({ key }) => compareBytes(key, splitKey) === 0)
+  return mark === undefined ? undefined : (utf8Decode(mark.value) as PgId)
 }
 
 /**
@@ -156,6 +172,14 @@ export function distrustCopy(
 }
 
 // Transaction steps
+
+export function markSplit(collection: PgId, whole: PgId): TransactionOp {
+  return { kind: 'meta-set', collection, entries: [{ key: splitKey, value: utf8Encode(whole) }] }
+}
+
+export function clearSplitMark(collection: PgId): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: [splitKey] }
+}
 
 export function setRecord(collection: PgId, record: PgRecord): TransactionOp {
   return { kind: 'meta-set', collection, entries: [{ key: recordKey, value: encode(recordCodec, record) }] }
