@@ -79,9 +79,18 @@ export function addPoolCommands(program: Command): void {
       .argument('<pool>')
       .argument('<name>')
       .argument('<value>')
-      .description('change a setting: size, min_size, crush_rule, ...'),
-    async (context, [name, setting, value]) =>
-      context.done(await context.command({ prefix: 'osd pool set', pool: name, var: setting, val: value })),
+      .option('--yes-i-really-mean-it', 'pg_num: split at once, even while copies are missing or on their way')
+      .description('change a setting: size, min_size, crush_rule, pg_num, ...'),
+    async (context, [name, setting, value], options) =>
+      context.done(
+        await context.command({
+          prefix: 'osd pool set',
+          pool: name,
+          var: setting,
+          val: value,
+          ...(options['yesIReallyMeanIt'] === true ? { sure: true } : {}),
+        }),
+      ),
   )
   action(
     pool

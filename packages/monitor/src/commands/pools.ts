@@ -16,6 +16,7 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
+import { growPool, withPgNumTarget } from '../services/pg-num.ts'
 import { poolRow, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10
@@ -140,6 +141,7 @@ function removePool(args: z.output<typeof removeArguments>, view: WriteView) {
 const settable = ['size', 'min_size', 'crush_rule', 'pg_num', 'pgp_num', 'nodelete', 'recovery_priority'] as const
 
 const setArguments = z.object({
+  ...consent,
   pool: z.string(),
   var: z.string(),
   val: z.union([z.string(), z.number(), z.boolean()]).transform(String),
@@ -148,6 +150,7 @@ const setArguments = z.object({
 function setPool(args: z.output<typeof setArguments>, view: WriteView) {
   const { draft } = view
   const pool = requirePool(draft.map, args.pool)
+  if (args.var === 'pg_num') return setPgNum(pool, args, view)
   const changed = changedPool(pool, args.var, args.val, view)
   const newInterval =
     changed.size !== pool.size || changed.minSize !== pool.minSize || changed.crushRule !== pool.crushRule
@@ -156,12 +159,33 @@ function setPool(args: z.output<typeof setArguments>, view: WriteView) {
   return done(`pool '${pool.name}': ${args.var} is ${args.val}`)
 }
 
-function changedPool(pool: Pool, name: string, value: string, view: WriteView): Pool {
-  const integer = (min: number, max: number): number => {
-    const number = Number(value)
-    if (Number.isInteger(number) && number >= min && number <= max) return number
-    throw new ClusterError('EINVAL', `${name} must be an integer from ${min} to ${max}, not '${value}'`)
+/** The leader carries it out, as soon as the pool is clean (services/pg-num.ts); at once only for who insists. */
+function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteView) {
+  const { draft } = view
+  const target = integerOf(args.var, args.val, 1, pgNumMax)
+  if (target < pool.pgNum) {
+    throw new ClusterError('EOPNOTSUPP', `pool '${pool.name}' has ${pool.pgNum} PGs: they cannot be merged`, {
+      hint: `shoal pool create ${pool.name}-2 ${target}, and copy it`,
+    })
   }
+  checkPgBudget(view, pool, target * pool.size)
+  draft.log('info', `pool '${pool.name}': pg_num set to ${target}`)
+  if (isSure(args)) {
+    growPool(draft.osd, withPgNumTarget(pool, target), target)
+    return done(`pool '${pool.name}': pg_num is ${target}`)
+  }
+  draft.osd.setPool(withPgNumTarget(pool, target))
+  return done(`pool '${pool.name}': pg_num will be ${target} as soon as its placement groups are active+clean`)
+}
+
+function integerOf(name: string, value: string, min: number, max: number): number {
+  const number = Number(value)
+  if (value.trim() !== '' && Number.isInteger(number) && number >= min && number <= max) return number
+  throw new ClusterError('EINVAL', `${name} must be an integer from ${min} to ${max}, not '${value}'`)
+}
+
+function changedPool(pool: Pool, name: string, value: string, view: WriteView): Pool {
+  const integer = (min: number, max: number): number => integerOf(name, value, min, max)
   switch (name) {
     case 'size': {
       const size = integer(1, sizeMax)
@@ -175,12 +199,8 @@ function changedPool(pool: Pool, name: string, value: string, view: WriteView): 
     }
     case 'crush_rule':
       return { ...pool, crushRule: chooseRule(view.draft.map, value) }
-    case 'pg_num':
     case 'pgp_num':
-      if (integer(1, pgNumMax) === pool.pgNum) return pool
-      throw new ClusterError('EOPNOTSUPP', 'the number of PGs of a pool is fixed when it is created', {
-        hint: `create another pool: shoal pool create ${pool.name}-2 ${value}`,
-      })
+      return { ...pool, pgpNum: integer(1, pool.pgNum) }
     case 'nodelete':
       if (!['true', 'false'].includes(value)) throw new ClusterError('EINVAL', 'nodelete is true or false')
       return { ...pool, options: new Map(pool.options).set(name, value) }

@@ -12,6 +12,7 @@ import { healthReport } from '../health/health-report.ts'
 import { AutoOut } from '../services/auto-out.ts'
 import { Balancer } from '../services/balancer.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
+import { poolsToStep, stepPool } from '../services/pg-num.ts'
 import { planMembershipStep } from '../services/monitor-membership.ts'
 import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
 import { Statistics } from '../services/statistics.ts'
@@ -143,6 +144,7 @@ export class Leader {
       )
     }
     work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.balance(nowMs))
+    work.push(this.growPools(osdMap))
     for (const one of work)
       one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
   }
@@ -198,6 +200,14 @@ export class Leader {
       if (draft.osd.base.epoch !== epoch || !draft.osd.empty) return
       for (const [pgId, items] of upmapItems) draft.osd.setUpmapItems(pgId, items)
       draft.log('info', `the balancer moves a copy of ${upmapItems.size} placement groups`)
+    })
+  }
+
+  private growPools(map: OsdMap): Promise<unknown> | undefined {
+    const ready = poolsToStep(map, this.statistics)
+    if (ready.length === 0) return undefined
+    return this.options.proposer.mutate((draft) => {
+      for (const pool of ready) if (draft.map.pools.get(pool.id) === pool) stepPool(draft, pool)
     })
   }
 

@@ -198,6 +198,26 @@ const pools: Fault = {
   },
 }
 
+/** More placement groups: when all are clean, or at once. */
+const split: Fault = {
+  kind: 'pg-split',
+  family: 'operator',
+  weight: 2,
+  draw: (random, plan) => {
+    const pool = pick(random, plan.pools)
+    const times = random.below(3) === 0 ? 1 + random.fraction() : 2 ** (1 + random.below(3))
+    return { pool: pool.name, pgNum: Math.round(pool.pgNum * times), atOnce: random.below(2) === 0 }
+  },
+  strike({ cluster, background }, { pool, pgNum, atOnce }) {
+    background(`split ${String(pool)}`, async () => {
+      const command = { prefix: 'osd pool set', pool, var: 'pg_num', val: pgNum }
+      // One that has more by now refuses.
+      await operate(cluster, { ...command, ...(atOnce === true ? consent : {}) })
+    })
+    return nothing
+  },
+}
+
 /** A store that is gone, and a new one under its id. */
 const diskLoss: Fault = {
   kind: 'disk-loss',
@@ -289,6 +309,7 @@ export const operatorFaults: readonly Fault[] = [
   upmap,
   crushWeight,
   pools,
+  split,
   diskLoss,
   addOsd,
   removeOsd,

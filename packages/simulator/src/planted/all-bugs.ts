@@ -3,6 +3,7 @@ import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
+import { splitBugs } from './split-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
 
 export const plantedBugs: readonly PlantedBug[] = [
@@ -11,4 +12,5 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...recoveryBugs,
   ...monitorBugs,
   ...clientBugs,
+  ...splitBugs,
 ]

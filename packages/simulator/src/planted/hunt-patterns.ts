@@ -37,6 +37,7 @@ const monitorNames = (plan: Plan): readonly string[] => Array.from({ length: pla
 
 export type PatternName =
   | 'lonelyThenDead'
+  | 'splitAndCrash'
   | 'lonelyAndForgotten'
   | 'stalePrimaryAndClients'
   | 'leapfrog'
@@ -50,6 +51,17 @@ export type PatternName =
   | 'rivalMonitors'
 
 export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
+  /** Crashes all around the moment in which PGs are split. */
+  splitAndCrash(random, plan) {
+    const { name, pgNum } = plan.pools[random.below(plan.pools.length)] as Plan['pools'][number]
+    const times = 2 ** (1 + random.below(4))
+    const crashes = Array.from({ length: 2 }, () => ({
+      atMs: 20 + random.below(400),
+      kind: 'crash',
+      params: { node: osd(random.below(plan.osds.length)), downMs: random.below(2_000) },
+    }))
+    return [{ atMs: 0, kind: 'pg-split', params: { pool: name, pgNum: pgNum * times, atOnce: true } }, ...crashes]
+  },
   /** An OSD that clients reach and its peers do not; then it dies for a while. */
   lonelyThenDead(random, plan) {
     const lonely = osd(random.below(plan.osds.length))

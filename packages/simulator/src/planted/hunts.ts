@@ -80,6 +80,28 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     pgNum: 16,
     monitorSettings: { balancer_sleep_interval: 3 },
   },
+  /** PGs are split, several times, under load, and processes die meanwhile. */
+  splits: {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['counters', 'registers'],
+    faults: ['pg-split', 'pg-split', 'crash'],
+    everySeconds: 3,
+    pgNum: 2,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  'splits-and-crashes': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['registers'],
+    faults: ['pg-split'],
+    patterns: ['splitAndCrash'],
+    everySeconds: 3,
+    pgNum: 2,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
   power: {
     ...small,
     workloads: ['registers', 'counters'],

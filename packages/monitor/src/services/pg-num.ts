@@ -1,0 +1,74 @@
+/**
+ * How the number of a pool's PGs grows: first they are split where they lie (pg_num), then the parts are placed as the
+ * PGs they are (pgp_num follows). One step at a time, each when all of the pool is clean: a split ends the interval of every
+ * PG, and data that is on its way already would begin anew.
+ *
+ * The wish is the option `pg_num_target` of the pool; it goes when it has come true. A leader that takes over goes on.
+ */
+import { type PgId, pgId } from '@shoal/base'
+import { type OsdMap, type Pool, splitSeeds } from '@shoal/cluster-map'
+import type { OsdMapChange } from '../state/osd-map-change.ts'
+import type { ProposalDraft } from '../state/proposal-draft.ts'
+import type { Statistics } from './statistics.ts'
+
+const targetOption = 'pg_num_target'
+
+export function withPgNumTarget(pool: Pool, target: number): Pool {
+  const options = new Map(pool.options)
+  if (target === pool.pgNum && pool.pgpNum === pool.pgNum) options.delete(targetOption)
+  else options.set(targetOption, String(target))
+  return { ...pool, options }
+}
+
+function targetOf(pool: Pool): number | undefined {
+  const target = pool.options.get(targetOption)
+  return target === undefined ? undefined : Number(target)
+}
+
+/** The pools that are on their way and may take their next step. */
+export function poolsToStep(map: OsdMap, statistics: Statistics): readonly Pool[] {
+  return [...map.pools.values()].filter((pool) => targetOf(pool) !== undefined && isSettled(map, pool, statistics))
+}
+
+/** Every PG has said, since the pool was changed last, that it is where it should be. */
+function isSettled(map: OsdMap, pool: Pool, statistics: Statistics): boolean {
+  for (const { stats, states } of statistics.rows(map, pool.id)) {
+    if (stats === undefined || stats.reportedEpoch < pool.lastChange) return false
+    if (!states.includes('active') || !states.includes('clean') || states.includes('stale')) return false
+  }
+  return true
+}
+
+export function stepPool(draft: ProposalDraft, pool: Pool): void {
+  const target = targetOf(pool)
+  if (target === undefined) return
+  if (pool.pgNum < target) {
+    growPool(draft.osd, pool, target)
+    draft.log('info', `pool '${pool.name}': its ${pool.pgNum} placement groups are split into ${target}`)
+    return
+  }
+  draft.osd.setPool(withPgNumTarget({ ...pool, pgpNum: pool.pgNum }, pool.pgNum))
+  draft.log('info', `pool '${pool.name}': its placement groups are placed as ${pool.pgNum}`)
+}
+
+/**
+ * Splits the PGs. Whatever holds a PG elsewhere than CRUSH says holds its parts, too: in this epoch nothing moves. Its
+ * exceptions go when pgp_num follows, if they do nothing any more.
+ */
+export function growPool(change: OsdMapChange, pool: Pool, pgNum: number): void {
+  const { map } = change
+  change.setPool({ ...pool, pgNum, lastChange: change.epoch })
+  for (let seed = 0; seed < pool.pgNum; seed++) {
+    const whole = pgId(pool.id, seed)
+    const upmap = map.upmap.get(whole)
+    const items = map.upmapItems.get(whole)
+    const acting = map.pgTemp.get(whole)
+    if (upmap === undefined && items === undefined && acting === undefined) continue
+    for (const part of splitSeeds(seed, pool.pgNum, pgNum)) {
+      const id: PgId = pgId(pool.id, part)
+      if (upmap !== undefined) change.setUpmap(id, upmap)
+      if (items !== undefined) change.setUpmapItems(id, items)
+      if (acting !== undefined) change.setPgTemp(id, acting)
+    }
+  }
+}
