@@ -2,13 +2,22 @@
 import { ClusterError, compareBytes, emptyBytes, hexEncode, type PgId, utf8Encode } from '@shoal/base'
 import {
   compareObjectIds,
+  headSnap,
   type ObjectId,
   type OmapEntry,
   objectKey,
   type Transaction,
   type TransactionOp,
 } from '@shoal/wire'
-import type { Extent, ObjectPage, ObjectStat, ObjectStore, OmapPage, StoreUsage } from '../src/object-store.ts'
+import type {
+  Extent,
+  MovedObjects,
+  ObjectPage,
+  ObjectStat,
+  ObjectStore,
+  OmapPage,
+  StoreUsage,
+} from '../src/object-store.ts'
 
 type Table = Map<string, OmapEntry>
 
@@ -101,6 +110,24 @@ export class ReferenceStore implements ObjectStore {
     const ids = [...this.get(collection).objects.values()].map((object) => object.id).sort(compareObjectIds)
     const rest = after === undefined ? ids : ids.filter((id) => compareObjectIds(id, after) > 0)
     return { objects: rest.slice(0, limit), more: rest.length > limit }
+  }
+
+  async moveObjects(
+    from: PgId,
+    targets: readonly PgId[],
+    choose: (object: ObjectId) => number,
+  ): Promise<readonly MovedObjects[]> {
+    const counts = [...targets, from].map(() => ({ objects: 0, bytes: 0 }))
+    for (const [key, object] of [...this.get(from).objects]) {
+      const index = choose(object.id)
+      const count = counts.at(index) as { objects: number; bytes: number }
+      if (object.id.snap === headSnap) count.objects++
+      count.bytes += object.data.length
+      if (index < 0) continue
+      this.get(from).objects.delete(key)
+      this.get(targets[index] as PgId).objects.set(key, object)
+    }
+    return counts
   }
 
   usage(): StoreUsage {

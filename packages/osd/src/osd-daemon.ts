@@ -20,7 +20,7 @@ import {
   type PgId,
   type Timer,
 } from '@shoal/base'
-import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
+import { type OsdAddresses, type OsdMap, type OsdStats, osdFeatures, type PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
 import { PlacementGroup, Reserver } from '@shoal/placement-group'
@@ -48,7 +48,7 @@ import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
 /** Bits that this build understands, for rolling upgrades. */
-const featuresSupported = 0
+const featuresSupported = osdFeatures.pgSplit
 const bootPollMs = 500
 const drainMsMax = 2_000
 const drainPollMs = 20

@@ -16,7 +16,7 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
-import { growPool, withPgNumTarget } from '../services/pg-num.ts'
+import { growPool, osdThatCannotSplit, withPgNumTarget } from '../services/pg-num.ts'
 import { poolRow, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10
@@ -169,6 +169,12 @@ function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteVi
     })
   }
   checkPgBudget(view, pool, target * pool.size)
+  const old = osdThatCannotSplit(draft.map)
+  if (old !== undefined) {
+    throw new ClusterError('EOPNOTSUPP', `osd.${old.id} runs a version that cannot split placement groups`, {
+      hint: 'upgrade and restart all OSDs first',
+    })
+  }
   draft.log('info', `pool '${pool.name}': pg_num set to ${target}`)
   if (isSure(args)) {
     growPool(draft.osd, withPgNumTarget(pool, target), target)

@@ -6,7 +6,7 @@
  * The wish is the option `pg_num_target` of the pool; it goes when it has come true. A leader that takes over goes on.
  */
 import { type PgId, pgId } from '@shoal/base'
-import { type OsdMap, type Pool, splitSeeds } from '@shoal/cluster-map'
+import { type OsdInfo, type OsdMap, osdFeatures, type Pool, splitSeeds } from '@shoal/cluster-map'
 import type { OsdMapChange } from '../state/osd-map-change.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
 import type { Statistics } from './statistics.ts'
@@ -25,9 +25,21 @@ function targetOf(pool: Pool): number | undefined {
   return target === undefined ? undefined : Number(target)
 }
 
+/**
+ * An OSD whose version knows nothing of splits: it would look for the parts in collections that it does not have, and say
+ * that they are empty. From the first split on such OSDs may not boot.
+ */
+export function osdThatCannotSplit(map: OsdMap): OsdInfo | undefined {
+  return [...map.osds.values()].find(
+    ({ incarnation, features }) => incarnation > 0 && (features & osdFeatures.pgSplit) === 0,
+  )
+}
+
 /** The pools that are on their way and may take their next step. */
 export function poolsToStep(map: OsdMap, statistics: Statistics): readonly Pool[] {
-  return [...map.pools.values()].filter((pool) => targetOf(pool) !== undefined && isSettled(map, pool, statistics))
+  const pools = [...map.pools.values()].filter((pool) => targetOf(pool) !== undefined)
+  if (pools.length === 0 || osdThatCannotSplit(map) !== undefined) return []
+  return pools.filter((pool) => isSettled(map, pool, statistics))
 }
 
 /** Every PG has said, since the pool was changed last, that it is where it should be. */
@@ -58,6 +70,7 @@ export function stepPool(draft: ProposalDraft, pool: Pool): void {
 export function growPool(change: OsdMapChange, pool: Pool, pgNum: number): void {
   const { map } = change
   change.setPool({ ...pool, pgNum, lastChange: change.epoch })
+  change.requireFeatures(map.requiredFeatures | osdFeatures.pgSplit)
   for (let seed = 0; seed < pool.pgNum; seed++) {
     const whole = pgId(pool.id, seed)
     const upmap = map.upmap.get(whole)

@@ -6,6 +6,8 @@ import { drawDaemon, type Fault, type FaultContext, nothing, osdNames, pick } fr
 import { isClean, operate, sleep, waitFor } from './operations.ts'
 
 const consent = { yes_i_really_mean_it: true }
+/** More than that says nothing new, and takes long to simulate. */
+const pgNumMax = 48
 const whileItLasts = { min: 2_000, max: 60_000 }
 
 function osd(cluster: SimCluster, name: unknown): OsdNode | undefined {
@@ -198,21 +200,24 @@ const pools: Fault = {
   },
 }
 
-/** More placement groups: when all are clean, or at once. */
+/** More placement groups, by a factor that need not be whole: when all are clean, or at once. */
 const split: Fault = {
   kind: 'pg-split',
   family: 'operator',
   weight: 2,
-  draw: (random, plan) => {
-    const pool = pick(random, plan.pools)
-    const times = random.below(3) === 0 ? 1 + random.fraction() : 2 ** (1 + random.below(3))
-    return { pool: pool.name, pgNum: Math.round(pool.pgNum * times), atOnce: random.below(2) === 0 }
-  },
-  strike({ cluster, background }, { pool, pgNum, atOnce }) {
+  draw: (random, plan) => ({
+    pool: pick(random, plan.pools).name,
+    times: random.below(3) === 0 ? 1 + random.fraction() : 2 ** (1 + random.below(3)),
+    atOnce: random.below(2) === 0,
+  }),
+  strike({ cluster, background }, { pool, times, atOnce }) {
     background(`split ${String(pool)}`, async () => {
-      const command = { prefix: 'osd pool set', pool, var: 'pg_num', val: pgNum }
-      // One that has more by now refuses.
-      await operate(cluster, { ...command, ...(atOnce === true ? consent : {}) })
+      const { data } = await operate(cluster, { prefix: 'osd pool get', pool, var: 'pg_num' })
+      const now = (data as { readonly pg_num: number }).pg_num
+      const val = Math.min(pgNumMax, Math.ceil(now * (times as number)))
+      if (val > now) {
+        await operate(cluster, { prefix: 'osd pool set', pool, var: 'pg_num', val, ...(atOnce === true ? consent : {}) })
+      }
     })
     return nothing
   },

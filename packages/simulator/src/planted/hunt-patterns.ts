@@ -53,14 +53,14 @@ export type PatternName =
 export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
   /** Crashes all around the moment in which PGs are split. */
   splitAndCrash(random, plan) {
-    const { name, pgNum } = plan.pools[random.below(plan.pools.length)] as Plan['pools'][number]
-    const times = 2 ** (1 + random.below(4))
-    const crashes = Array.from({ length: 2 }, () => ({
-      atMs: 20 + random.below(400),
+    const { name } = plan.pools[random.below(plan.pools.length)] as Plan['pools'][number]
+    const times = 1.5 + random.fraction()
+    const crashes = Array.from({ length: 3 }, () => ({
+      atMs: 100 + random.below(500),
       kind: 'crash',
-      params: { node: osd(random.below(plan.osds.length)), downMs: random.below(2_000) },
+      params: { node: osd(random.below(plan.osds.length)) },
     }))
-    return [{ atMs: 0, kind: 'pg-split', params: { pool: name, pgNum: pgNum * times, atOnce: true } }, ...crashes]
+    return [{ atMs: 0, kind: 'pg-split', params: { pool: name, times, atOnce: true } }, ...crashes]
   },
   /** An OSD that clients reach and its peers do not; then it dies for a while. */
   lonelyThenDead(random, plan) {
