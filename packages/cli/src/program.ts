@@ -4,6 +4,7 @@ import { addAuthCommands } from './commands/auth.ts'
 import { addBalancerCommands } from './commands/balancer.ts'
 import { addBlockCommands } from './commands/block.ts'
 import { addClusterCommands } from './commands/cluster.ts'
+import { addConfigCommands } from './commands/config.ts'
 import { addCrushCommands } from './commands/crush.ts'
 import { addDaemonCommands } from './commands/daemon.ts'
 import { addMonitorCommands } from './commands/mon.ts'
@@ -44,6 +45,7 @@ export function buildProgram(): Command {
   for (const add of [
     addUpCommands,
     addClusterCommands,
+    addConfigCommands,
     addDaemonCommands,
     addAuthCommands,
     addMonitorCommands,

@@ -10,6 +10,7 @@ import { capViolations } from './caps.ts'
 import { checkReplicasEqual } from './checkers/replicas-equal.ts'
 import { ClusterReader } from './cluster/final-reader.ts'
 import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
+import { configViolations } from './config-check.ts'
 import { FaultRunner } from './faults/fault-runner.ts'
 import { installGuards } from './guards.ts'
 import { History, type Violation, type Workload } from './history.ts'
@@ -191,6 +192,7 @@ class Simulation {
     const { budget } = this.faults
     const reader = new ClusterReader(this.cluster, (osd) => budget.spoiledStores.has(osd))
     if (this.liveness === undefined) {
+      this.violations.push(...(await configViolations(this.cluster)))
       for (const pool of this.scenario.pools) {
         const copies = await reader.replicas(pool.name)
         this.violations.push(

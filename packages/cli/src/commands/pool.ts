@@ -12,7 +12,7 @@ export function addPoolCommands(program: Command): void {
     pool
       .command('create')
       .argument('<pool>')
-      .argument('[pg-num]', 'placement groups', '32')
+      .argument('[pg-num]', 'placement groups (default: osd_pool_default_pg_num)')
       .option('--size <n>', 'copies')
       .option('--min-size <n>', 'copies that must be there for I/O')
       .option('--rule <name>', 'CRUSH rule')
@@ -29,7 +29,7 @@ export function addPoolCommands(program: Command): void {
         await context.command({
           prefix: 'osd pool create',
           pool: name,
-          pg_num: parseInteger(pgNum ?? '32', 'pg-num', 1),
+          ...(pgNum === undefined ? {} : { pg_num: parseInteger(pgNum, 'pg-num', 1) }),
           ...(size === undefined ? {} : { size }),
           ...(minSize === undefined ? {} : { min_size: minSize }),
           ...(options['rule'] === undefined ? {} : { rule: options['rule'] }),

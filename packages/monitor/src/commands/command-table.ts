@@ -4,6 +4,7 @@ import { balancerCommands } from './balancer.ts'
 import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
+import { configCommands } from './config.ts'
 import { crushCommands } from './crush.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
@@ -12,6 +13,7 @@ import { poolCommands } from './pools.ts'
 
 const all = [
   ...clusterCommands,
+  ...configCommands,
   ...osdReports,
   ...osdChanges,
   ...balancerCommands,
