@@ -199,7 +199,8 @@ export class PoolHandle {
 
   private pgNumOf(pool: Pool['id']): number {
     const found = this.objecter.map.pools.get(pool)
-    if (found === undefined) throw new ClusterError('ENOENT', `there is no pool ${this.name}`, { hint: 'shoal pool ls' })
+    if (found === undefined)
+      throw new ClusterError('ENOENT', `there is no pool ${this.name}`, { hint: 'shoal pool ls' })
     return found.pgNum
   }
 

@@ -62,10 +62,7 @@ export function describeObjectStore(name: string, open: () => Promise<OpenStore>
       const counts = await store.moveObjects(collection, others, ({ name }) => indexOf(name))
       expect(counts.map(({ objects }) => objects)).toEqual([50, 50, 50])
       const bytesOf = (index: number) =>
-        names.reduce(
-          (sum, name, at) => sum + (indexOf(name) === index ? `${name} `.length * (1 + (at % 70)) : 0),
-          0,
-        )
+        names.reduce((sum, name, at) => sum + (indexOf(name) === index ? `${name} `.length * (1 + (at % 70)) : 0), 0)
       expect(counts.map(({ bytes }) => bytes)).toEqual([bytesOf(0), bytesOf(1), bytesOf(-1)])
       const check = async (now: ObjectStore): Promise<void> => {
         for (const [at, name] of names.entries()) {

@@ -13,7 +13,14 @@
 import { type PgId, pgId, pgPool, pgSeed } from '@shoal/base'
 import { type OsdMap, type Pool, seedOfHash, splitSeeds } from '@shoal/cluster-map'
 import type { MovedObjects } from '@shoal/object-store'
-import { cutOffSplit, type FrozenPg, markSplit, type StoredPg, splitChild, splitRemainder } from '@shoal/placement-group'
+import {
+  cutOffSplit,
+  type FrozenPg,
+  markSplit,
+  type StoredPg,
+  splitChild,
+  splitRemainder,
+} from '@shoal/placement-group'
 import type { OmapEntry } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 

@@ -416,7 +416,10 @@ export class PlacementGroup {
     if (!this.hasCollection || this.removing) return undefined
     const { log, missing, pastIntervals, interval } = core
     const steps = this.transfer.dropTemporaries()
-    return { stored: { record: { info: core.currentInfo(), pastIntervals, interval }, log, missing, temporaries: [] }, steps }
+    return {
+      stored: { record: { info: core.currentInfo(), pastIntervals, interval }, log, missing, temporaries: [] },
+      steps,
+    }
   }
 
   /** For `pg query`. */

@@ -38,9 +38,10 @@ function stored(entries: readonly LogEntry[], tail = "0'0", head = tail): Stored
 const odd = (hash: number): number => hash & 1
 const names = Array.from({ length: 40 }, (_, at) => `object-${at}`)
 const [ofWhole = '', ofChild = ''] = [0, 1].map((seed) => names.find((name) => odd(object(name).hash) === seed))
-const lines = ["modify 3'1 W", "modify 3'2 C", "error 3'3 C", "modify 3'4 W", "delete 3'5 C 3'2"].map((line): LogEntry =>
-  // Whose client waits for all of them.
-  ({ ...entry(line.replace(' W', ` ${ofWhole}`).replace(' C', ` ${ofChild}`)), oldestTid: 1 }),
+const lines = ["modify 3'1 W", "modify 3'2 C", "error 3'3 C", "modify 3'4 W", "delete 3'5 C 3'2"].map(
+  (line): LogEntry =>
+    // Whose client waits for all of them.
+    ({ ...entry(line.replace(' W', ` ${ofWhole}`).replace(' C', ` ${ofChild}`)), oldestTid: 1 }),
 )
 
 describe('a split', () => {
@@ -67,7 +68,10 @@ describe('a split', () => {
   })
 
   test('divides what is missing', () => {
-    const before = { ...stored(lines), missing: new MissingSet([ofWhole, ofChild].map((name) => ({ object: object(name), need: version("3'1") }))) }
+    const before = {
+      ...stored(lines),
+      missing: new MissingSet([ofWhole, ofChild].map((name) => ({ object: object(name), need: version("3'1") }))),
+    }
     const rest = splitRemainder(before, { pgId: whole, objects: 1, bytes: 1 }, odd).stored
     const part = splitChild(before, { pgId: child, objects: 1, bytes: 1 }, odd).stored
     expect([...rest.missing.values()].map(({ object: { name } }) => name)).toEqual([ofWhole])

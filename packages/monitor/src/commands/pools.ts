@@ -4,6 +4,7 @@ import { type OsdMap, type Pool, poolByName } from '@shoal/cluster-map'
 import { ruleIdOf } from '@shoal/crush'
 import type { PoolStatsRow } from '@shoal/monitor-client'
 import { z } from 'zod'
+import { growPool, osdThatCannotSplit, withPgNumTarget } from '../services/pg-num.ts'
 import {
   type ClusterView,
   type Command,
@@ -16,7 +17,6 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
-import { growPool, osdThatCannotSplit, withPgNumTarget } from '../services/pg-num.ts'
 import { poolRow, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10

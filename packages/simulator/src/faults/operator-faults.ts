@@ -216,7 +216,13 @@ const split: Fault = {
       const now = (data as { readonly pg_num: number }).pg_num
       const val = Math.min(pgNumMax, Math.ceil(now * (times as number)))
       if (val > now) {
-        await operate(cluster, { prefix: 'osd pool set', pool, var: 'pg_num', val, ...(atOnce === true ? consent : {}) })
+        await operate(cluster, {
+          prefix: 'osd pool set',
+          pool,
+          var: 'pg_num',
+          val,
+          ...(atOnce === true ? consent : {}),
+        })
       }
     })
     return nothing
