@@ -245,3 +245,27 @@ export interface ConfigLogRow {
     readonly after: string | undefined
   }[]
 }
+
+/** A row of `osd pool autoscale-status`. */
+export interface AutoscaleRow {
+  readonly pool: number
+  readonly name: string
+  readonly mode: 'off' | 'warn' | 'on'
+  /** What clients stored, one copy. */
+  readonly bytes: number
+  /** What they are said to store one day; 0 for nothing said. */
+  readonly targetBytes: number
+  /** Copies. */
+  readonly size: number
+  /** Of the OSDs that the pool may use. */
+  readonly capacityBytes: number
+  /** The part of the capacity that the pool counts for. */
+  readonly ratio: number
+  /** What `target_size_ratio` makes of it; 0 for nothing said. */
+  readonly targetRatio: number
+  readonly bias: number
+  readonly pgNum: number
+  readonly wanted: number
+  /** Not `fine` when it is off by a factor of three. */
+  readonly verdict: 'fine' | 'too-few' | 'too-many'
+}

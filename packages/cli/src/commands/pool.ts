@@ -1,6 +1,6 @@
 /** `shoal pool ...`: pools and their settings (Ceph's `osd pool`). */
 
-import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
+import type { AutoscaleRow, PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
@@ -103,6 +103,30 @@ export function addPoolCommands(program: Command): void {
       context.print(data, () =>
         formatPairs(
           Object.entries(data).map(([key, value]) => [`${key}:`, String(value) === '' ? '-' : String(value)]),
+        ),
+      )
+    },
+  )
+  action(
+    pool.command('autoscale-status').description('how many placement groups each pool has and should have'),
+    async (context) => {
+      const rows = (await context.command({ prefix: 'osd pool autoscale-status' })).data as readonly AutoscaleRow[]
+      context.print(rows, () =>
+        formatTable(
+          [
+            { title: 'POOL', cell: (row) => row.name },
+            { title: 'SIZE', cell: (row) => formatBytes(row.bytes), align: 'right' },
+            { title: 'TARGET SIZE', cell: (row) => (row.targetBytes > 0 ? formatBytes(row.targetBytes) : '-') },
+            { title: 'RATE', cell: (row) => row.size, align: 'right' },
+            { title: 'RAW CAPACITY', cell: (row) => formatBytes(row.capacityBytes), align: 'right' },
+            { title: 'RATIO', cell: (row) => row.ratio.toFixed(4), align: 'right' },
+            { title: 'TARGET RATIO', cell: (row) => (row.targetRatio > 0 ? row.targetRatio.toFixed(4) : '-') },
+            { title: 'BIAS', cell: (row) => row.bias, align: 'right' },
+            { title: 'PG_NUM', cell: (row) => row.pgNum, align: 'right' },
+            { title: 'NEW PG_NUM', cell: (row) => (row.verdict === 'fine' ? '-' : row.wanted), align: 'right' },
+            { title: 'AUTOSCALE', cell: (row) => row.mode },
+          ],
+          rows,
         ),
       )
     },

@@ -4,7 +4,8 @@ import { type OsdMap, type Pool, poolByName } from '@shoal/cluster-map'
 import { ruleIdOf } from '@shoal/crush'
 import type { PoolStatsRow } from '@shoal/monitor-client'
 import { z } from 'zod'
-import { growPool, osdThatCannotSplit, withPgNumTarget } from '../services/pg-num.ts'
+import { autoscaleModes, autoscaleRows } from '../services/pg-autoscaler.ts'
+import { copiesAllowed, copiesWith, growPool, osdThatCannotSplit, withPgNumTarget } from '../services/pg-num.ts'
 import {
   type ClusterView,
   type Command,
@@ -86,13 +87,10 @@ function checkSizes(size: number, minSize: number): void {
   }
 }
 
-/** Ceph's mon_max_pg_per_osd: PG copies of all pools, spread over the OSDs that are in (counted as three at least). */
 function checkPgBudget(view: ClusterView, replaced: Pool | undefined, copies: number): void {
-  let total = copies
-  for (const pool of view.map.pools.values()) if (pool !== replaced) total += pool.pgNum * pool.size
-  const osds = Math.max(3, [...view.map.osds.values()].filter((osd) => osd.weight > 0).length)
+  if (copiesAllowed(view.map, view.settings, replaced, copies)) return
+  const { total, osds } = copiesWith(view.map, replaced, copies)
   const limit = view.settings.mon_max_pg_per_osd
-  if (total <= osds * limit) return
   throw new ClusterError('ERANGE', `${total} PG copies on ${osds} OSDs are more than ${limit} on each`, {
     hint: 'fewer PGs (pg_num), or more OSDs',
   })
@@ -138,7 +136,20 @@ function removePool(args: z.output<typeof removeArguments>, view: WriteView) {
   return done(`pool '${pool.name}' removed`)
 }
 
-const settable = ['size', 'min_size', 'crush_rule', 'pg_num', 'pgp_num', 'nodelete', 'recovery_priority'] as const
+const settable = [
+  'size',
+  'min_size',
+  'crush_rule',
+  'pg_num',
+  'pgp_num',
+  'nodelete',
+  'recovery_priority',
+  'pg_autoscale_mode',
+  'pg_autoscale_bias',
+  'pg_num_min',
+  'target_size_bytes',
+  'target_size_ratio',
+] as const
 
 const setArguments = z.object({
   ...consent,
@@ -212,11 +223,34 @@ function changedPool(pool: Pool, name: string, value: string, view: WriteView): 
       return { ...pool, options: new Map(pool.options).set(name, value) }
     case 'recovery_priority':
       return { ...pool, options: new Map(pool.options).set(name, String(integer(-10, 10))) }
+    case 'pg_autoscale_mode':
+      if (!autoscaleModes.some((mode) => mode === value)) {
+        throw new ClusterError('EINVAL', `${name} is one of ${autoscaleModes.join(', ')}, not '${value}'`)
+      }
+      return { ...pool, options: new Map(pool.options).set(name, value) }
+    case 'pg_num_min':
+      return withNumber(pool, name, integer(0, pgNumMax))
+    case 'target_size_bytes':
+      return withNumber(pool, name, integer(0, Number.MAX_SAFE_INTEGER))
+    case 'target_size_ratio':
+    case 'pg_autoscale_bias': {
+      const number = Number(value)
+      if (value.trim() !== '' && number >= 0 && number <= 1_000) return withNumber(pool, name, number)
+      throw new ClusterError('EINVAL', `${name} is a number from 0 to 1000, not '${value}'`)
+    }
     default:
       throw new ClusterError('EINVAL', `pools have no setting '${name}'`, {
         hint: `settings: ${settable.join(', ')}`,
       })
   }
+}
+
+/** 0 takes it back. */
+function withNumber(pool: Pool, name: string, value: number): Pool {
+  const options = new Map(pool.options)
+  if (value === 0) options.delete(name)
+  else options.set(name, String(value))
+  return { ...pool, options }
 }
 
 function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>> {
@@ -287,6 +321,7 @@ export const poolCommands: readonly Command[] = [
       hint: `shoal pool get ${args.pool} all`,
     })
   }),
+  readCommand('osd pool autoscale-status', noArguments, (_args, view) => done('', autoscaleRows(view))),
   readCommand('osd pool stats', z.object({ pool: z.string().optional() }), (args, view) => {
     const pools = args.pool === undefined ? [...view.map.pools.values()] : [requirePool(view.map, args.pool)]
     return done(

@@ -14,6 +14,7 @@ import { Balancer } from '../services/balancer.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
 import { planMembershipStep } from '../services/monitor-membership.ts'
 import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
+import { poolToGrow } from '../services/pg-autoscaler.ts'
 import { poolsToStep, stepPool } from '../services/pg-num.ts'
 import { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
@@ -24,6 +25,7 @@ import type { Proposer } from './proposer.ts'
 const healthSettleMs = 8_000
 /** Epochs by which the history may exceed its bound before it is cut. */
 const trimSlack = 50
+const autoscaleEveryMs = 30_000
 
 export interface LeaderOptions {
   readonly settings: MonitorSettings
@@ -42,6 +44,7 @@ export class Leader {
   readonly balancer: Balancer
   private readonly autoOut: AutoOut
   private readonly sinceMs: number
+  private nextAutoscaleMs: number
   private changingMembers = false
   private health: ReadonlyMap<string, HealthCheck> | undefined
 
@@ -52,6 +55,7 @@ export class Leader {
     this.failures = new FailureDetector(options.settings)
     this.autoOut = new AutoOut(options.settings)
     this.sinceMs = env.clock.monotonicMs()
+    this.nextAutoscaleMs = this.sinceMs + autoscaleEveryMs
     this.balancer = new Balancer(options.settings, this.sinceMs)
   }
 
@@ -144,7 +148,7 @@ export class Leader {
       )
     }
     work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.balance(nowMs))
-    work.push(this.growPools(osdMap))
+    work.push(this.growPools(osdMap), this.autoscale(osdMap, nowMs))
     for (const one of work)
       one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
   }
@@ -208,6 +212,20 @@ export class Leader {
     if (ready.length === 0) return undefined
     return this.options.proposer.mutate((draft) => {
       for (const pool of ready) if (draft.map.pools.get(pool.id) === pool) stepPool(draft, pool)
+    })
+  }
+
+  private autoscale(map: OsdMap, nowMs: number): Promise<unknown> | undefined {
+    if (nowMs < this.nextAutoscaleMs) return undefined
+    this.nextAutoscaleMs = nowMs + autoscaleEveryMs
+    const { settings, proposer } = this.options
+    const wished = poolToGrow({ map, statistics: this.statistics, settings })
+    if (wished === undefined) return undefined
+    const before = map.pools.get(wished.id)
+    return proposer.mutate((draft) => {
+      if (draft.map.pools.get(wished.id) !== before) return
+      draft.osd.setPool(wished)
+      draft.log('info', `pool '${wished.name}' should have ${wished.options.get('pg_num_target')} placement groups`)
     })
   }
 

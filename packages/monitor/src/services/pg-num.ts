@@ -7,6 +7,7 @@
  */
 import { type PgId, pgId } from '@shoal/base'
 import { type OsdInfo, type OsdMap, osdFeatures, type Pool, splitSeeds } from '@shoal/cluster-map'
+import type { MonitorSettings } from '@shoal/monitor-client'
 import type { OsdMapChange } from '../state/osd-map-change.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
 import type { Statistics } from './statistics.ts'
@@ -54,13 +55,35 @@ function isSettled(map: OsdMap, pool: Pool, statistics: Statistics): boolean {
 export function stepPool(draft: ProposalDraft, pool: Pool): void {
   const target = targetOf(pool)
   if (target === undefined) return
-  if (pool.pgNum < target) {
-    growPool(draft.osd, pool, target)
-    draft.log('info', `pool '${pool.name}': its ${pool.pgNum} placement groups are split into ${target}`)
-    return
+  if (pool.pgpNum < pool.pgNum) {
+    draft.osd.setPool(withPgNumTarget({ ...pool, pgpNum: pool.pgNum }, target))
+    draft.log('info', `pool '${pool.name}': its placement groups are placed as ${pool.pgNum}`)
+  } else if (pool.pgNum < target) {
+    // What nobody watches goes by small steps: no more than half of the data of the pool moves at a time.
+    const next = pool.options.get('pg_autoscale_mode') === 'on' ? Math.min(target, 2 * pool.pgNum) : target
+    growPool(draft.osd, pool, next)
+    draft.log('info', `pool '${pool.name}': its ${pool.pgNum} placement groups are split into ${next}`)
+  } else {
+    draft.osd.setPool(withPgNumTarget(pool, pool.pgNum))
   }
-  draft.osd.setPool(withPgNumTarget({ ...pool, pgpNum: pool.pgNum }, pool.pgNum))
-  draft.log('info', `pool '${pool.name}': its placement groups are placed as ${pool.pgNum}`)
+}
+
+/** Ceph's mon_max_pg_per_osd: PG copies of all pools, spread over the OSDs that are in (counted as three at least). */
+export function copiesAllowed(
+  map: OsdMap,
+  { mon_max_pg_per_osd: limit }: Pick<MonitorSettings, 'mon_max_pg_per_osd'>,
+  replaced: Pool | undefined,
+  copies: number,
+): boolean {
+  const { total, osds } = copiesWith(map, replaced, copies)
+  return total <= osds * limit
+}
+
+/** With the pool, if it is one that is there, having so many. */
+export function copiesWith(map: OsdMap, replaced: Pool | undefined, copies: number): { total: number; osds: number } {
+  let total = copies
+  for (const pool of map.pools.values()) if (pool.id !== replaced?.id) total += pool.pgNum * pool.size
+  return { total, osds: Math.max(3, [...map.osds.values()].filter((osd) => osd.weight > 0).length) }
 }
 
 /**
