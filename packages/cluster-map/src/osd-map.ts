@@ -26,12 +26,6 @@ export const osdFlags = [
 ] as const
 export type OsdFlag = (typeof osdFlags)[number]
 
-/** Bits of `OsdInfo.features` and `OsdMap.requiredFeatures`: what a daemon must understand before it is used. */
-export const osdFeatures = {
-  /** Splits its placement groups when a pool's pg_num grows. */
-  pgSplit: 0x10,
-} as const
-
 /** Weights are 16.16 fixed point as in CRUSH: 0x10000 is 1.0. */
 export const weightOne = 0x1_0000
 

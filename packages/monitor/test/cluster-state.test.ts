@@ -80,6 +80,7 @@ function decide(state: ClusterState, what: Step, wallMs: number): Uint8Array | u
         statistics: new Statistics(),
         failures: new FailureDetector(defaultSettings),
         balancer: undefined,
+        quotas: undefined,
         quorum: { leaderId: 1, term: 1, members: [] },
         nowMs: 0,
         wallMs,

@@ -1,6 +1,6 @@
 /** How many PGs a pool should have, what is done about it, and what is said. */
 import { type OsdId, type PgId, poolId } from '@shoal/base'
-import { osdFeatures, type Pool } from '@shoal/cluster-map'
+import { featurePgSplit, type Pool } from '@shoal/cluster-map'
 import { describe, expect, it } from 'vitest'
 import { defaultSettings } from '../src/config.ts'
 import { healthReport } from '../src/health/health-report.ts'
@@ -12,7 +12,7 @@ const gibibyte = 1024 ** 3
 
 /** Six OSDs of 100 GiB, one pool of 8 PGs that holds so much. */
 function setup(gibibytes: number, ...settings: readonly (readonly [name: string, value: unknown])[]) {
-  const bench = new Bench(osdFeatures.pgSplit, 8)
+  const bench = new Bench(featurePgSplit, 8)
   for (const [name, value] of settings) bench.run({ prefix: 'osd pool set', pool: 'p', var: name, val: value })
   const usage = {
     get map() {

@@ -1,6 +1,6 @@
 /** How pg_num grows: what is asked, when it is done, and what is refused. */
 import { type PgId, pgId, poolId } from '@shoal/base'
-import { osdFeatures, PlacementCache, type Pool, pgIdsOf } from '@shoal/cluster-map'
+import { featurePgSplit, PlacementCache, type Pool, pgIdsOf } from '@shoal/cluster-map'
 import { describe, expect, it } from 'vitest'
 import { poolsToStep, stepPool } from '../src/services/pg-num.ts'
 import { Bench } from './support/bench.ts'
@@ -19,7 +19,7 @@ function step(bench: Bench): boolean {
 
 describe('pg_num', () => {
   it('grows when all is clean, in place; pgp_num follows when all is clean again; then the wish is gone', () => {
-    const bench = new Bench(osdFeatures.pgSplit, 8)
+    const bench = new Bench(featurePgSplit, 8)
     const before = new PlacementCache(bench.map)
     bench.run(set(32))
     expect(poolOf(bench)).toMatchObject({ pgNum: 8, pgpNum: 8 })
@@ -44,7 +44,7 @@ describe('pg_num', () => {
   })
 
   it('keeps the parts of a PG that lies elsewhere than CRUSH says where it lies', () => {
-    const bench = new Bench(osdFeatures.pgSplit, 8)
+    const bench = new Bench(featurePgSplit, 8)
     const whole = '1.2' as PgId
     const [from = 0] = new PlacementCache(bench.map).raw(whole)
     bench.run({ prefix: 'osd pg-upmap-items', pgid: whole, id: [from, (from + 3) % 6] })
@@ -57,10 +57,10 @@ describe('pg_num', () => {
   it('keeps OSDs out that do not know how to split', () => {
     const bench = new Bench(0, 8)
     expect(() => bench.run(set(16))).toThrow(expect.objectContaining({ code: 'EOPNOTSUPP' }))
-    const able = new Bench(osdFeatures.pgSplit, 8)
+    const able = new Bench(featurePgSplit, 8)
     expect(able.map.requiredFeatures).toBe(0)
     able.run(set(16, { sure: true }))
-    expect(able.map.requiredFeatures).toBe(osdFeatures.pgSplit)
+    expect(able.map.requiredFeatures).toBe(featurePgSplit)
   })
 
   it.each<[unknown, string]>([
@@ -72,14 +72,14 @@ describe('pg_num', () => {
     [65_536, 'ERANGE'],
     [65_537, 'EINVAL'],
   ])('%s is refused with %s', (value, code) => {
-    const bench = new Bench(osdFeatures.pgSplit, 8)
+    const bench = new Bench(featurePgSplit, 8)
     const { map } = bench
     expect(() => bench.run(set(value))).toThrow(expect.objectContaining({ code }))
     expect(bench.map).toBe(map)
   })
 
   it('pgp_num goes no further than pg_num', () => {
-    const bench = new Bench(osdFeatures.pgSplit, 8)
+    const bench = new Bench(featurePgSplit, 8)
     const pgp = (val: number) => bench.run({ prefix: 'osd pool set', pool: 'p', var: 'pgp_num', val })
     expect(() => pgp(9)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
     pgp(4)

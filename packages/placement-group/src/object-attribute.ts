@@ -2,13 +2,14 @@
 import { type Codec, decode, encode, versioned } from '@shoal/base'
 import { type RequestId, requestIdCodec, type Version, versionCodec, zeroVersion } from '@shoal/wire'
 import { isLockAttribute } from './object-lock.ts'
+import { watchAttributeName } from './object-watch.ts'
 
 /** Reserved: clients can neither set nor see it. */
 export const objectAttributeName = '_'
 
-/** Attributes of the placement group itself, that one and those of locks, which clients never see. */
+/** Attributes of the placement group itself, that one and those of locks and watchers, which clients never see. */
 export function isReservedAttribute(name: string): boolean {
-  return name === objectAttributeName || isLockAttribute(name)
+  return name === objectAttributeName || name === watchAttributeName || isLockAttribute(name)
 }
 
 export function clientAttributes(xattrs: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, Uint8Array> {

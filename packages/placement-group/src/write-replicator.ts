@@ -68,12 +68,28 @@ export class WriteReplicator<Q> {
     return writes
   }
 
-  replicate(queue: Q, entry: LogEntry, steps: readonly TransactionOp[], answer: Answer, detail: string): void {
+  /** `memberSteps`: where others than this copy do something else. Without an answer: nobody asked for it. */
+  replicate(
+    queue: Q,
+    entry: LogEntry,
+    steps: readonly TransactionOp[],
+    answer: Answer | undefined,
+    detail: string,
+    memberSteps: readonly TransactionOp[] = steps,
+  ): void {
     const { core, targets } = this
     const tid = this.nextTid++
     const { request, version, errno } = entry
     const missing = new Set<OsdId>([...core.mapping.acting, ...targets.backfillTargets])
-    const write: InFlightWrite<Q> = { queue, request, version, errno, detail, missing, answers: [answer] }
+    const write: InFlightWrite<Q> = {
+      queue,
+      request,
+      version,
+      errno,
+      detail,
+      missing,
+      answers: answer === undefined ? [] : [answer],
+    }
     this.inFlight.set(tid, write)
     this.byRequest.set(request, write)
     const logStep = core.appendLog([entry])
@@ -84,10 +100,11 @@ export class WriteReplicator<Q> {
     for (const osd of missing) {
       if (osd === core.whoami) continue
       const applies = core.mapping.acting.includes(osd) || targets.isWrittenTo(osd, entry.object)
-      if (applies) whole ??= seal(steps)
+      if (applies) whole ??= seal(memberSteps)
       core.sendSealed(osd, applies && whole !== undefined ? whole : seal([]))
     }
-    core.emit({ kind: 'mark', session: answer.session, tid: request.tid, stage: 'replicated' })
+    if (answer !== undefined)
+      core.emit({ kind: 'mark', session: answer.session, tid: request.tid, stage: 'replicated' })
     core.transact([...steps, logStep, ...core.trimLog(trimTo)], () => this.onCommitted(tid, core.whoami))
   }
 

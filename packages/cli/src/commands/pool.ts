@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
+import { addPoolQuotaCommands } from './pool-quota.ts'
 
 export function addPoolCommands(program: Command): void {
   const pool = program.command('pool').description('pools: named sets of objects with a rule for their copies')
@@ -107,6 +108,7 @@ export function addPoolCommands(program: Command): void {
       )
     },
   )
+  addPoolQuotaCommands(pool)
   action(
     pool.command('autoscale-status').description('how many placement groups each pool has and should have'),
     async (context) => {

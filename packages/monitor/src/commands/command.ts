@@ -9,6 +9,7 @@ import { z } from 'zod'
 import type { MonitorSettings } from '../config.ts'
 import type { Balancer } from '../services/balancer.ts'
 import type { FailureDetector } from '../services/failure-detector.ts'
+import type { QuotaLedger } from '../services/quota-ledger.ts'
 import type { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
 import type { Operations } from '../state/operations.ts'
@@ -34,6 +35,8 @@ export interface ClusterView {
   readonly failures: FailureDetector
   /** Of the leader. */
   readonly balancer: Balancer | undefined
+  /** Only the leader shares out quotas. */
+  readonly quotas: QuotaLedger | undefined
   readonly quorum: QuorumView
   /** Monotonic. */
   readonly nowMs: number

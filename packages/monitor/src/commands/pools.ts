@@ -1,8 +1,7 @@
 /** Commands about pools. */
 import { ClusterError, type PoolId } from '@shoal/base'
-import { type OsdMap, type Pool, poolByName } from '@shoal/cluster-map'
+import { type OsdMap, type Pool, poolByName, quotaOptions } from '@shoal/cluster-map'
 import { ruleIdOf } from '@shoal/crush'
-import type { PoolStatsRow } from '@shoal/monitor-client'
 import { z } from 'zod'
 import { autoscaleModes, autoscaleRows } from '../services/pg-autoscaler.ts'
 import { copiesAllowed, copiesWith, growPool, osdThatCannotSplit, withPgNumTarget } from '../services/pg-num.ts'
@@ -18,7 +17,7 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
-import { poolRow, requirePool } from './pool-rows.ts'
+import { poolRow, poolStats, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10
 const pgNumMax = 65_536
@@ -261,22 +260,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries(pool.options),
-  }
-}
-
-function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
-  const sum = { objects: 0, bytes: 0, degradedCopies: 0, misplacedCopies: 0, unfoundObjects: 0 }
-  for (const { stats } of view.statistics.rows(view.map, pool.id)) {
-    if (stats === undefined) continue
-    for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += stats[field]
-  }
-  return {
-    id: pool.id,
-    name: pool.name,
-    ...sum,
-    usedBytes: sum.bytes * pool.size,
-    ...view.statistics.rates(pool.id, view.nowMs),
+    ...Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
   }
 }
 

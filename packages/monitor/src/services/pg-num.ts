@@ -6,7 +6,7 @@
  * The wish is the option `pg_num_target` of the pool; it goes when it has come true. A leader that takes over goes on.
  */
 import { type PgId, pgId } from '@shoal/base'
-import { type OsdInfo, type OsdMap, osdFeatures, type Pool, splitSeeds } from '@shoal/cluster-map'
+import { featurePgSplit, hasFeatures, type OsdInfo, type OsdMap, type Pool, splitSeeds } from '@shoal/cluster-map'
 import type { MonitorSettings } from '@shoal/monitor-client'
 import type { OsdMapChange } from '../state/osd-map-change.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
@@ -32,7 +32,7 @@ function targetOf(pool: Pool): number | undefined {
  */
 export function osdThatCannotSplit(map: OsdMap): OsdInfo | undefined {
   return [...map.osds.values()].find(
-    ({ incarnation, features }) => incarnation > 0 && (features & osdFeatures.pgSplit) === 0,
+    ({ incarnation, features }) => incarnation > 0 && !hasFeatures(features, featurePgSplit),
   )
 }
 
@@ -93,7 +93,9 @@ export function copiesWith(map: OsdMap, replaced: Pool | undefined, copies: numb
 export function growPool(change: OsdMapChange, pool: Pool, pgNum: number): void {
   const { map } = change
   change.setPool({ ...pool, pgNum, lastChange: change.epoch })
-  change.requireFeatures(map.requiredFeatures | osdFeatures.pgSplit)
+  change.setRequiredFeatures(
+    hasFeatures(map.requiredFeatures, featurePgSplit) ? map.requiredFeatures : map.requiredFeatures + featurePgSplit,
+  )
   for (let seed = 0; seed < pool.pgNum; seed++) {
     const whole = pgId(pool.id, seed)
     const upmap = map.upmap.get(whole)

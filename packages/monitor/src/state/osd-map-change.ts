@@ -87,7 +87,7 @@ export class OsdMapChange {
     this.assign('ratios', ratios)
   }
 
-  requireFeatures(features: number): void {
+  setRequiredFeatures(features: number): void {
     this.assign('requiredFeatures', features)
   }
 

@@ -1,6 +1,6 @@
 /** The monitors' state and statistics without monitors: commands are run, epochs made, PGs report as the test says. */
 import type { Epoch, OsdId, PgId } from '@shoal/base'
-import { type OsdMap, osdFeatures, type PgState, type PgStats, pgIdsOf } from '@shoal/cluster-map'
+import { featurePgSplit, type OsdMap, type PgState, type PgStats, pgIdsOf } from '@shoal/cluster-map'
 import { findCommand } from '../../src/commands/command-table.ts'
 import { defaultSettings } from '../../src/config.ts'
 import { initialOsdMap } from '../../src/index.ts'
@@ -20,7 +20,7 @@ export class Bench {
   private sequence = 0
 
   /** `features`: of the OSDs. */
-  constructor(features: number = osdFeatures.pgSplit, pgNum = 32) {
+  constructor(features: number = featurePgSplit, pgNum = 32) {
     for (let id = 0; id < 6; id++) {
       this.change((draft) => bootOsd(draft, { ...bootOf(id, 1, `host-${id % 3}`), features }, defaultSettings))
     }

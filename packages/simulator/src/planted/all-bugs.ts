@@ -4,6 +4,7 @@ import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
+import { spaceBugs } from './space-bugs.ts'
 import { splitBugs } from './split-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
 
@@ -12,6 +13,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...pgBugs,
   ...recoveryBugs,
   ...monitorBugs,
+  ...spaceBugs,
   ...clientBugs,
   ...splitBugs,
   ...configBugs,
