@@ -6,6 +6,7 @@ import { defaultSettings } from '../src/config.ts'
 import { healthReport } from '../src/health/health-report.ts'
 import { autoscaleRows, poolToGrow } from '../src/services/pg-autoscaler.ts'
 import { poolsToStep, stepPool } from '../src/services/pg-num.ts'
+import { noOperations } from '../src/state/operations.ts'
 import { Bench } from './support/bench.ts'
 
 const gibibyte = 1024 ** 3
@@ -107,7 +108,14 @@ describe('the autoscaler', () => {
     ['on', 1, 'POOL_TOO_MANY_PGS'],
   ])('in mode %s with %i GiB health says %s', (mode, gibibytes, code) => {
     const { bench, usage } = setup(gibibytes, ['pg_autoscale_mode', mode])
-    const view = { ...usage, map: bench.map, state: bench.state, isLeader: false, quorum: { members: [] } }
+    const view = {
+      ...usage,
+      map: bench.map,
+      state: bench.state,
+      operations: noOperations,
+      isLeader: false,
+      quorum: { members: [] },
+    }
     const codes = healthReport(view as never).checks.map((check) => check.code)
     expect(codes.filter((one) => one.startsWith('POOL_'))).toEqual(code === undefined ? [] : [code])
   })
