@@ -5,7 +5,7 @@
  *     'l' u32be epoch u64be number  log entry
  *     'm' object id                 missing object
  *     'r'                           requests that are done, have no entry any more and may be sent again
- *     's'                           of which PG it becomes a part: only while its objects are moved here
+ *     'p'                           of which PG it becomes a part: only while its objects are moved here
  *     't' object id                 object that is being gathered under a temporary name
  *
  * A plain write adds its log entry and nothing else: head, object count and bytes are read back from the newest entry.
@@ -93,7 +93,7 @@ const recordCodec: Codec<PgRecord> = versioned<PgRecord>(
 
 const recordKey = utf8Encode('i')
 const requestsKey = utf8Encode('r')
-const splitKey = utf8Encode('s')
+const splitKey = utf8Encode('p')
 const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
 const temporaryTag = 't'.charCodeAt(0)
