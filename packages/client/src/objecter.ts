@@ -51,6 +51,7 @@ import {
   isWriteOp,
   type ObjectId,
   type ObjectOp,
+  type SnapContext,
 } from '@shoal/wire'
 import { LingerTable } from './linger-table.ts'
 
@@ -80,6 +81,7 @@ interface Operation {
   readonly tid: number
   readonly object: ObjectId
   readonly ops: readonly ObjectOp[]
+  readonly snapContext: SnapContext | undefined
   readonly writes: boolean
   readonly traceId: number
   readonly deadlineMs: number
@@ -99,6 +101,10 @@ export interface Submission {
   readonly timeoutMs: number
   /** Goes with the operation through all daemons that take part in it; 0 for none. */
   readonly traceId: number
+  /** Read as it was at this snapshot. */
+  readonly snap?: number | undefined
+  /** For which snapshots the write counts. */
+  readonly snapContext?: SnapContext | undefined
 }
 
 /** A placement group that has operations under way. */
@@ -180,22 +186,18 @@ export class Objecter {
    * yet, and this one does not), ETIMEDOUT or ESHUTDOWN.
    */
   submit(submission: Submission): Promise<ClientOpReply> {
-    const { pool, namespace, name } = submission
+    const { pool, namespace, name, snap = headSnap } = submission
     const found = this.map.pools.get(pool)
     if (found === undefined) return Promise.reject(noPool(pool))
     const hash = hashObjectName(namespace, name)
-    return this.enqueue(
-      toPgId(pool, seedOfHash(found, hash)),
-      { pool, hash, namespace, name, snap: headSnap },
-      submission,
-    )
+    return this.enqueue(toPgId(pool, seedOfHash(found, hash)), { pool, hash, namespace, name, snap }, submission)
   }
 
   /** The same for a whole PG: `ops` may only list its objects, of any namespace. */
   submitToPg(seed: number, submission: Omit<Submission, 'namespace' | 'name'>): Promise<ClientOpReply> {
-    const { pool } = submission
+    const { pool, snap = headSnap } = submission
     if (!this.map.pools.has(pool)) return Promise.reject(noPool(pool))
-    return this.enqueue(toPgId(pool, seed), { pool, hash: seed, namespace: '', name: '', snap: headSnap }, submission)
+    return this.enqueue(toPgId(pool, seed), { pool, hash: seed, namespace: '', name: '', snap }, submission)
   }
 
   async close(): Promise<void> {
@@ -217,7 +219,7 @@ export class Objecter {
   private enqueue(
     pgId: PgId,
     object: ObjectId,
-    { pool, ops, timeoutMs, traceId }: Omit<Submission, 'namespace' | 'name'>,
+    { pool, ops, timeoutMs, traceId, snapContext }: Omit<Submission, 'namespace' | 'name'>,
   ): Promise<ClientOpReply> {
     if (this.closed) return Promise.reject(clientClosed('not-applied'))
     const target = this.targetOf(pgId, pool)
@@ -226,6 +228,7 @@ export class Objecter {
         tid: this.nextTid++,
         object,
         ops,
+        snapContext,
         writes: ops.some(isWriteOp),
         traceId,
         deadlineMs: this.env.clock.monotonicMs() + timeoutMs,
@@ -291,6 +294,7 @@ export class Objecter {
       object: operation.object,
       ops: operation.ops,
       attempt: operation.sends++,
+      snapContext: operation.snapContext,
     }
     session.send({ ...encodeMessage(message), tid: operation.tid, traceId: operation.traceId })
   }

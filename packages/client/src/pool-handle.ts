@@ -1,7 +1,7 @@
 /** One pool (and namespace) as its user sees it: operations on named objects, and their names. */
-import { ClusterError, emptyBytes, errorCodeOf, type PoolId, utf8Encode } from '@shoal/base'
-import { type Pool, poolByName, splitSeeds } from '@shoal/cluster-map'
-import type { MonitorClient } from '@shoal/monitor-client'
+import { ClusterError, type Epoch, emptyBytes, errorCodeOf, type PoolId, utf8Encode } from '@shoal/base'
+import { type Pool, type PoolSnapshot, poolByName, splitSeeds } from '@shoal/cluster-map'
+import type { MonitorClient, MonitorCommand } from '@shoal/monitor-client'
 import {
   isWriteOp,
   type LockMode,
@@ -11,11 +11,13 @@ import {
   type ObjectLock,
   type ObjectOp,
   type ObjectOpResult,
+  type ObjectSnaps,
   type ObjectWatcher,
   type OmapEntry,
   objectNameBytesMax,
   objectNamespaceBytesMax,
   opLimits,
+  type SnapContext,
   type Version,
 } from '@shoal/wire'
 import type { Objecter } from './objecter.ts'
@@ -50,6 +52,10 @@ export interface ObjectStat {
 export interface OperationOptions {
   readonly timeoutMs?: number
   readonly traceId?: number
+  /** Reads are done as of this snapshot, by its id; EROFS for anything that writes. */
+  readonly snap?: number | undefined
+  /** For which self-managed snapshots a write counts; a pool with pool snapshots takes its own. */
+  readonly snapContext?: SnapContext | undefined
 }
 
 export interface LockOptions {
@@ -69,10 +75,20 @@ export class PoolHandle {
   private readonly objecter: Objecter
   private readonly monitor: MonitorClient
   private readonly throttle: Throttle
+  /** Of every operation that does not say otherwise. */
+  private readonly defaults: Pick<OperationOptions, 'snap' | 'snapContext'>
   private id: PoolId | undefined
   private resolving: Promise<Pool> | undefined
 
-  constructor(name: string, namespace: string, objecter: Objecter, monitor: MonitorClient, throttle: Throttle) {
+  constructor(
+    name: string,
+    namespace: string,
+    objecter: Objecter,
+    monitor: MonitorClient,
+    throttle: Throttle,
+    defaults: Pick<OperationOptions, 'snap' | 'snapContext'> = {},
+  ) {
+    this.defaults = defaults
     this.name = name
     this.namespace = namespace
     this.objecter = objecter
@@ -90,8 +106,10 @@ export class PoolHandle {
     options: OperationOptions = {},
   ): Promise<OperationOutcome> {
     const bytes = checkOperation(objectName, this.namespace, ops)
+    const snap = options.snap ?? this.defaults.snap
+    const snapContext = options.snapContext ?? this.defaults.snapContext
     // Without a turn in between where the pool is known: operations are submitted in the order of the calls.
-    const pool = this.knownPool()?.id ?? (await this.resolve()).id
+    const pool = this.knownPool(Math.max(snap ?? 0, snapContext?.seq ?? 0))?.id ?? (await this.resolve()).id
     const reply = await this.throttle.run(bytes, () =>
       this.objecter.submit({
         pool,
@@ -100,6 +118,8 @@ export class PoolHandle {
         ops,
         timeoutMs: options.timeoutMs ?? operationTimeoutMs,
         traceId: options.traceId ?? 0,
+        snap,
+        snapContext,
       }),
     )
     if (reply.errno === 0) return { results: reply.results, version: reply.version }
@@ -159,6 +179,76 @@ export class PoolHandle {
   /** Takes a lock from another session, which may be writing still: fence it first. */
   async breakLock(objectName: string, name: string, client: number, cookie = ''): Promise<void> {
     await this.execute(objectName, [{ kind: 'break-lock', name, client, cookie }])
+  }
+
+  // Snapshots: docs/mechanisms/snapshots.md
+
+  /** The pool as it was at a snapshot: reads alone, and names of what there was. */
+  at(snap: number): PoolHandle {
+    return this.with({ snap })
+  }
+
+  /** The pool as one writes to it who manages its snapshots. */
+  withSnapContext(snapContext: SnapContext): PoolHandle {
+    return this.with({ ...this.defaults, snapContext })
+  }
+
+  private with(defaults: Pick<OperationOptions, 'snap' | 'snapContext'>): PoolHandle {
+    return new PoolHandle(this.name, this.namespace, this.objecter, this.monitor, this.throttle, defaults)
+  }
+
+  /** All snapshots of a pool of pool snapshots, oldest first. ENOENT for an unknown pool. */
+  async snapshots(): Promise<readonly PoolSnapshot[]> {
+    return ((await this.askForPool()).snapshots?.snaps ?? []).toSorted((a, b) => a.id - b.id)
+  }
+
+  /** The id of a pool snapshot. ENOENT when there is none of this name. */
+  async snapshotId(name: string): Promise<number> {
+    const found = (await this.snapshots()).find((snapshot) => snapshot.name === name)
+    if (found !== undefined) return found.id
+    throw new ClusterError('ENOENT', `pool ${this.name} has no snapshot ${name}`, {
+      hint: `shoal pool lssnap ${this.name}`,
+    })
+  }
+
+  /**
+   * Takes a snapshot of the whole pool; resolves with its id. Every write that this client begins afterwards leaves it as it
+   * is. EINVAL for a pool whose clients manage its snapshots.
+   */
+  createSnapshot(name: string): Promise<number> {
+    return this.changeSnapshots({ prefix: 'osd pool mksnap', pool: this.name, snap: name })
+  }
+
+  /** Nothing can be read at it any more; what only it needed goes by and by. */
+  async removeSnapshot(name: string): Promise<void> {
+    await this.changeSnapshots({ prefix: 'osd pool rmsnap', pool: this.name, snap: name })
+  }
+
+  /** A new id, for the context of writes from now on. EINVAL for a pool with pool snapshots. */
+  createSelfManagedSnapshot(): Promise<number> {
+    return this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap create', pool: this.name })
+  }
+
+  async removeSelfManagedSnapshot(snap: number): Promise<void> {
+    await this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap rm', pool: this.name, snap })
+  }
+
+  private async changeSnapshots(command: MonitorCommand): Promise<number> {
+    const { data } = await this.monitor.command(command)
+    const { snap, epoch } = data as { readonly snap?: number; readonly epoch: Epoch }
+    // Later operations name this map: no OSD does them without it.
+    await this.monitor.waitForEpoch(epoch, operationTimeoutMs)
+    return snap ?? 0
+  }
+
+  /** The clones of an object. ENOENT when there is neither the object nor a clone. */
+  async listSnaps(objectName: string): Promise<ObjectSnaps> {
+    return answer((await this.execute(objectName, [{ kind: 'list-snaps' }])).results[0], 'snaps').snaps
+  }
+
+  /** Makes an object what it was at a snapshot; removes it if it was not there then. Its locks stay. */
+  async rollback(objectName: string, snap: number): Promise<Version> {
+    return (await this.execute(objectName, [{ kind: 'rollback', snap }])).version
   }
 
   /** All locks on an object that hold now, or one of them. */
@@ -245,17 +335,26 @@ export class PoolHandle {
     after: ObjectId | undefined,
   ): Promise<Extract<ObjectOpResult, { kind: 'objects' }>> {
     const ops: ObjectOp[] = [{ kind: 'list-objects', after, limit: listPage }]
-    const reply = await this.objecter.submitToPg(seed, { pool, ops, timeoutMs: operationTimeoutMs, traceId: 0 })
+    const reply = await this.objecter.submitToPg(seed, {
+      pool,
+      ops,
+      timeoutMs: operationTimeoutMs,
+      traceId: 0,
+      snap: this.defaults.snap,
+    })
     if (reply.errno !== 0) throw new ClusterError(errorCodeOf(reply.errno), `listing ${this.name}: ${reply.detail}`)
     return answer(reply.results[0], 'objects')
   }
 
-  /** A pool that was removed and made again under the same name is another pool. */
-  private knownPool(): Pool | undefined {
+  /**
+   * A pool that was removed and made again under the same name is another pool. `snap`: another client may have told of a
+   * snapshot that our map does not show yet; OSDs go by the map that we name.
+   */
+  private knownPool(snap = 0): Pool | undefined {
     const { map } = this.objecter
     const pool = (this.id === undefined ? undefined : map.pools.get(this.id)) ?? poolByName(map, this.name)
     this.id = pool?.id
-    return pool
+    return snap > 0 && snap > (pool?.snapshots?.seq ?? 0) ? undefined : pool
   }
 
   /** Asks the monitors for a pool that our map does not have (yet); once for all who wait for it. */

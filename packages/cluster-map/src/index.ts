@@ -8,6 +8,8 @@ export { osdInfoCodec, osdMapCodec, osdMapIncrementalCodec, poolCodec } from './
 export * from './pg-stats.ts'
 export * from './placement.ts'
 export * from './pool-quota.ts'
+export * from './pool-snapshots.ts'
 export { isAllowedSet, type RuleShape, type RuleTake, ruleShape } from './rule-shape.ts'
+export * from './snap-intervals.ts'
 export { type BalanceOptions, measureBalance, type PoolBalance, planUpmaps, type UpmapPlan } from './upmap-balancer.ts'
 export { cleanUpmaps, type UpmapCleaning } from './upmap-check.ts'

@@ -30,6 +30,7 @@ import {
   poolTypes,
   type UpmapItem,
 } from './osd-map.ts'
+import { poolSnapshotsCodec } from './pool-snapshots.ts'
 
 const addressesCodec: Codec<OsdAddresses> = struct({ data: string(), heartbeat: string(), admin: string() })
 
@@ -57,26 +58,41 @@ export const osdInfoCodec: Codec<OsdInfo> = versioned<OsdInfo>(
   }),
 )
 
-export const poolCodec: Codec<Pool> = versioned<Pool>(
-  1,
-  1,
-  'pool',
-  struct<Pool>({
-    id: u64(),
-    name: string(),
-    type: oneOf(poolTypes),
-    size: u32(),
-    minSize: u32(),
-    pgNum: u32(),
-    pgpNum: u32(),
-    crushRule: u32(),
-    hashPool: boolean(),
-    created: u32(),
-    lastChange: u32(),
-    applications: array(string()),
-    options: map(string(), string()),
-  }),
-)
+const plainPoolCodec: Codec<Omit<Pool, 'snapshots'>> = struct<Omit<Pool, 'snapshots'>>({
+  id: u64(),
+  name: string(),
+  type: oneOf(poolTypes),
+  size: u32(),
+  minSize: u32(),
+  pgNum: u32(),
+  pgpNum: u32(),
+  crushRule: u32(),
+  hashPool: boolean(),
+  created: u32(),
+  lastChange: u32(),
+  applications: array(string()),
+  options: map(string(), string()),
+})
+
+const poolWithoutSnapshots = versioned<Pool>(1, 1, 'pool', plainPoolCodec)
+/** Who does not know of snapshots would overwrite them. */
+const poolWithSnapshots = versioned<Pool>(2, 2, 'pool', {
+  write(writer, pool) {
+    plainPoolCodec.write(writer, pool)
+    if (pool.snapshots !== undefined) poolSnapshotsCodec.write(writer, pool.snapshots)
+  },
+  read(reader, version) {
+    const pool = plainPoolCodec.read(reader)
+    return version < 2 ? pool : { ...pool, snapshots: poolSnapshotsCodec.read(reader) }
+  },
+})
+
+/** The second version is written only for pools that have, or had, snapshots. */
+export const poolCodec: Codec<Pool> = {
+  write: (writer, pool) =>
+    (pool.snapshots === undefined ? poolWithoutSnapshots : poolWithSnapshots).write(writer, pool),
+  read: (reader) => poolWithSnapshots.read(reader),
+}
 
 const crushCodec: Codec<CrushMap> = {
   write(writer: ByteWriter, crush: CrushMap) {

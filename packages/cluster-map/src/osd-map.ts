@@ -6,6 +6,7 @@
  */
 import type { Address, Epoch, OsdId, PgId, PoolId } from '@shoal/base'
 import type { CrushMap } from '@shoal/crush'
+import type { PoolSnapshots } from './pool-snapshots.ts'
 
 /** Cluster-wide switches of `shoal osd set|unset`. */
 export const osdFlags = [
@@ -21,6 +22,7 @@ export const osdFlags = [
   'noscrub',
   'nodeep-scrub',
   'full',
+  'nosnaptrim',
   // Set by `shoal balancer off`. Flags are stored by their place here.
   'nobalance',
 ] as const
@@ -90,6 +92,8 @@ export interface Pool {
   readonly applications: readonly string[]
   /** Settings without a field of their own, by name; values are validated where they are set. */
   readonly options: ReadonlyMap<string, string>
+  /** Left out while the pool never had a snapshot. */
+  readonly snapshots?: PoolSnapshots | undefined
 }
 
 export interface UpmapItem {

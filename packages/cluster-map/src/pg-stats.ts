@@ -1,5 +1,6 @@
 /** What primaries and OSDs report about themselves; the monitors keep the latest in memory and never in consensus. */
 import type { Epoch, OsdId, PgId } from '@shoal/base'
+import type { SnapIntervals } from './snap-intervals.ts'
 
 /** Ceph's words for the states of a placement group; a PG shows several at once, joined by `+`. */
 export const pgStates = [
@@ -25,6 +26,12 @@ export const pgStates = [
   'recovery_toofull',
   'forced_recovery',
   'forced_backfill',
+  'snaptrim',
+  'snaptrim_wait',
+  'scrubbing',
+  'deep',
+  'inconsistent',
+  'repair',
 ] as const
 export type PgState = (typeof pgStates)[number]
 
@@ -52,6 +59,13 @@ export interface PgStats {
   readonly writeBytes: number
   readonly recoveredObjects: number
   readonly recoveredBytes: number
+  /** Removed snapshots of which the placement group has nothing left, and whose removal the map shows still. */
+  readonly purgedSnaps?: SnapIntervals | undefined
+  /** Milliseconds of the wall clock; 0 until the PG was clean once. */
+  readonly lastScrubMs: number
+  readonly lastDeepScrubMs: number
+  /** Of all shards that scrub found inconsistent. */
+  readonly scrubErrors: number
 }
 
 export interface OsdStats {

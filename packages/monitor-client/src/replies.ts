@@ -207,6 +207,22 @@ export interface PoolRow {
   readonly quotaMaxBytes: number
   readonly quotaMaxObjects: number
   readonly options: Readonly<Record<string, string>>
+  /** Left out while the pool never had a snapshot. */
+  readonly snapshots?: {
+    readonly mode: string
+    readonly seq: number
+    /** Of pool snapshots. */
+    readonly count: number
+    /** Removed, and not gone from every placement group yet. */
+    readonly trimming: number
+  }
+}
+
+/** Rows of `osd pool lssnap`. */
+export interface PoolSnapshotRow {
+  readonly id: number
+  readonly name: string
+  readonly createdMs: number
 }
 
 /** Rows of `osd pool stats`. */
@@ -274,6 +290,10 @@ export interface PgRow {
   readonly acting: readonly number[]
   readonly actingPrimary: number
   readonly lastEpochClean: number
+  /** Milliseconds of the wall clock; 0 while nothing is known. */
+  readonly lastScrubMs: number
+  readonly lastDeepScrubMs: number
+  readonly scrubErrors: number
 }
 
 /** `balancer status`. What only the leader knows is absent in a stale answer. */

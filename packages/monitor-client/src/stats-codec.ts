@@ -13,39 +13,53 @@ import {
   u64,
   versioned,
 } from '@shoal/base'
-import { type OsdStats, type PgStats, pgStates } from '@shoal/cluster-map'
+import { noSnaps, type OsdStats, type PgStats, pgStates, snapIntervalsCodec } from '@shoal/cluster-map'
 import type { StatsReport } from './monitor-client.ts'
 
 const osds = array(u32<OsdId>())
 
-export const pgStatsCodec: Codec<PgStats> = versioned(
-  1,
-  1,
-  'PG statistics',
-  struct<PgStats>({
-    pgId: string<PgId>(),
-    states: array(oneOf(pgStates)),
-    reportedEpoch: u32<Epoch>(),
-    reportedSequence: u64(),
-    version: string(),
-    up: osds,
-    acting: osds,
-    actingPrimary: { write: (w, v) => w.i32(v), read: (r) => r.i32() as OsdId },
-    objects: u64(),
-    bytes: u64(),
-    logEntries: u64(),
-    degradedCopies: u64(),
-    misplacedCopies: u64(),
-    unfoundObjects: u64(),
-    lastEpochClean: u32<Epoch>(),
-    readOps: u64(),
-    writeOps: u64(),
-    readBytes: u64(),
-    writeBytes: u64(),
-    recoveredObjects: u64(),
-    recoveredBytes: u64(),
-  }),
-)
+type ScrubStats = Pick<PgStats, 'lastScrubMs' | 'lastDeepScrubMs' | 'scrubErrors'>
+
+const firstPgStatsCodec = struct<Omit<PgStats, keyof ScrubStats | 'purgedSnaps'>>({
+  pgId: string<PgId>(),
+  states: array(oneOf(pgStates)),
+  reportedEpoch: u32<Epoch>(),
+  reportedSequence: u64(),
+  version: string(),
+  up: osds,
+  acting: osds,
+  actingPrimary: { write: (w, v) => w.i32(v), read: (r) => r.i32() as OsdId },
+  objects: u64(),
+  bytes: u64(),
+  logEntries: u64(),
+  degradedCopies: u64(),
+  misplacedCopies: u64(),
+  unfoundObjects: u64(),
+  lastEpochClean: u32<Epoch>(),
+  readOps: u64(),
+  writeOps: u64(),
+  readBytes: u64(),
+  writeBytes: u64(),
+  recoveredObjects: u64(),
+  recoveredBytes: u64(),
+})
+
+/** Since version 3. */
+const scrubStatsCodec = struct<ScrubStats>({ lastScrubMs: f64(), lastDeepScrubMs: f64(), scrubErrors: u32() })
+
+export const pgStatsCodec: Codec<PgStats> = versioned<PgStats>(3, 1, 'PG statistics', {
+  write(writer, stats) {
+    firstPgStatsCodec.write(writer, stats)
+    snapIntervalsCodec.write(writer, stats.purgedSnaps ?? noSnaps)
+    scrubStatsCodec.write(writer, stats)
+  },
+  read(reader, version) {
+    const stats = firstPgStatsCodec.read(reader)
+    const purgedSnaps = version >= 2 ? snapIntervalsCodec.read(reader) : undefined
+    const scrub = version >= 3 ? scrubStatsCodec.read(reader) : { lastScrubMs: 0, lastDeepScrubMs: 0, scrubErrors: 0 }
+    return { ...stats, ...scrub, ...(purgedSnaps === undefined || purgedSnaps.length === 0 ? {} : { purgedSnaps }) }
+  },
+})
 
 export const osdStatsCodec: Codec<OsdStats> = versioned(
   1,

@@ -38,6 +38,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         pg_num: fc.constantFrom(4, 8),
       }),
       fc.constantFrom('p', 'q').map((pool) => ({ prefix: 'osd pool rm', pool, pool2: pool, sure: true })),
+      fc.record({
+        prefix: fc.constantFrom('osd pool mksnap', 'osd pool rmsnap'),
+        pool: fc.constantFrom('p', 'q'),
+        snap: fc.constantFrom('monday', 'tuesday'),
+      }),
+      fc.record({ prefix: fc.constant('osd pool selfmanaged-snap create'), pool: fc.constantFrom('q', 'r') }),
+      fc.record({
+        prefix: fc.constant('osd pool selfmanaged-snap rm'),
+        pool: fc.constantFrom('q', 'r'),
+        snap: fc.constantFrom(1, 2),
+      }),
       fc.record({ prefix: fc.constantFrom('osd set', 'osd unset'), key: fc.constantFrom('noout', 'pause', 'noup') }),
       fc.record({ prefix: fc.constant('osd reweight'), id: fc.nat(4), weight: fc.constantFrom(0, 0.5, 1) }),
       fc.record({

@@ -81,6 +81,9 @@ const statsOf = (osd: number, pgId: string): StatsReport => ({
       writeBytes: 0,
       recoveredObjects: 0,
       recoveredBytes: 0,
+      lastScrubMs: 1_700_000_000_000,
+      lastDeepScrubMs: 1_600_000_000_000,
+      scrubErrors: 3,
     },
   ],
 })

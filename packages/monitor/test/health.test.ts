@@ -89,6 +89,9 @@ class Ward {
       writeBytes: 0,
       recoveredObjects: 0,
       recoveredBytes: 0,
+      lastScrubMs: 0,
+      lastDeepScrubMs: 0,
+      scrubErrors: 0,
       ...more,
     }
   }
@@ -191,6 +194,9 @@ const trials: Readonly<Record<string, Trial>> = {
   PG_AVAILABILITY: pgs(['peering']),
   PG_DEGRADED: pgs(['active', 'undersized', 'degraded'], { degradedCopies: 5 }),
   PG_DAMAGED: pgs(['incomplete']),
+  OSD_SCRUB_ERRORS: pgs(['active', 'clean', 'inconsistent'], { scrubErrors: 2 }),
+  PG_NOT_SCRUBBED: pgs(['active', 'clean'], { lastScrubMs: 1 }),
+  PG_NOT_DEEP_SCRUBBED: pgs(['active', 'clean'], { lastDeepScrubMs: 1 }),
   OBJECT_UNFOUND: pgs(['active', 'degraded'], { unfoundObjects: 2 }),
   OBJECT_MISPLACED: {
     async raise(ward) {

@@ -108,6 +108,38 @@ export class DataReader {
     return blocks
   }
 
+  /** Whether each block has its checksum on stable storage: what is still to be written there counts, caches do not. */
+  async verify(wanted: readonly WantedBlock[]): Promise<readonly boolean[]> {
+    const good: boolean[] = new Array(wanted.length).fill(false)
+    for (let at = 0; at < wanted.length; ) {
+      const { unit, checksum } = wanted[at] as WantedBlock
+      const image = this.pending.peek(unit)
+      if (image !== undefined) {
+        good[at++] = this.checksums.low32(image) === checksum
+        continue
+      }
+      let count = 1
+      while (at + count < wanted.length && wanted[at + count]?.unit === unit + count && !this.pending.has(unit + count))
+        count++
+      await this.verifyRun(wanted, good, at, count)
+      at += count
+    }
+    return good
+  }
+
+  private async verifyRun(wanted: readonly WantedBlock[], good: boolean[], at: number, count: number): Promise<void> {
+    const run = await this.readRun((wanted[at] as WantedBlock).unit, count)
+    if (run === undefined && count > 1) {
+      for (let i = 0; i < count; i++) await this.verifyRun(wanted, good, at + i, 1)
+      return
+    }
+    if (run === undefined) return
+    for (let i = 0; i < count; i++) {
+      const block = run.subarray(i * blockBytes, (i + 1) * blockBytes)
+      good[at + i] = this.checksums.low32(block) === wanted[at + i]?.checksum
+    }
+  }
+
   private async fetch(
     wanted: readonly WantedBlock[],
     blocks: (Uint8Array | undefined)[],

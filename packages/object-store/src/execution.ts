@@ -5,7 +5,7 @@
  * is not in memory, no space, bad input) throws: the caller rolls back, and for a `NeedLoad` waits and tries again. The
  * same code applies live transactions and journal records; only the former plan where bytes go (`write-planner.ts`).
  */
-import { assert, ClusterError, type ClusterErrorOptions, type PgId } from '@shoal/base'
+import { assert, ClusterError, type ClusterErrorOptions, isClusterError, type PgId } from '@shoal/base'
 import { formatObjectId, type ObjectId, type OmapEntry, type TransactionOp } from '@shoal/wire'
 import type { Allocator } from './allocator.ts'
 import { compactBytes } from './compact-bytes.ts'
@@ -43,6 +43,7 @@ export class Loaded {
   private valuesByKey: Map<Key, Onode | Shard | null> | undefined
   private omapsByPrefix: Map<Key, readonly (readonly [Key, MetaValue])[]> | undefined
   private objectsByCollection: Map<PgId, readonly Key[]> | undefined
+  private damagedKeys: Set<Key> | undefined
   private blocksByUnit: Map<number, { readonly data: Uint8Array; readonly bad: boolean }> | undefined
 
   get values(): Map<Key, Onode | Shard | null> {
@@ -61,6 +62,16 @@ export class Loaded {
     return this.objectsByCollection
   }
 
+  /** Onodes that are to be removed and cannot be read. */
+  addDamaged(key: Key): void {
+    this.damagedKeys ??= new Set()
+    this.damagedKeys.add(key)
+  }
+
+  isDamaged(key: Key): boolean {
+    return this.damagedKeys?.has(key) === true
+  }
+
   /** Old blocks by unit. */
   get blocks(): Map<number, { readonly data: Uint8Array; readonly bad: boolean }> {
     this.blocksByUnit ??= new Map()
@@ -72,6 +83,16 @@ const invalid = (message: string, options?: ClusterErrorOptions): ClusterError =
   new ClusterError('EINVAL', message, options)
 
 const removableObjectsMax = 1024
+
+/** Undefined for a record that fails its checksum. */
+async function orDamaged<T>(loading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await loading
+  } catch (error) {
+    if (isClusterError(error, 'ECHECKSUM')) return undefined
+    throw error
+  }
+}
 
 export class Execution {
   readonly sequence: number
@@ -209,8 +230,8 @@ export class Execution {
     return collection
   }
 
-  /** The onode of this moment, read only. */
-  onode(c: Collection, id: ObjectId): Onode | null {
+  /** The onode of this moment, read only. `toRemove`: what is damaged may go, and `loaded` says so then. */
+  onode(c: Collection, id: ObjectId, toRemove = false): Onode | null {
     const key = c.objectKey(id)
     if (key === this.lastOnodeKey) return this.lastOnode
     let known = this.meta.peekOnode(c, key)
@@ -221,7 +242,9 @@ export class Execution {
       return known
     }
     throw new NeedLoad(async () => {
-      this.loaded.values.set(key, await this.meta.loadOnode(c, key))
+      const onode = await (toRemove ? orDamaged(this.meta.loadOnode(c, key)) : this.meta.loadOnode(c, key))
+      if (onode === undefined) this.loaded.addDamaged(key)
+      else this.loaded.values.set(key, onode)
     })
   }
 
@@ -266,6 +289,24 @@ export class Execution {
       const shards = await Promise.all(missing.map((index) => this.meta.loadShard(c, onode, index)))
       for (const [at, index] of missing.entries()) {
         this.loaded.values.set(keys.shard(onode.number, index), shards[at] as Shard)
+      }
+    })
+  }
+
+  /**
+   * To remove an object: a damaged part of its block map is taken for one of holes. Its units come back with the next
+   * mount, which finds nobody that uses them.
+   */
+  private needAllShards(c: Collection, onode: Onode): void {
+    const missing = shardsInRange(onode, 0, Number.MAX_SAFE_INTEGER).filter((index) => {
+      const key = keys.shard(onode.number, index)
+      return this.meta.peek(c, key) === undefined && !this.loaded.values.has(key)
+    })
+    if (missing.length === 0) return
+    throw new NeedLoad(async () => {
+      const shards = await Promise.all(missing.map((index) => orDamaged(this.meta.loadShard(c, onode, index))))
+      for (const [at, index] of missing.entries()) {
+        this.loaded.values.set(keys.shard(onode.number, index), shards[at] ?? newShard(0))
       }
     })
   }
@@ -325,7 +366,7 @@ export class Execution {
     const stored = this.loaded.objects.get(c.id)
     if (stored === undefined) {
       throw new NeedLoad(async () => {
-        const page = await this.meta.scan(c, c.objectPrefix, end, removableObjectsMax)
+        const page = await this.meta.scan(c, c.objectPrefix, end, removableObjectsMax, new Set())
         this.loaded.objects.set(
           c.id,
           page.entries.map(([key]) => key),
@@ -427,9 +468,11 @@ export class Execution {
   }
 
   private removeObject(c: Collection, id: ObjectId): void {
-    const onode = this.onode(c, id)
+    const key = c.objectKey(id)
+    if (this.loaded.isDamaged(key) && this.meta.peekOnode(c, key) === undefined) return this.put(c, key, null)
+    const onode = this.onode(c, id, true)
     if (onode === null) return
-    this.needShards(c, onode, 0, Number.MAX_SAFE_INTEGER)
+    this.needAllShards(c, onode)
     this.unmap(c, this.own(c, onode), 0, Number.MAX_SAFE_INTEGER)
     this.hideOmap(c, onode)
     this.put(c, c.objectKey(id), null)

@@ -13,6 +13,7 @@ import type { ObjectId, OmapEntry, Transaction } from '@shoal/wire'
 import type { Allocator } from './allocator.ts'
 import type { Checkpointer } from './checkpointer.ts'
 import type { DataReader } from './data-reader.ts'
+import { Examiner } from './examiner.ts'
 import { Execution, Loaded, NeedLoad } from './execution.ts'
 import { type DirectWrite, Journal } from './journal.ts'
 import { encodeBody, type JournalItem } from './journal-record.ts'
@@ -21,7 +22,19 @@ import type { Collection, MetaStore } from './meta-store.ts'
 import { type MountedParts, mountParts } from './mount.ts'
 import { isClean, moveObjects } from './object-mover.ts'
 import { ObjectReader } from './object-reader.ts'
-import type { Extent, MovedObjects, ObjectPage, ObjectStat, ObjectStore, OmapPage, StoreUsage } from './object-store.ts'
+import type {
+  ExaminedRange,
+  ExamineRange,
+  Extent,
+  MovedObjects,
+  ObjectExaminer,
+  ObjectPage,
+  ObjectStat,
+  ObjectStore,
+  OmapPage,
+  ReadablePage,
+  StoreUsage,
+} from './object-store.ts'
 import { joinAdjacent, type PendingData } from './pending-data.ts'
 import { type CreateOptions, createStoreFiles } from './store-files.ts'
 import { type MountOptions, resolveOptions, type StoreLimits } from './store-options.ts'
@@ -41,7 +54,7 @@ interface Submission {
 const operationsMax = 0xffff
 const dirtyCheckEvery = 32
 
-export class FileObjectStore implements ObjectStore {
+export class FileObjectStore implements ObjectStore, ObjectExaminer {
   private readonly env: Env
   private readonly parts: MountedParts
   private readonly limits: StoreLimits
@@ -50,6 +63,7 @@ export class FileObjectStore implements ObjectStore {
   private readonly pending: PendingData
   private readonly data: DataReader
   private readonly reader: ObjectReader
+  private readonly examiner: Examiner
   private readonly journal: Journal
   private readonly checkpointer: Checkpointer
   private readonly waiting: Submission[] = []
@@ -77,6 +91,7 @@ export class FileObjectStore implements ObjectStore {
     this.data = parts.data
     this.pending = parts.pending
     this.reader = new ObjectReader(parts.meta, parts.data)
+    this.examiner = new Examiner(parts.meta, parts.data)
     this.lastSequence = parts.lastSequence
     this.journal = new Journal(
       {
@@ -258,6 +273,21 @@ export class FileObjectStore implements ObjectStore {
     return moveObjects(this.meta, source, others, choose)
   }
 
+  async examine(collection: PgId, range: ExamineRange): Promise<ExaminedRange> {
+    await this.passed()
+    return this.examiner.examine(this.reader.collection(collection), range)
+  }
+
+  async readableEntries(collection: PgId, from: Uint8Array, to: Uint8Array, limit: number): Promise<ReadablePage> {
+    await this.passed()
+    return this.examiner.readableEntries(this.reader.collection(collection), from, to, limit)
+  }
+
+  async damagedRecords(collection: PgId): Promise<readonly Uint8Array[]> {
+    await this.passed()
+    return this.examiner.damagedRecords(this.reader.collection(collection))
+  }
+
   get transactionBytesMax(): number {
     return this.parts.files.superblock.journalBytes / 4
   }
@@ -294,6 +324,7 @@ export class FileObjectStore implements ObjectStore {
       held_units: this.heldUnits(),
       shared_units: this.allocator.sharedUnits,
       replayed_records: this.parts.replayedRecords,
+      damaged_block_maps: this.parts.damagedBlockMaps,
     }
   }
 

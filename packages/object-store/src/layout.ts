@@ -61,6 +61,8 @@ const keyU32 = (key: Key, at: number): number =>
     key.charCodeAt(at + 3)) >>>
   0
 
+const keyU64 = (key: Key, at: number): number => keyU32(key, at) * 0x1_0000_0000 + keyU32(key, at + 4)
+
 const headSnapKey = u64Key(headSnap)
 
 /** UTF-8 with 0x00 doubled to 0x00 0x01, closed by 0x00 0x00: the order of keys is the order of the texts' bytes. */
@@ -78,6 +80,33 @@ function textKey(text: string): Key {
 export function objectSortKey(id: ObjectId): Key {
   const snap = id.snap === headSnap ? headSnapKey : u64Key(id.snap)
   return u32Key(reverseBits(id.hash)) + textKey(id.namespace) + textKey(id.name) + snap + u64Key(id.pool)
+}
+
+/** Takes the sort key of an object apart; undefined for one that no object has, which only damage makes. */
+export function parseObjectSortKey(key: Key): ObjectId | undefined {
+  const namespace = textAt(key, 4)
+  const name = namespace === undefined ? undefined : textAt(key, namespace.end)
+  if (namespace === undefined || name === undefined || key.length !== name.end + 16) return undefined
+  const id: ObjectId = {
+    hash: reverseBits(keyU32(key, 0)),
+    namespace: namespace.text,
+    name: name.text,
+    snap: keyU64(key, name.end),
+    pool: keyU64(key, name.end + 8) as ObjectId['pool'],
+  }
+  return objectSortKey(id) === key ? id : undefined
+}
+
+function textAt(key: Key, at: number): { readonly text: string; readonly end: number } | undefined {
+  for (let end = key.indexOf('\0', at); end >= 0; end = key.indexOf('\0', end + 2)) {
+    if (key[end + 1] !== '\0') continue
+    try {
+      return { text: utf8Decode(keyToBytes(key.slice(at, end).replaceAll('\0\u0001', '\0'))), end: end + 2 }
+    } catch {
+      return undefined
+    }
+  }
+  return undefined
 }
 
 /** Throws EINVAL for names that the cluster does not allow. */

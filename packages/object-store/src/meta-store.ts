@@ -10,7 +10,9 @@ import {
   ByteWriter,
   ClusterError,
   decode,
+  emptyBytes,
   encode,
+  isClusterError,
   type KeyValueOp,
   type KeyValueStore,
   must,
@@ -212,15 +214,25 @@ export class MetaStore {
     this.cache.set(key, value, memoryBytes(key, value))
   }
 
-  /** Live entries of one collection in [from, to) in key order: the state at the moment the promise resolves. */
-  async scan(collection: Collection, from: Key, to: Key, limit: number): Promise<ScanPage> {
+  /**
+   * Live entries of one collection in [from, to) in key order: the state at the moment the promise resolves. A record that
+   * is damaged rejects with ECHECKSUM, unless `damaged` is given: then its key is added there, and its value is empty.
+   */
+  async scan(collection: Collection, from: Key, to: Key, limit: number, damaged?: Set<Key>): Promise<ScanPage> {
     for (;;) {
-      const page = await this.tryScan(collection, from, to, limit)
+      const page = await this.tryScan(collection, from, to, limit, damaged)
       if (page !== undefined) return page
+      damaged?.clear()
     }
   }
 
-  private async tryScan(c: Collection, from: Key, to: Key, limit: number): Promise<ScanPage | undefined> {
+  private async tryScan(
+    c: Collection,
+    from: Key,
+    to: Key,
+    limit: number,
+    damaged: Set<Key> | undefined,
+  ): Promise<ScanPage | undefined> {
     const generation = c.generation
     const below: (readonly [Key, Uint8Array, Uint8Array])[] = []
     let start = from
@@ -232,7 +244,7 @@ export class MetaStore {
       const ended = page.length < want
       const last = below[below.length - 1]?.[0]
       const end = ended || last === undefined ? to : `${last}\0`
-      const entries = this.merge(c, from, end, below, limit + 1)
+      const entries = this.merge(c, from, end, below, limit + 1, damaged)
       if (entries.length > limit) return { entries: entries.slice(0, limit), more: true }
       if (end === to) return { entries, more: false }
       start = end
@@ -245,6 +257,7 @@ export class MetaStore {
     to: Key,
     below: readonly (readonly [Key, Uint8Array, Uint8Array])[],
     limit: number,
+    damaged: Set<Key> | undefined,
   ): (readonly [Key, MetaValue])[] {
     const stored = new Map<Key, readonly [Key, Uint8Array, Uint8Array]>()
     for (const entry of below) stored.set(entry[0], entry)
@@ -259,11 +272,21 @@ export class MetaStore {
       if (value === undefined) {
         const entry = stored.get(key)
         if (entry === undefined) continue
-        value = this.decodeValue(key, unseal(this.checksums, entry[1], entry[2]))
+        value = this.decodeStored(key, entry[1], entry[2], damaged)
       }
       if (value !== null) found.push([key, value])
     }
     return found
+  }
+
+  private decodeStored(key: Key, bytes: Uint8Array, stored: Uint8Array, damaged: Set<Key> | undefined): MetaValue {
+    try {
+      return this.decodeValue(key, unseal(this.checksums, bytes, stored))
+    } catch (error) {
+      if (damaged === undefined || !isClusterError(error, 'ECHECKSUM')) throw error
+      damaged.add(key)
+      return emptyBytes
+    }
   }
 
   decodeValue(key: Key, value: Uint8Array): MetaValue {

@@ -5,13 +5,13 @@
  * before the first record of it is written; records of earlier epochs (whole ones of a torn group among them, which were
  * never acknowledged) mean nothing from then on.
  */
-import { ClusterError, type Env } from '@shoal/base'
+import { ClusterError, type Env, isClusterError } from '@shoal/base'
 import { Allocator } from './allocator.ts'
 import { Checkpointer } from './checkpointer.ts'
 import { DataReader } from './data-reader.ts'
 import { blockBytes, bytesToKey, fileNames, holeUnit, type Key, keys, keyToBytes, prefixEnd } from './layout.ts'
 import { MetaStore, type StoreState } from './meta-store.ts'
-import { decodeShard } from './onode.ts'
+import { decodeShard, type Shard } from './onode.ts'
 import { PendingData } from './pending-data.ts'
 import { replayRecord } from './replay.ts'
 import { type JournalDamage, RingReader } from './ring-reader.ts'
@@ -43,6 +43,8 @@ export interface MountedParts {
   readonly epoch: number
   readonly lastSequence: number
   readonly replayedRecords: number
+  /** Block maps whose records fail their checksum: reads of their objects do, too, until they are recovered. */
+  readonly damagedBlockMaps: number
   damaged: boolean
   readonly attach: (driver: Driver) => void
   readonly levelBytes: () => Promise<number>
@@ -90,7 +92,8 @@ async function mountFiles(env: Env, directory: string, limits: StoreLimits, file
   const replay = new Replay(env, files, meta, pending, checkpointer, state, limits)
   attach(replay.driver())
   await replay.run()
-  const allocator = await buildAllocator(files, superblock.dataBytes)
+  const { allocator, damagedBlockMaps } = await buildAllocator(files, superblock.dataBytes)
+  if (damagedBlockMaps > 0) env.log.error('block maps of objects are damaged', { records: damagedBlockMaps })
   const data = new DataReader(files.data, checksums, pending, limits.dataCacheBytes)
   const planner: PlannerOptions = {
     allocator,
@@ -111,6 +114,7 @@ async function mountFiles(env: Env, directory: string, limits: StoreLimits, file
     epoch: state.epoch + 1,
     lastSequence: replay.lastSequence,
     replayedRecords: replay.records,
+    damagedBlockMaps,
     damaged: state.damaged || replay.damage !== undefined,
     attach,
     levelBytes: () => directoryBytes(env, `${directory}/${fileNames.meta}`),
@@ -219,21 +223,37 @@ class Replay {
   }
 }
 
-/** Reads every block map: each unit they name is in use, as often as it is named. */
-async function buildAllocator(files: OpenFiles, dataBytes: number): Promise<Allocator> {
+/**
+ * Reads every block map: each unit they name is in use, as often as it is named. The units of a damaged one are free: nobody
+ * can find out any more what they hold, and its object is written anew from another copy.
+ */
+async function buildAllocator(
+  files: OpenFiles,
+  dataBytes: number,
+): Promise<{ readonly allocator: Allocator; readonly damagedBlockMaps: number }> {
+  let damagedBlockMaps = 0
   const allocator = new Allocator(dataBytes / blockBytes)
   const end = keyToBytes(prefixEnd(keys.shards) as Key)
   let from = keyToBytes(keys.shards)
   for (;;) {
     const page = await files.level.entries({ from, to: end, limit: scanEntries })
     for (const [key, value] of page) {
-      for (const unit of decodeShard(unseal(files.checksums, key, value)).units) {
-        if (unit !== holeUnit) allocator.reference(unit)
-      }
+      const shard = shardIfWhole(files, key, value)
+      if (shard === undefined) damagedBlockMaps++
+      for (const unit of shard?.units ?? []) if (unit !== holeUnit) allocator.reference(unit)
     }
     const last = page[page.length - 1]
-    if (last === undefined || page.length < scanEntries) return allocator
+    if (last === undefined || page.length < scanEntries) return { allocator, damagedBlockMaps }
     from = keyToBytes(`${bytesToKey(last[0])}\0`)
+  }
+}
+
+function shardIfWhole(files: OpenFiles, key: Uint8Array, value: Uint8Array): Shard | undefined {
+  try {
+    return decodeShard(unseal(files.checksums, key, value))
+  } catch (error) {
+    if (isClusterError(error, 'ECHECKSUM')) return undefined
+    throw error
   }
 }
 

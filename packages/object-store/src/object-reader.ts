@@ -2,7 +2,17 @@
 import { ClusterError, concatBytes, emptyBytes, type PgId } from '@shoal/base'
 import { formatObjectId, type ObjectId, type OmapEntry } from '@shoal/wire'
 import { ChecksumError, type DataReader, type WantedBlock } from './data-reader.ts'
-import { blockBytes, bytesToKey, holeUnit, type Key, keys, keyToBytes, prefixEnd, shardBlocks } from './layout.ts'
+import {
+  blockBytes,
+  bytesToKey,
+  holeUnit,
+  type Key,
+  keys,
+  keyToBytes,
+  parseObjectSortKey,
+  prefixEnd,
+  shardBlocks,
+} from './layout.ts'
 import type { Collection, MetaStore } from './meta-store.ts'
 import type { Extent, ObjectPage, OmapPage } from './object-store.ts'
 import { hasShard, type Onode, type Shard } from './onode.ts'
@@ -132,8 +142,14 @@ export class ObjectReader {
     const c = this.collection(id)
     const from = after === undefined ? c.objectPrefix : `${c.objectKey(after)}\0`
     if (limit <= 0) return { objects: [], more: false }
-    const page = await this.meta.scan(c, from, prefixEnd(c.objectPrefix) as Key, limit)
-    return { objects: page.entries.map(([, value]) => (value as Onode).id), more: page.more }
+    // A damaged object is listed by its key: who wants it will meet the damage, and mend it.
+    const damaged = new Set<Key>()
+    const page = await this.meta.scan(c, from, prefixEnd(c.objectPrefix) as Key, limit, damaged)
+    const objects = page.entries.flatMap(([key, value]) => {
+      const id = damaged.has(key) ? parseObjectSortKey(key.slice(c.objectPrefix.length)) : (value as Onode).id
+      return id === undefined ? [] : [id]
+    })
+    return { objects, more: page.more }
   }
 
   /** Onode and shards as they are at this moment; undefined when some of it is not in memory. */

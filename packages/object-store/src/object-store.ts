@@ -100,3 +100,56 @@ export interface ObjectStore {
   /** Checkpoints and closes; the next mount replays nothing. */
   close(): Promise<void>
 }
+
+/** What of an object fails its checksum, or is not there. */
+export type ObjectDamage = 'attributes' | 'block-map' | 'data' | 'omap'
+
+/** An object as stable storage has it. Digests are equal for equal contents, wherever they lie. */
+export interface ExaminedObject {
+  readonly object: ObjectId
+  readonly sizeBytes: number
+  /** None when `damage` names the attributes: nothing is known of the object then. */
+  readonly xattrs: ReadonlyMap<string, Uint8Array>
+  /** Of attributes and omap header. */
+  readonly attributesDigest: number
+  /** Of all omap entries; 0 unless `deep`. */
+  readonly omapDigest: number
+  /** Of all bytes, holes as zeros; 0 unless `deep`. */
+  readonly dataDigest: number
+  readonly damage: readonly ObjectDamage[]
+}
+
+export interface ExamineRange {
+  /** Exclusive; undefined: from the first object on. */
+  readonly after: ObjectId | undefined
+  /** Inclusive; undefined: up to the last object. */
+  readonly until: ObjectId | undefined
+  readonly objectsMax: number
+  /** No further object is begun once so many bytes were read. */
+  readonly bytesMax: number
+  /** Read data and omap, too. */
+  readonly deep: boolean
+}
+
+export interface ExaminedRange {
+  readonly objects: readonly ExaminedObject[]
+  /** The last object that was looked at; undefined when the range has no further ones. */
+  readonly through: ObjectId | undefined
+}
+
+export interface ReadablePage extends OmapPage {
+  /** Keys of the page that were left out. */
+  readonly damaged: readonly Uint8Array[]
+  /** The last key of the page, given or left out. */
+  readonly last: Uint8Array | undefined
+}
+
+/** For scrub: looks past all caches, and reports damage instead of failing on it. */
+export interface ObjectExaminer {
+  /** Rejects with EIO when records cannot be read at all. */
+  examine(collection: PgId, range: ExamineRange): Promise<ExaminedRange>
+  /** As `metaEntries`, without the records that fail their checksum. */
+  readableEntries(collection: PgId, from: Uint8Array, to: Uint8Array, limit: number): Promise<ReadablePage>
+  /** Keys of the collection's own records that fail their checksum. */
+  damagedRecords(collection: PgId): Promise<readonly Uint8Array[]>
+}

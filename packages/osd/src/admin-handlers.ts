@@ -1,7 +1,7 @@
 /** What an OSD answers on its admin endpoint. */
 import { ClusterError, type PgId, parsePgId } from '@shoal/base'
 import type { AdminHandlers } from '@shoal/monitor-client'
-import type { OperatorCommand } from '@shoal/placement-group'
+import { type OperatorCommand, type ScrubRequest, scrubRequests } from '@shoal/placement-group'
 
 export interface AdminView {
   readonly perf: () => unknown
@@ -14,6 +14,12 @@ export interface AdminView {
   readonly config: () => unknown
   /** Undefined when this OSD has nothing of the PG. */
   readonly operatePg: (pgId: PgId, command: OperatorCommand) => Promise<unknown> | undefined
+  /** What scrub has found; undefined alike. */
+  readonly inconsistent: (pgId: PgId) => unknown
+  /** Those of which this OSD is the acting primary. */
+  readonly ledPgs: () => readonly PgId[]
+  /** EAGAIN when it does not lead the PG. */
+  readonly scrub: (pgId: PgId, what: ScrubRequest) => void
 }
 
 export function adminHandlers(view: AdminView): AdminHandlers {
@@ -24,6 +30,8 @@ export function adminHandlers(view: AdminView): AdminHandlers {
     'pg ls': () => view.pgs(),
     'config show': () => view.config(),
     'pg query': (args) => known(args['pgid'], (pgId) => view.queryPg(pgId)),
+    'pg list-inconsistent': (args) => known(args['pgid'], (pgId) => view.inconsistent(pgId)),
+    ...scrubHandlers(view),
     ...operatorHandlers(view),
   }
 }
@@ -51,11 +59,34 @@ function operatorHandlers(view: AdminView): AdminHandlers {
   }
 }
 
-function known(pgId: unknown, ask: (pgId: PgId) => unknown): unknown {
+/** `pg scrub`, `osd scrub` and their like: the former one PG, the latter all that this OSD leads. */
+function scrubHandlers(view: AdminView): AdminHandlers {
+  const handlers: Record<string, AdminHandlers[string]> = {}
+  for (const what of scrubRequests) {
+    handlers[`pg ${what}`] = (args) => {
+      const pgId = checkedPgId(args['pgid'])
+      view.scrub(pgId, what)
+      return { pgs: [pgId] }
+    }
+    handlers[`osd ${what}`] = () => {
+      const pgs = view.ledPgs()
+      for (const pgId of pgs) view.scrub(pgId, what)
+      return { pgs }
+    }
+  }
+  return handlers
+}
+
+function checkedPgId(pgId: unknown): PgId {
   if (typeof pgId !== 'string' || parsePgId(pgId) === undefined) {
     throw new ClusterError('EINVAL', `'${String(pgId)}' is no placement group`, { hint: 'POOL.SEED, for instance 1.0' })
   }
-  const answer = ask(pgId as PgId)
+  return pgId as PgId
+}
+
+function known(given: unknown, ask: (pgId: PgId) => unknown): unknown {
+  const pgId = checkedPgId(given)
+  const answer = ask(pgId)
   if (answer === undefined) {
     throw new ClusterError('ENOENT', `this OSD has nothing of ${pgId}`, {
       hint: `shoal pg query ${pgId} asks its primary`,

@@ -28,9 +28,9 @@ import {
   osdMapCodec,
   osdMapIncrementalCodec,
 } from '@shoal/cluster-map'
-import type { ObjectStore } from '@shoal/object-store'
+import type { ObjectExaminer, ObjectStore } from '@shoal/object-store'
 import type { OmapEntry, TransactionOp } from '@shoal/wire'
-import { metaCollection } from './superblock.ts'
+import { metaCollection, setUuid } from './superblock.ts'
 
 export const fullMapEvery = 32
 const pageEntries = 64
@@ -59,17 +59,22 @@ function mapKey(epoch: number): Uint8Array {
   return utf8Encode(`map.${epoch.toString(16).padStart(8, '0')}`)
 }
 
+function setMap(epoch: Epoch, stored: StoredMap): TransactionOp {
+  const entries = [{ key: mapKey(epoch), value: encode(storedMapCodec, stored) }]
+  return { kind: 'meta-set', collection: metaCollection, entries }
+}
+
 const afterAllMaps = utf8Encode('map/')
 
 export class MapStore {
-  private readonly store: ObjectStore
+  private readonly store: ObjectStore & ObjectExaminer
   private readonly keepEpochs: () => number
   private readonly log: Log
   private newest: OsdMap | undefined
   /** Epochs of stored full maps, oldest first. */
   private fullEpochs: number[] = []
 
-  constructor(store: ObjectStore, keepEpochs: () => number, log: Log) {
+  constructor(store: ObjectStore & ObjectExaminer, keepEpochs: () => number, log: Log) {
     this.store = store
     this.keepEpochs = keepEpochs
     this.log = log
@@ -79,12 +84,32 @@ export class MapStore {
   async load(from: Epoch, visit: (map: OsdMap) => Promise<void>): Promise<OsdMap | undefined> {
     let at = mapKey(0)
     for (;;) {
-      const page = await this.store.metaEntries(metaCollection, at, afterAllMaps, pageEntries)
+      const page = await this.store.readableEntries(metaCollection, at, afterAllMaps, pageEntries)
       for (const entry of page.entries) if (this.adopt(entry)) await this.show(from, visit)
-      const last = page.entries.at(-1)
-      if (!page.more || last === undefined) return this.newest
-      at = new Uint8Array([...last.key, 0])
+      if (page.damaged.length > 0) await this.dropDamaged(page.damaged)
+      if (!page.more || page.last === undefined) return this.newest
+      at = new Uint8Array([...page.last, 0])
     }
+  }
+
+  /** Maps that fail their checksum are asked of the monitors again, like those of before this OSD was. */
+  private async dropDamaged(keys: readonly Uint8Array[]): Promise<void> {
+    this.log.error('stored maps are damaged: there is a gap', { maps: keys.length })
+    await this.store.submit({ ops: [{ kind: 'meta-remove', collection: metaCollection, keys }] })
+  }
+
+  /** Looks at all that is stored, and mends what is damaged: maps are dropped, the identity is written again. */
+  async scrub(uuid: string): Promise<number> {
+    const damaged = await this.store.damagedRecords(metaCollection)
+    if (damaged.length === 0) return 0
+    const ops: TransactionOp[] = [{ kind: 'meta-remove', collection: metaCollection, keys: damaged }, setUuid(uuid)]
+    // Whole again from here on: what follows a gap cannot be read back.
+    if (this.newest !== undefined) {
+      ops.push(setMap(this.newest.epoch, { kind: 'full', map: this.newest }))
+      this.fullEpochs.push(this.newest.epoch)
+    }
+    await this.store.submit({ ops })
+    return damaged.length
   }
 
   /** Epoch of the newest stored map; 0 for none. */
@@ -104,13 +129,7 @@ export class MapStore {
         : { kind: 'full', map }
     if (stored.kind === 'full') this.fullEpochs.push(map.epoch)
     this.newest = map
-    const ops: TransactionOp[] = [
-      {
-        kind: 'meta-set',
-        collection: metaCollection,
-        entries: [{ key: mapKey(map.epoch), value: encode(storedMapCodec, stored) }],
-      },
-    ]
+    const ops: TransactionOp[] = [setMap(map.epoch, stored)]
     const trimTo = this.trimTarget(map.epoch)
     if (trimTo !== undefined) {
       ops.push({ kind: 'meta-remove-range', collection: metaCollection, from: mapKey(0), to: mapKey(trimTo) })

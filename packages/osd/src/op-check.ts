@@ -1,9 +1,18 @@
 /** What a client operation must satisfy before a placement group sees it: input from the network may be anything. */
 import { type ErrorCode, type PgId, pgPool, pgSeed } from '@shoal/base'
-import { hashObjectName, isFenced, type OsdMap, seedOfHash } from '@shoal/cluster-map'
+import {
+  hashObjectName,
+  isFenced,
+  type OsdMap,
+  type Pool,
+  seedOfHash,
+  snapshotExists,
+  snapshotsMax,
+} from '@shoal/cluster-map'
 import { checkLockOp, checkWatchOp, isReservedAttribute } from '@shoal/placement-group'
 import {
   type ClientOp,
+  checkSnapContext,
   headSnap,
   isWriteOp,
   type ObjectOp,
@@ -29,7 +38,7 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
   if (op.ops.length === 0 || op.ops.length > opLimits.stepsMax) {
     return { code: 'E2BIG', detail: `${op.ops.length} steps; an operation has 1 to ${opLimits.stepsMax}` }
   }
-  if (object.pool !== pool.id || object.snap !== headSnap) return { code: 'EINVAL', detail: 'no such kind of object' }
+  if (object.pool !== pool.id) return { code: 'EINVAL', detail: 'no such kind of object' }
   if (object.name.length > objectNameBytesMax || object.namespace.length > objectNamespaceBytesMax) {
     return { code: 'E2BIG', detail: `a name has at most ${objectNameBytesMax} bytes` }
   }
@@ -38,7 +47,34 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
     if (op.epoch < map.epoch) return { code: 'ESTALE', detail: `${op.pgId} may have been split since ${op.epoch}` }
     return { code: 'EINVAL', detail: `the object does not belong to placement group ${op.pgId}` }
   }
-  return checkSteps(op.ops)
+  return checkSnapshots(op, pool) ?? checkSteps(op.ops)
+}
+
+/** The map that the client has is known here: what it does not show does not exist. */
+function checkSnapshots({ object, ops, snapContext }: ClientOp, pool: Pool): Refusal | undefined {
+  const { snapshots } = pool
+  const rollback = ops.find((step) => step.kind === 'rollback')
+  if (object.snap === headSnap && rollback === undefined && snapContext === undefined) return undefined
+  const writes = ops.some(isWriteOp)
+  if (object.snap !== headSnap) {
+    if (writes) return { code: 'EROFS', detail: 'nothing is written at a snapshot' }
+    if (!snapshotExists(snapshots, object.snap)) return noSnapshot(pool, object.snap)
+  }
+  if (rollback !== undefined) {
+    if (!snapshotExists(snapshots, rollback.snap)) return noSnapshot(pool, rollback.snap)
+    if (ops.some((step) => step !== rollback && isWriteOp(step)))
+      return { code: 'EINVAL', detail: 'a rollback stands alone, or behind guards' }
+  }
+  if (snapContext === undefined) return undefined
+  if (snapshots?.mode !== 'selfmanaged' || snapContext.seq > snapshots.seq) {
+    return { code: 'EINVAL', detail: `pool '${pool.name}' has given no snapshot ${snapContext.seq} to its clients` }
+  }
+  const detail = checkSnapContext(snapContext, snapshotsMax)
+  return detail === undefined ? undefined : { code: 'EINVAL', detail }
+}
+
+function noSnapshot(pool: Pool, snap: number): Refusal {
+  return { code: 'ENOENT', detail: `pool '${pool.name}' has no snapshot ${snap}` }
 }
 
 function isListing(op: ClientOp): boolean {

@@ -31,7 +31,7 @@ import {
   logHandlers,
   osdOptions,
 } from '@shoal/monitor-client'
-import { PlacementGroup, Reserver } from '@shoal/placement-group'
+import { PlacementGroup, Reserver, type ScrubRequest } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
@@ -48,6 +48,7 @@ import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 import { PeerLinks } from './peer-links.ts'
 import { PerfCounters } from './perf-counters.ts'
 import { pgSettings } from './pg-log-budget.ts'
+import { mappingIfPresent } from './pg-mapping.ts'
 import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
@@ -61,6 +62,13 @@ const drainMsMax = 2_000
 const drainPollMs = 20
 const goodbyeMsMax = 3_000
 const bytesPerTebibyte = 2 ** 40
+/** Placement groups look at them only when a scrub is due, or at a new map. */
+const scheduleOptions = [
+  'osd_scrub_min_interval',
+  'osd_scrub_max_interval',
+  'osd_deep_scrub_interval',
+  'osd_scrub_interval_randomize_ratio',
+]
 
 interface ConfiguredOsd extends PreparedOsd {
   readonly config: DaemonConfig<OsdSettings>
@@ -81,6 +89,9 @@ export class OsdDaemon {
   private readonly tracker: OpTracker
   private readonly localReserver: Reserver
   private readonly remoteReserver: Reserver
+  private readonly snapTrimReserver: Reserver
+  private readonly localScrubs: Reserver
+  private readonly remoteScrubs: Reserver
   private readonly logChannel: LogChannel
   private readonly leases: LeaseTable
   private readonly space: SpaceWatch
@@ -102,6 +113,7 @@ export class OsdDaemon {
   private bootTimer: Timer | undefined
   private bootError: string | undefined
   private stopped = false
+  private scrubbingOwn = false
 
   private constructor(env: Env, options: OsdDaemonOptions, parts: OsdParts, prepared: ConfiguredOsd) {
     this.env = env
@@ -126,6 +138,9 @@ export class OsdDaemon {
     })
     this.localReserver = new Reserver(settings.osd_max_backfills)
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
+    this.snapTrimReserver = new Reserver(settings.osd_max_trimming_pgs)
+    this.localScrubs = new Reserver(settings.osd_max_scrubs)
+    this.remoteScrubs = new Reserver(settings.osd_max_scrubs)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
     this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
     this.space = new SpaceWatch(env, this.store, {
@@ -343,14 +358,17 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests, quotas } =
-      this
+    const { env, store, counters, space, links, sessions, stats, requests, quotas } = this
+    const { localReserver, remoteReserver, snapTrimReserver, localScrubs, remoteScrubs } = this
     return {
       env,
       store,
       counters,
       localReserver,
       remoteReserver,
+      snapTrimReserver,
+      localScrubs,
+      remoteScrubs,
       send: (to, message) => links.send(to, message),
       reply: (session, reply) => sessions.reply(session, reply),
       sendEvent: (session, event) => sessions.sendEvent(session, event),
@@ -362,6 +380,7 @@ export class OsdDaemon {
       requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
       space,
+      scrubOwnRecords: () => this.scrubOwnRecords(),
       removed: (pgId) => {
         this.table.remove(pgId)
         stats.forget(pgId)
@@ -407,6 +426,14 @@ export class OsdDaemon {
     if (changed.has('osd_max_backfills')) {
       this.localReserver.setSlots(this.settings.osd_max_backfills)
       this.remoteReserver.setSlots(this.settings.osd_max_backfills)
+    }
+    if (changed.has('osd_max_trimming_pgs')) this.snapTrimReserver.setSlots(this.settings.osd_max_trimming_pgs)
+    if (changed.has('osd_max_scrubs')) {
+      this.localScrubs.setSlots(this.settings.osd_max_scrubs)
+      this.remoteScrubs.setSlots(this.settings.osd_max_scrubs)
+    }
+    if (scheduleOptions.some((name) => changed.has(name))) {
+      for (const pgId of this.table.ids) this.table.find(pgId)?.feed({ kind: 'scrub-schedule' })
     }
     const { placement } = this.table
     if (changed.has('osd_heartbeat_min_peers') && placement !== undefined) this.choosePeers(placement)
@@ -552,7 +579,12 @@ export class OsdDaemon {
         messenger: { ...this.messenger?.counters },
         heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
-        reservations: { local: this.localReserver.summary(), remote: this.remoteReserver.summary() },
+        reservations: {
+          local: this.localReserver.summary(),
+          remote: this.remoteReserver.summary(),
+          snapTrim: this.snapTrimReserver.summary(),
+        },
+        scrubReservations: { local: this.localScrubs.summary(), remote: this.remoteScrubs.summary() },
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
       status: () => this.status(),
@@ -560,7 +592,42 @@ export class OsdDaemon {
       queryPg: (pgId) => this.table.find(pgId)?.query(),
       config: () => this.config.show(),
       operatePg: (pgId, command) => this.table.find(pgId)?.operate(command),
+      inconsistent: (pgId) => this.table.find(pgId)?.inconsistent(),
+      ledPgs: () => [...this.table.ids].filter((pgId) => this.leads(pgId)).sort(),
+      scrub: (pgId, what) => this.scrub(pgId, what),
     }
+  }
+
+  private scrubOwnRecords(): void {
+    if (this.scrubbingOwn) return
+    this.scrubbingOwn = true
+    this.maps.scrub(this.uuid).then(
+      (damaged) => {
+        this.scrubbingOwn = false
+        if (damaged > 0)
+          this.logChannel.write('error', `${damaged} damaged records of this OSD itself are mended`, true)
+      },
+      (error: unknown) => {
+        this.scrubbingOwn = false
+        if (!isClusterError(error)) this.env.abort('the records of the OSD cannot be looked at', error)
+        if (!this.stopped) this.logChannel.write('error', `own records cannot be looked at: ${error.message}`, true)
+      },
+    )
+  }
+
+  private leads(pgId: PgId): boolean {
+    const { placement } = this.table
+    return placement !== undefined && mappingIfPresent(placement, pgId)?.actingPrimary === this.whoami
+  }
+
+  private scrub(pgId: PgId, what: ScrubRequest): void {
+    if (!this.leads(pgId)) {
+      throw new ClusterError('EAGAIN', `osd.${this.whoami} does not lead ${pgId}`, {
+        hint: `shoal pg map ${pgId} names its primary`,
+        retry: true,
+      })
+    }
+    this.table.find(pgId)?.feed({ kind: 'scrub', what })
   }
 
   private status(): unknown {

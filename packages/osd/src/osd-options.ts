@@ -2,16 +2,17 @@
 import type { Env, OsdId } from '@shoal/base'
 import type { MessengerSecurity } from '@shoal/messenger'
 import type { AdminTransport, LogControl, MonitorClient } from '@shoal/monitor-client'
-import type { ObjectStore } from '@shoal/object-store'
+import type { ObjectExaminer, ObjectStore } from '@shoal/object-store'
 import type { OsdSettings } from './settings.ts'
 
 /** A store may tell more about itself than the interface asks. */
-export type OsdStore = ObjectStore & {
-  readonly perf?: () => Readonly<Record<string, unknown>>
-  /** Acknowledged transactions were lost with a damaged journal. */
-  readonly lostTransactions?: boolean
-  readonly clearDamage?: () => Promise<void>
-}
+export type OsdStore = ObjectStore &
+  ObjectExaminer & {
+    readonly perf?: () => Readonly<Record<string, unknown>>
+    /** Acknowledged transactions were lost with a damaged journal. */
+    readonly lostTransactions?: boolean
+    readonly clearDamage?: () => Promise<void>
+  }
 
 export interface ObjectStoreFactory {
   exists(env: Env, directory: string): Promise<boolean>

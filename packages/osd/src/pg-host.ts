@@ -6,10 +6,19 @@
  * Invariant 3: a broken invariant, of the machine or of the store, ends the daemon with the machine's state in the log.
  */
 import { ClusterError, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
-import type { FrozenPg, OperatorAnswer, OperatorCommand, PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
-import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
+import type {
+  FrozenPg,
+  OperatorAnswer,
+  OperatorCommand,
+  PgEffect,
+  PgInput,
+  PgTimer,
+  Reserver,
+} from '@shoal/placement-group'
+import { headSnap, type ObjectId, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
+import { examineCopies } from './scrub-reader.ts'
 import { loadObject, readPiece, scanObjects } from './store-reader.ts'
 
 /** What the host needs of a machine; `PlacementGroup` is one. */
@@ -17,6 +26,8 @@ export interface PgMachine {
   step(input: PgInput): readonly PgEffect[]
   /** For `pg query` and dumps. */
   query(): unknown
+  /** What scrub has found. */
+  inconsistent(): unknown
   /** Ends it, for a split; undefined for one that has nothing to split, which goes on. */
   freeze(): FrozenPg | undefined
 }
@@ -67,6 +78,10 @@ export class PgHost {
 
   query(): unknown {
     return this.machine.query()
+  }
+
+  inconsistent(): unknown {
+    return this.machine.inconsistent()
   }
 
   /** Stops the machine, unless it has nothing to split. */
@@ -138,6 +153,10 @@ export class PgHost {
         return this.readPiece(effect)
       case 'scan':
         return this.scan(effect)
+      case 'examine':
+        return this.examine(effect)
+      case 'list-records':
+        return this.listRecords(effect)
       case 'set-timer':
         return this.setTimer(effect.timer, effect.delayMs)
       case 'cancel-timer':
@@ -226,12 +245,12 @@ export class PgHost {
   private executeRead({ client, object, ops, token }: Effect<'execute-read'>): void {
     const { store, env, counters } = this.services
     const startMs = env.clock.monotonicMs()
-    const done = (errno: number, detail: string, results: readonly ObjectOpResult[]): void => {
+    const done = (errno: number, detail: string, results: readonly ObjectOpResult[], badObject?: ObjectId): void => {
       counters.storeReadLatencyUs.record((env.clock.monotonicMs() - startMs) * 1000)
-      this.feed({ kind: 'read-done', token, errno, detail, results })
+      this.feed({ kind: 'read-done', token, errno, detail, results, badObject })
     }
     const single = singleRead(ops)
-    if (single !== undefined) {
+    if (single !== undefined && object.snap === headSnap) {
       // The usual operation, without the executor's bookkeeping.
       store.read(this.pgId, object, single.offset, single.length).then(
         (data) => done(0, '', [{ kind: 'data', data }]),
@@ -245,7 +264,7 @@ export class PgHost {
     this.reads.execute(object, ops, { client, nowMs: env.clock.wallMs() }).then(
       (outcome) => {
         if (outcome.errno === errorTable.ECHECKSUM.errno) this.onChecksumError(outcome.detail)
-        done(outcome.errno, outcome.detail, outcome.results)
+        done(outcome.errno, outcome.detail, outcome.results, outcome.object)
       },
       (error: unknown) => this.abort(error),
     )
@@ -267,6 +286,28 @@ export class PgHost {
     )
   }
 
+  private examine({ range, records, token }: Effect<'examine'>): void {
+    if (records) this.services.scrubOwnRecords()
+    examineCopies(this.services.store, this.pgId, range, records).then(
+      (found) => {
+        for (const { damage } of found.objects) if (damage !== 0) this.services.counters.add('scrubChecksumErrors')
+        this.feed({ kind: 'examined', token, errno: 0, ...found })
+      },
+      (error: unknown) => {
+        const { errno, detail } = this.expected(error)
+        this.services.log(this.pgId, 'error', `scrub cannot read the store: ${detail}`, true)
+        this.feed({ kind: 'examined', token, errno, objects: [], through: undefined, damagedRecords: [] })
+      },
+    )
+  }
+
+  private listRecords({ from, to, limit, token }: Effect<'list-records'>): void {
+    this.services.store.metaEntries(this.pgId, from, to, limit).then(
+      ({ entries, more }) => this.feed({ kind: 'records-listed', token, keys: entries.map(({ key }) => key), more }),
+      (error: unknown) => this.abort(error),
+    )
+  }
+
   private setTimer(timer: PgTimer, delayMs: number): void {
     this.timers.get(timer)?.cancel()
     this.timers.set(
@@ -279,10 +320,8 @@ export class PgHost {
   }
 
   private reserve({ slot, priority, round }: Effect<'reserve'>): void {
-    const { localReserver, remoteReserver } = this.services
     this.reserved.add(slot)
-    const reserver = slot.startsWith('local') ? localReserver : remoteReserver
-    reserver.request(`${this.pgId} ${slot}`, priority, {
+    this.reserverOf(slot).request(`${this.pgId} ${slot}`, priority, {
       onGranted: () => this.feed({ kind: 'reservation-granted', slot, round }),
       onPreempted: () => this.feed({ kind: 'reservation-revoked', slot, round }),
     })
@@ -290,9 +329,14 @@ export class PgHost {
 
   private releaseSlot(slot: string): void {
     this.reserved.delete(slot)
-    const { localReserver, remoteReserver } = this.services
-    const reserver = slot.startsWith('local') ? localReserver : remoteReserver
-    reserver.release(`${this.pgId} ${slot}`)
+    this.reserverOf(slot).release(`${this.pgId} ${slot}`)
+  }
+
+  private reserverOf(slot: string): Reserver {
+    const { localReserver, remoteReserver, snapTrimReserver, localScrubs, remoteScrubs } = this.services
+    if (slot === 'snaptrim') return snapTrimReserver
+    if (slot.endsWith('scrub')) return slot.startsWith('local') ? localScrubs : remoteScrubs
+    return slot.startsWith('local') ? localReserver : remoteReserver
   }
 
   private onChecksumError(detail: string): void {

@@ -2,8 +2,44 @@
  * How long the logs of placement groups may be: one budget for the whole OSD, for each entry costs about half a kilobyte
  * of heap and an OSD with many PGs must stay as small as one with few.
  */
-import { defaultPgSettings, type PgSettings } from '@shoal/placement-group'
+import { defaultPgSettings, type PgSettings, type ScrubSettings } from '@shoal/placement-group'
 import type { OsdSettings } from './settings.ts'
+
+/** Read when they are needed: they change while the OSD runs. */
+function scrubSettings(settings: OsdSettings): ScrubSettings {
+  return {
+    get minIntervalMs() {
+      return settings.osd_scrub_min_interval * 1000
+    },
+    get maxIntervalMs() {
+      return settings.osd_scrub_max_interval * 1000
+    },
+    get deepIntervalMs() {
+      return settings.osd_deep_scrub_interval * 1000
+    },
+    get randomizeRatio() {
+      return settings.osd_scrub_interval_randomize_ratio
+    },
+    get chunkObjectsMin() {
+      return settings.osd_scrub_chunk_min
+    },
+    get chunkObjectsMax() {
+      return settings.osd_scrub_chunk_max
+    },
+    get chunkBytesMax() {
+      return settings.osd_scrub_chunk_bytes
+    },
+    get sleepMs() {
+      return settings.osd_scrub_sleep * 1000
+    },
+    get chunkTimeoutMs() {
+      return settings.osd_scrub_chunk_timeout * 1000
+    },
+    get autoRepair() {
+      return settings.osd_scrub_auto_repair
+    },
+  }
+}
 
 /** While some copies must catch up, logs may be so much longer. */
 const degradedFactor = 8 / 3
@@ -38,7 +74,11 @@ export function pgSettings(settings: OsdSettings, pgs: () => number, transaction
     get recoveryActiveMax() {
       return settings.osd_recovery_max_active
     },
+    get snapTrimActiveMax() {
+      return settings.osd_pg_max_concurrent_snap_trims
+    },
     pieceBytesMax: defaultPgSettings.pieceBytesMax,
     scanObjects: defaultPgSettings.scanObjects,
+    scrub: scrubSettings(settings),
   }
 }

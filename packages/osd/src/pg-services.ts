@@ -1,7 +1,7 @@
 /** What the placement groups of one OSD share. */
 import type { Env, Epoch, OsdId, PgId } from '@shoal/base'
 import type { PgStats, QuotaAsk } from '@shoal/cluster-map'
-import type { ObjectStore } from '@shoal/object-store'
+import type { ObjectExaminer, ObjectStore } from '@shoal/object-store'
 import type { Reserver } from '@shoal/placement-group'
 import type { ClientOpReply, Message, WatchEvent } from '@shoal/wire'
 import type { PerfCounters } from './perf-counters.ts'
@@ -11,12 +11,17 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 export interface PgServices {
   readonly env: Env
-  readonly store: ObjectStore
+  readonly store: ObjectStore & ObjectExaminer
   readonly counters: PerfCounters
   /** For what this OSD drives as primary. */
   readonly localReserver: Reserver
   /** For what it receives as replica. */
   readonly remoteReserver: Reserver
+  /** For placement groups that trim removed snapshots. */
+  readonly snapTrimReserver: Reserver
+  /** Scrubs that this OSD leads, and those that it takes part in. */
+  readonly localScrubs: Reserver
+  readonly remoteScrubs: Reserver
   send(to: OsdId, message: Message): void
   reply(session: number, reply: ClientOpReply): void
   sendEvent(session: number, event: WatchEvent): void
@@ -31,4 +36,6 @@ export interface PgServices {
   log(pgId: PgId, level: LogLevel, message: string, cluster: boolean): void
   readonly space: SpaceWatch
   removed(pgId: PgId): void
+  /** A deep scrub begins: the OSD's own records are looked at, too. */
+  scrubOwnRecords(): void
 }

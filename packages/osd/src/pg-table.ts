@@ -10,8 +10,8 @@
  */
 import { type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
 import { isNewInterval, type OsdMap, PlacementCache, type Pool } from '@shoal/cluster-map'
-import { distrustCopy, loadPgState, pgRecordRange, type StoredPg } from '@shoal/placement-group'
-import type { OmapEntry, PgEnvelope } from '@shoal/wire'
+import { distrustCopy, loadPgState, pgRecordRange, rewriteLog, type StoredPg } from '@shoal/placement-group'
+import type { OmapEntry, PgEnvelope, TransactionOp } from '@shoal/wire'
 import { PgHost, type PgMachine } from './pg-host.ts'
 import { mappingIfPresent, nowhere } from './pg-mapping.ts'
 import type { PgServices } from './pg-services.ts'
@@ -74,12 +74,22 @@ export class PgTable {
     let oldest: Epoch | undefined
     for (const pgId of store.collections()) {
       if (pgId === metaCollection) continue
-      const records = await this.records(pgId)
+      const { records, damaged } = await this.records(pgId)
       if (await undoCutOffSplit(this.options.services, pgId, records)) continue
-      let stored = loadPgState(records)
-      if (distrust && stored !== undefined) {
+      let stored = loadPgState(records, damaged)
+      if (damaged.length > 0) {
+        env.log.error('records of a placement group are damaged: its objects are compared with other copies', {
+          pgId,
+          records: damaged.length,
+        })
+      }
+      if ((distrust || damaged.length > 0) && stored !== undefined) {
         const { copy, steps } = distrustCopy(pgId, stored)
-        await store.submit({ ops: steps })
+        // In one transaction: without the damaged records, and trusted, the copy would pass for a whole one.
+        const log = damaged.length > 0 ? rewriteLog(pgId, stored.log) : []
+        const gone: TransactionOp[] =
+          damaged.length > 0 ? [{ kind: 'meta-remove', collection: pgId, keys: damaged }] : []
+        await store.submit({ ops: [...gone, ...log, ...steps] })
         stored = copy
       }
       const epoch = stored?.record.interval.mapEpoch ?? (0 as Epoch)
@@ -196,15 +206,18 @@ export class PgTable {
     )
   }
 
-  private async records(pgId: PgId): Promise<readonly OmapEntry[]> {
+  private async records(
+    pgId: PgId,
+  ): Promise<{ readonly records: readonly OmapEntry[]; readonly damaged: readonly Uint8Array[] }> {
     const records: OmapEntry[] = []
+    const damaged: Uint8Array[] = []
     let { from } = pgRecordRange
     for (;;) {
-      const page = await this.options.services.store.metaEntries(pgId, from, pgRecordRange.to, pageEntries)
+      const page = await this.options.services.store.readableEntries(pgId, from, pgRecordRange.to, pageEntries)
       records.push(...page.entries)
-      const last = page.entries.at(-1)
-      if (!page.more || last === undefined) return records
-      from = new Uint8Array([...last.key, 0])
+      damaged.push(...page.damaged)
+      if (!page.more || page.last === undefined) return { records, damaged }
+      from = new Uint8Array([...page.last, 0])
     }
   }
 }

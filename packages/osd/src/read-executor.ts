@@ -27,7 +27,8 @@ import {
   watchersIn,
   whyNotLocked,
 } from '@shoal/placement-group'
-import { compareHolds, type ObjectId, type ObjectOp, type ObjectOpResult, opLimits } from '@shoal/wire'
+import { compareHolds, headSnap, type ObjectId, type ObjectOp, type ObjectOpResult, opLimits } from '@shoal/wire'
+import { SnapReader } from './snap-reader.ts'
 
 export const readBytesMax: number = opLimits.writeBytesMax
 const listObjectsMax = 1024
@@ -37,6 +38,13 @@ export interface ReadOutcome {
   readonly errno: number
   readonly detail: string
   readonly results: readonly ObjectOpResult[]
+  /** Of a failure at a snapshot: the clone that was read. */
+  readonly object?: ObjectId
+}
+
+/** Steps that are about the whole placement group, or about all versions of an object. */
+function namesNoObject({ kind }: ObjectOp): boolean {
+  return kind === 'list-objects' || kind === 'list-snaps'
 }
 
 /** Thrown between steps; made without a stack, for failed guards are ordinary. */
@@ -55,25 +63,30 @@ const none: ObjectOpResult = { kind: 'none' }
 export class ReadExecutor {
   private readonly store: ObjectStore
   private readonly collection: PgId
+  private readonly snaps: SnapReader
 
   constructor(store: ObjectStore, collection: PgId) {
     this.store = store
     this.collection = collection
+    this.snaps = new SnapReader(store, collection)
   }
 
   /** Never rejects for what the world does: failures are in the outcome. */
-  async execute(object: ObjectId, ops: readonly ObjectOp[], caller: Caller): Promise<ReadOutcome> {
+  async execute(named: ObjectId, ops: readonly ObjectOp[], caller: Caller): Promise<ReadOutcome> {
     const results: ObjectOpResult[] = []
     const budget = { leftBytes: readBytesMax }
     let at = 0
+    let object = named
     try {
+      if (named.snap !== headSnap && !ops.every(namesNoObject)) object = await this.snaps.at(named)
       for (const op of ops) {
         results.push(await this.step(object, op, budget, caller))
         at++
       }
       return { errno: 0, detail: '', results }
     } catch (error) {
-      return failure(error, ops.length > 1 ? `step ${at} (${ops[at]?.kind}): ` : '')
+      const outcome = failure(error, ops.length > 1 ? `step ${at} (${ops[at]?.kind}): ` : '')
+      return object === named ? outcome : { ...outcome, object }
     }
   }
 
@@ -115,8 +128,10 @@ export class ReadExecutor {
       case 'list-objects':
         return {
           kind: 'objects',
-          ...(await this.store.list(this.collection, op.after, Math.min(op.limit, listObjectsMax))),
+          ...(await this.snaps.list(op.after, Math.min(op.limit, listObjectsMax), object.snap)),
         }
+      case 'list-snaps':
+        return { kind: 'snaps', snaps: await this.snaps.snapsOf(object) }
       case 'list-locks':
         return { kind: 'locks', locks: locksIn(await this.allXattrs(object), op.name, caller.nowMs) }
       case 'list-watchers':
@@ -178,6 +193,7 @@ export class ReadExecutor {
       case 'lock':
       case 'unlock':
       case 'break-lock':
+      case 'rollback':
         throw new StepFailure('EINVAL', `${op.kind} is not a read`)
       case 'read':
       case 'sparse-read':
@@ -196,6 +212,7 @@ export class ReadExecutor {
       case 'notify-ack':
       case 'watch':
       case 'unwatch':
+      case 'list-snaps':
         throw new StepFailure('EINVAL', `${op.kind} is not a guard`)
       default:
         return unreachable(op)

@@ -93,6 +93,8 @@ export async function scanObjects(
       } catch (error) {
         // Removed between the listing and now.
         if (isClusterError(error, 'ENOENT')) return undefined
+        // Its attributes are damaged: whoever wants it will find out, and have it mended.
+        if (isClusterError(error, 'ECHECKSUM')) return { object, attribute: undefined }
         throw error
       }
     }),

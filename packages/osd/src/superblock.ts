@@ -16,6 +16,7 @@ import {
   type Env,
   encode,
   hexEncode,
+  isClusterError,
   type OsdId,
   oneOf,
   type PgId,
@@ -26,6 +27,7 @@ import {
   versioned,
 } from '@shoal/base'
 import type { ObjectStore } from '@shoal/object-store'
+import type { TransactionOp } from '@shoal/wire'
 
 export interface Superblock {
   readonly whoami: OsdId
@@ -79,7 +81,8 @@ export function makeUuid(random: Env['random']): string {
 
 /** Gives a new store its meta collection and uuid, durably; checks them in an old one. */
 export async function claimStore(store: ObjectStore, superblock: Superblock): Promise<void> {
-  const stored = store.hasCollection(metaCollection) ? await store.metaGet(metaCollection, uuidKey) : undefined
+  const stored = store.hasCollection(metaCollection) ? await storedUuid(store) : undefined
+  if (stored === 'damaged') return store.submit({ ops: [setUuid(superblock.uuid)] })
   const expected = utf8Encode(superblock.uuid)
   if (stored !== undefined) {
     if (hexEncode(stored) === hexEncode(expected)) return
@@ -97,7 +100,21 @@ export async function claimStore(store: ObjectStore, superblock: Superblock): Pr
       ...(store.hasCollection(metaCollection)
         ? []
         : [{ kind: 'create-collection' as const, collection: metaCollection }]),
-      { kind: 'meta-set', collection: metaCollection, entries: [{ key: uuidKey, value: expected }] },
+      setUuid(superblock.uuid),
     ],
   })
+}
+
+export function setUuid(uuid: string): TransactionOp {
+  return { kind: 'meta-set', collection: metaCollection, entries: [{ key: uuidKey, value: utf8Encode(uuid) }] }
+}
+
+/** `damaged`: there is one, and it fails its checksum. */
+async function storedUuid(store: ObjectStore): Promise<Uint8Array | 'damaged' | undefined> {
+  try {
+    return await store.metaGet(metaCollection, uuidKey)
+  } catch (error) {
+    if (isClusterError(error, 'ECHECKSUM')) return 'damaged'
+    throw error
+  }
 }

@@ -12,9 +12,11 @@
  * 3. A window that is given up half way (a slot was revoked, a flag was set) unblocks its writes and moves `started` back to
  *    the cursor in one step; the next window begins only when what was on its way has arrived. Otherwise a write would go
  *    to a stale copy, or an object would arrive after its removal had been compared.
+ * 4. An object and its clones are filled together: cursors stand behind heads. A write changes several of them in one
+ *    transaction, which a target takes as a whole or not at all.
  */
 import { errorTable, type OsdId } from '@shoal/base'
-import { compareObjectIds, equalVersions, type ObjectId, objectKey, type Version } from '@shoal/wire'
+import { compareObjectIds, equalVersions, headOf, headSnap, type ObjectId, objectKey, type Version } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import { versionOf } from './object-attribute.ts'
 import { isTemporary } from './object-transfer.ts'
@@ -32,6 +34,7 @@ interface Listing {
 
 interface Scan {
   readonly number: number
+  readonly limit: number
   own: Listing | undefined
   theirs: Listing | undefined
 }
@@ -39,6 +42,7 @@ interface Scan {
 interface Window {
   readonly end: BackfillCursor
   readonly remove: readonly ObjectId[]
+  /** Of the heads that they belong to. */
   readonly removeKeys: ReadonlySet<string>
   /** So many it is about. */
   readonly objects: number
@@ -75,6 +79,8 @@ export class Backfill {
   private window: Window | undefined
   /** What differs in the window: sent or to be sent. */
   private readonly recovering = new Map<string, Version>()
+  /** How many of these there are of each head and its clones. */
+  private readonly held = new Map<string, number>()
   backfilledObjects = 0
   backfilledBytes = 0
   private tooFull = false
@@ -113,6 +119,21 @@ export class Backfill {
     this.scanning = undefined
     this.window = undefined
     this.recovering.clear()
+    this.held.clear()
+  }
+
+  private hold(object: ObjectId, version: Version): void {
+    this.recovering.set(objectKey(object), version)
+    const head = objectKey(headOf(object))
+    this.held.set(head, (this.held.get(head) ?? 0) + 1)
+  }
+
+  private letGo(object: ObjectId): void {
+    if (!this.recovering.delete(objectKey(object))) return
+    const head = objectKey(headOf(object))
+    const left = (this.held.get(head) ?? 0) - 1
+    if (left > 0) this.held.set(head, left)
+    else this.held.delete(head)
   }
 
   setTargets(infos: ReadonlyMap<OsdId, PgInfo>): void {
@@ -157,8 +178,8 @@ export class Backfill {
   blocksWrites(object: ObjectId): boolean {
     if (this.targets.length === 0) return false
     const { window } = this
-    const key = objectKey(object)
-    if (this.recovering.has(key)) return true
+    const key = objectKey(headOf(object))
+    if (this.held.has(key)) return true
     // What the target has too much is gone only when it has stored the new cursor: a new object of that name waits.
     if (window !== undefined && window.stage !== 'abandoned' && window.removeKeys.has(key)) return true
     return this.scanning !== undefined && !isFilled((this.current as Target).started, object)
@@ -221,7 +242,7 @@ export class Backfill {
     this.scanning = undefined
     if (window?.stage === 'filling') {
       window.stage = 'abandoned'
-      for (const { object } of window.left) this.recovering.delete(objectKey(object))
+      for (const { object } of window.left) this.letGo(object)
       window.left = []
       target.started = target.info.lastBackfill
       if (this.recovering.size === 0) this.endWindow()
@@ -237,12 +258,11 @@ export class Backfill {
 
   // Comparing
 
-  private scan(): void {
+  private scan(limit = this.core.settings.scanObjects): void {
     const target = this.current as Target
     const { core } = this
     const after = target.info.lastBackfill.kind === 'object' ? target.info.lastBackfill.object : undefined
-    const limit = core.settings.scanObjects
-    const scan: Scan = { number: ++this.scans, own: undefined, theirs: undefined }
+    const scan: Scan = { number: ++this.scans, limit, own: undefined, theirs: undefined }
     this.scanning = scan
     const token = core.expectInInterval((input) => {
       if (input.kind !== 'scanned' || this.scanning !== scan) return
@@ -262,9 +282,11 @@ export class Backfill {
     this.compare(scanning)
   }
 
-  private compare({ own, theirs }: Scan): void {
+  private compare({ own, theirs, limit }: Scan): void {
     if (own === undefined || theirs === undefined) return
     const end = windowEnd(own, theirs)
+    // One object with more clones than a page has room for.
+    if (end === undefined) return this.scan(limit * 2)
     const within = (listing: Listing): Listing['objects'] =>
       listing.objects.filter(({ object }) => isFilled(end, object))
     const have = new Map(within(theirs).map(({ object, version }) => [objectKey(object), version]))
@@ -282,13 +304,13 @@ export class Backfill {
     this.window = {
       end,
       remove,
-      removeKeys: new Set(remove.map(objectKey)),
+      removeKeys: new Set(remove.map((object) => objectKey(headOf(object)))),
       objects: ours.length,
       left,
       stage: 'filling',
     }
     // From here on the target follows every write in the window; those of differing objects wait for their turn.
-    for (const { object, version } of left) this.recovering.set(objectKey(object), version)
+    for (const { object, version } of left) this.hold(object, version)
     ;(this.current as Target).started = end
     this.fill()
     this.events.onUnblocked()
@@ -326,7 +348,7 @@ export class Backfill {
       this.onFailed(object, version, errno)
     }
     if (errno === 0 || this.window?.stage === 'abandoned') {
-      this.recovering.delete(key)
+      this.letGo(object)
       if (this.window?.stage === 'abandoned' && this.recovering.size === 0) this.endWindow()
       this.events.onUnblocked(object)
       if (this.reservations.isGranted) this.next()
@@ -365,9 +387,17 @@ export class Backfill {
   }
 }
 
-/** Both listings are known to be whole up to here. */
-function windowEnd(own: Listing, theirs: Listing): BackfillCursor {
+/** Both listings are known to be whole up to here, clones with their heads; undefined when that is nowhere. */
+function windowEnd(own: Listing, theirs: Listing): BackfillCursor | undefined {
   const ends = [own.end, theirs.end].filter((end) => end !== undefined).toSorted(compareObjectIds)
   const first = ends[0]
-  return first === undefined ? backfillComplete : { kind: 'object', object: first }
+  if (first === undefined) return backfillComplete
+  if (first.snap === headSnap) return { kind: 'object', object: first }
+  const cut = objectKey(headOf(first))
+  let last: ObjectId | undefined
+  for (const { object } of [...own.objects, ...theirs.objects]) {
+    const isBefore = compareObjectIds(object, first) < 0 && objectKey(headOf(object)) !== cut
+    if (isBefore && (last === undefined || compareObjectIds(object, last) > 0)) last = object
+  }
+  return last === undefined ? undefined : { kind: 'object', object: headOf(last) }
 }

@@ -15,10 +15,13 @@ import { assert, type ErrorCode, errorTable, type OsdId } from '@shoal/base'
 import { isFenced } from '@shoal/cluster-map'
 import {
   type ClientOp,
+  headOf,
+  headSnap,
   isWriteOp,
   type ObjectId,
   type ObjectOpResult,
   objectKey,
+  snapDirOf,
   type TransactionOp,
   type Version,
   type WatchId,
@@ -27,17 +30,19 @@ import {
 import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
 import { missingForLists, withMissing } from './list-missing.ts'
-import { objectAttributeName, versionOf } from './object-attribute.ts'
 import { ObjectCache } from './object-cache.ts'
+import { forgetLoaded, newQueue, ObjectLoader, type ObjectQueue, type Waiting } from './object-queue.ts'
 import { isTemporary } from './object-transfer.ts'
 import { noResults, OpAnswers } from './op-answers.ts'
-import { type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
+import { type Execution, executeWrite, type RollbackTarget } from './op-executor.ts'
 import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
-import { planFailure, planWrite } from './plan-write.ts'
+import { type Family, type PlannedSnapWrite, planSnapWrite, planTrim } from './plan-snapshots.ts'
+import { type PlannedWrite, planFailure, planWrite } from './plan-write.ts'
 import type { QuotaShare } from './quota-share.ts'
 import { ReadLease } from './read-lease.ts'
 import type { DoneRequest } from './request-table.ts'
+import { readsSnaps, rollbackSnapOf, SnapshotFamilies } from './snapshot-family.ts'
 import { WatchTable, watchReadOf } from './watch-table.ts'
 import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
 
@@ -45,31 +50,20 @@ import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-
 export interface RecoveryView extends WriteTargets {
   /** The object cannot be read here now. */
   blocksReads(object: ObjectId): boolean
+  /** The object, or one of its clones, cannot be read here now. */
+  blocksSnapReads(head: ObjectId): boolean
   /** Writing would leave a copy behind: recover it first. */
   blocksWrites(object: ObjectId): boolean
+  /** A clone of this object, or what stands for it while it is removed, that some member has yet to get. */
+  missingCloneOf(head: ObjectId): ObjectId | undefined
   /** Somebody waits for this object. */
   prioritize(object: ObjectId): void
+  /** A write is on stable storage everywhere. */
+  onWritten(): void
+  /** Attributes of an object here cannot be read. */
+  onUnreadable(): void
   /** This copy turned out to be bad. */
   onBadCopy(object: ObjectId, version: Version): void
-}
-
-interface Waiting {
-  readonly session: number
-  readonly op: ClientOp
-  readonly writes: boolean
-  /** It was done in an earlier interval, and is answered when every member has what it did. */
-  readonly done?: DoneRequest
-}
-
-interface ObjectQueue {
-  readonly object: ObjectId
-  readonly waiting: Waiting[]
-  /** Writes that are not committed everywhere. */
-  inFlight: number
-  reading: number
-  loading: boolean
-  /** Loaded for the write at the head, which needs more than the cached state. */
-  loaded: ObjectState | undefined
 }
 
 /** What is wrong with the request itself, whatever the object is. */
@@ -88,6 +82,8 @@ export class ClientIo {
   private readonly writes: WriteReplicator<ObjectQueue>
   private readonly answers: OpAnswers
   private readonly cache = new ObjectCache()
+  private readonly families: SnapshotFamilies
+  private readonly loader: ObjectLoader
   readonly lease: ReadLease
   readonly watches: WatchTable
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
@@ -104,6 +100,16 @@ export class ClientIo {
     this.recovery = recovery
     this.quota = quota
     this.answers = new OpAnswers(core)
+    this.families = new SnapshotFamilies(core, this.cache)
+    this.loader = new ObjectLoader(core, this.cache, {
+      run: (queue) => this.run(queue),
+      onFailed: ({ session, op, trim }, errno, detail) => {
+        if (trim === undefined) this.answers.failWith(session, op, errno, detail)
+        else trim.onDone()
+      },
+      onBadCopy: (object, version) => recovery.onBadCopy(object, version),
+      onUnreadable: () => recovery.onUnreadable(),
+    })
     this.lease = new ReadLease(core)
     this.watches = new WatchTable(core, this.answers, { drop: (object, watch) => this.dropWatch(object, watch) })
     this.writes = new WriteReplicator(core, recovery, (write) => this.onWritten(write))
@@ -119,7 +125,9 @@ export class ClientIo {
     const detail = 'the placement group changes hands'
     for (const { session, op } of this.waitingForActive) this.fail(session, op, 'ESTALE', detail)
     for (const queue of this.queues.values()) {
-      for (const { session, op } of queue.waiting) this.fail(session, op, 'ESTALE', detail)
+      for (const { session, op, trim } of queue.waiting) {
+        if (trim === undefined) this.fail(session, op, 'ESTALE', detail)
+      }
     }
     for (const write of this.writes.reset()) {
       for (const { session, op } of write.answers) this.fail(session, op, 'ESTALE', detail)
@@ -162,8 +170,27 @@ export class ClientIo {
     this.lease.want()
     const writes = op.ops.some(isWriteOp)
     if (writes && this.answerKnown(session, op)) return
-    const queue = this.queueOf(op.object)
+    const queue = this.queueOf(headOf(op.object))
     queue.waiting.push({ session, op, writes })
+    this.run(queue)
+  }
+
+  /** Takes removed snapshots from a clone, in its turn among what clients do. */
+  trim(clone: ObjectId, onDone: () => void): void {
+    const object = headOf(clone)
+    const { pgId, map } = this.core
+    const op: ClientOp = {
+      type: 'client-op',
+      request: { client: 0, tid: 0 },
+      oldestTid: 0,
+      pgId,
+      epoch: map.epoch,
+      object,
+      ops: [],
+      attempt: 0,
+    }
+    const queue = this.queueOf(object)
+    queue.waiting.push({ session: nobody, op, writes: true, trim: { clone, onDone } })
     this.run(queue)
   }
 
@@ -173,7 +200,7 @@ export class ClientIo {
       for (const queue of [...this.queues.values()]) this.run(queue)
       return
     }
-    const queue = this.queues.get(objectKey(object))
+    const queue = this.queues.get(objectKey(headOf(object)))
     if (queue !== undefined) this.run(queue)
   }
 
@@ -185,8 +212,8 @@ export class ClientIo {
   /** Some copy of the object was replaced as a whole. */
   forget(object: ObjectId): void {
     this.cache.delete(object)
-    const queue = this.queues.get(objectKey(object))
-    if (queue !== undefined) queue.loaded = undefined
+    const queue = this.queues.get(objectKey(headOf(object)))
+    if (queue !== undefined) forgetLoaded(queue)
   }
 
   // Known requests
@@ -212,9 +239,15 @@ export class ClientIo {
     return this.replaceWaiting({ session, op, writes: true })
   }
 
-  /** Whether some member has yet to get the object in its newest version. */
+  /**
+   * Whether some member has yet to get the object in its newest version, or one of its clones: what was acknowledged before
+   * the write that made the clone is in the clone alone.
+   */
   private isBehind(object: ObjectId): boolean {
-    return this.recovery.blocksReads(object) || this.recovery.blocksWrites(object)
+    const { recovery } = this
+    return (
+      recovery.blocksReads(object) || recovery.blocksWrites(object) || recovery.missingCloneOf(object) !== undefined
+    )
   }
 
   private enqueue(waiting: Waiting): void {
@@ -241,7 +274,7 @@ export class ClientIo {
     const key = objectKey(object)
     let queue = this.queues.get(key)
     if (queue === undefined) {
-      queue = { object, waiting: [], inFlight: 0, reading: 0, loading: false, loaded: undefined }
+      queue = newQueue(object)
       this.queues.set(key, queue)
     }
     return queue
@@ -253,7 +286,7 @@ export class ClientIo {
       // Looked at again when it begins: it may have waited for long.
       if (!queue.loading && isFenced(this.core.map, head.op.request.client)) {
         queue.waiting.shift()
-        queue.loaded = undefined
+        forgetLoaded(queue)
         this.fail(head.session, head.op, 'ESHUTDOWN', 'this client session is fenced')
         continue
       }
@@ -266,8 +299,9 @@ export class ClientIo {
 
   private startRead(queue: ObjectQueue, { session, op }: Waiting): boolean {
     if (queue.inFlight > 0 || queue.loading) return false
-    if (this.recovery.blocksReads(queue.object)) {
-      this.recovery.prioritize(queue.object)
+    const { recovery } = this
+    if (recovery.blocksReads(queue.object) || (readsSnaps(op) && recovery.blocksSnapReads(queue.object))) {
+      recovery.prioritize(queue.object)
       return false
     }
     if (!this.lease.isHeld) {
@@ -278,13 +312,23 @@ export class ClientIo {
     this.lease.onUsed()
     queue.waiting.shift()
     queue.reading++
+    if (
+      op.object.snap !== headSnap &&
+      this.core.missing.size > 0 &&
+      op.ops.some(({ kind }) => kind === 'list-objects')
+    ) {
+      // What is missing here may have been there at the snapshot, or not.
+      queue.reading--
+      this.fail(session, op, 'EAGAIN', 'objects are being recovered')
+      return true
+    }
     const missing = missingForLists(op.ops, this.core.missing)
     const token = this.core.expectInInterval((input) => {
       if (input.kind !== 'read-done') return
       queue.reading--
       if (input.errno === errorTable.ECHECKSUM.errno) {
         queue.waiting.unshift({ session, op, writes: false })
-        this.reportBadCopy(queue)
+        this.loader.reportBadCopy(queue, input.badObject ?? queue.object)
         return
       }
       if (!this.lease.isHeld) {
@@ -312,26 +356,13 @@ export class ClientIo {
     return true
   }
 
-  /** Finds out which version the bad copy should be, then has it replaced. */
-  private reportBadCopy(queue: ObjectQueue): void {
-    queue.loading = true
-    this.core.count('checksumErrors')
-    const token = this.core.expectInInterval((input) => {
-      queue.loading = false
-      const attribute = input.kind === 'loaded' ? input.state.xattrs.get(objectAttributeName) : undefined
-      const version = attribute === undefined ? this.core.log.latestOf(queue.object)?.version : versionOf(attribute)
-      if (version !== undefined) this.recovery.onBadCopy(queue.object, version)
-      this.run(queue)
-    })
-    this.core.emit({ kind: 'load', request: { object: queue.object, omapKeys: [], extents: [] }, token })
-  }
-
   // Writes
 
   private startWrite(queue: ObjectQueue, head: Waiting): boolean {
     if (queue.reading > 0 || queue.loading) return false
     const { object } = queue
     if (head.done !== undefined) return this.answerDone(queue, head, head.done)
+    if (head.trim !== undefined) return this.startTrim(queue, head, head.trim)
     if (needsSpace(head.op.ops) && !this.hasSpaceFor(head.op)) {
       queue.waiting.shift()
       this.fail(head.session, head.op, 'ENOSPC', 'an OSD of the placement group is full: remove objects or add OSDs')
@@ -341,19 +372,30 @@ export class ClientIo {
       this.recovery.prioritize(object)
       return false
     }
-    const state = this.stateFor(queue, head.op)
+    const state = this.loader.stateFor(queue, head.op)
     if (state === undefined) return false
+    let family: Family | undefined
+    let rollback: RollbackTarget | undefined
+    if (this.families.concerns(head.op)) {
+      family = this.families.familyOf(object, state, (related) => this.loader.load(queue, related))
+      if (family === undefined) return false
+      const snap = rollbackSnapOf(head.op)
+      if (snap !== undefined) {
+        rollback = this.families.rollbackOf(head.op, snap, state, family, (related) => this.loader.load(queue, related))
+        if (rollback === undefined) return false
+      }
+    }
     const caller = { client: head.op.request.client, nowMs: this.core.clock.wallMs() }
-    const execution = executeWrite(this.core.pgId, object, head.op.ops, state, caller)
+    const execution = executeWrite(this.core.pgId, object, head.op.ops, state, caller, rollback)
     const changes = execution.kind === 'done' && (execution.steps.length > 0 || execution.after.exists)
     // Invariant 3: what is told about the object must not depend on a write that may yet be lost.
     if (execution.kind === 'done' && !changes && queue.inFlight > 0) return false
     if (changes && this.quota.isLimited && !this.isWithinQuota(queue, head, state, execution))
       return queue.waiting[0] !== head
-    queue.loaded = undefined
+    forgetLoaded(queue)
     queue.waiting.shift()
     if (execution.kind === 'failed') this.onFailed(queue, head, execution)
-    else if (changes) this.order(queue, head, state, execution)
+    else if (changes) this.order(queue, head, state, execution, family)
     else this.answers.reply(head.session, head.op, execution.results, zeroVersion)
     return true
   }
@@ -403,35 +445,7 @@ export class ClientIo {
     const { code, detail } = failure
     if (failuresOfRequests.has(code)) return this.fail(session, op, code, detail)
     const entry = planFailure(this.core, op, code)
-    this.replicate(queue, entry, [], { session, op, results: [] }, detail)
-  }
-
-  /** The object's state, from memory if that is enough; otherwise it is loaded and `run` is called again. */
-  private stateFor(queue: ObjectQueue, op: ClientOp): ObjectState | undefined {
-    if (queue.loaded !== undefined) return queue.loaded
-    const cached = this.cache.get(queue.object)
-    const wanted = loadRequestFor(queue.object, op.ops)
-    if (cached !== undefined && wanted === undefined) {
-      const { exists, sizeBytes, xattrs } = cached
-      return { exists, sizeBytes, xattrs, omap: [], extents: [] }
-    }
-    queue.loading = true
-    const request = wanted ?? { object: queue.object, omapKeys: [], extents: [] }
-    const token = this.core.expectInInterval((input) => {
-      queue.loading = false
-      if (input.kind === 'loaded') {
-        queue.loaded = input.state
-        this.run(queue)
-      } else if (input.kind === 'load-failed' && input.errno === errorTable.ECHECKSUM.errno) {
-        this.reportBadCopy(queue)
-      } else if (input.kind === 'load-failed') {
-        const head = queue.waiting.shift()
-        if (head !== undefined) this.answers.failWith(head.session, head.op, input.errno, input.detail)
-        this.run(queue)
-      }
-    })
-    this.core.emit({ kind: 'load', request, token })
-    return undefined
+    this.replicate(queue, [entry], [], { session, op, results: [] }, detail)
   }
 
   private order(
@@ -439,24 +453,65 @@ export class ClientIo {
     { session, op }: Waiting,
     before: ObjectState,
     execution: Extract<Execution, { kind: 'done' }>,
+    family: Family | undefined,
   ): void {
-    const { entry, steps, after } = planWrite(this.core, op, before, execution)
-    this.cache.set(op.object, after)
+    let planned: PlannedWrite
+    if (family === undefined) planned = planWrite(this.core, op, before, execution)
+    else planned = this.planWithSnapshots(op, before, family, execution)
+    this.cache.set(op.object, planned.after)
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
-    this.replicate(queue, entry, steps, { session, op, results: execution.results })
+    this.replicate(queue, planned.entries, planned.steps, { session, op, results: execution.results })
     if (this.quota.isLimited) this.quota.onOrdered()
+  }
+
+  private planWithSnapshots(
+    op: ClientOp,
+    before: ObjectState,
+    family: Family,
+    execution: Extract<Execution, { kind: 'done' }>,
+  ): PlannedSnapWrite {
+    const planned = planSnapWrite(this.core, op, before, family, this.families.contextOf(op), execution)
+    if (planned.dirAfter !== undefined) this.cache.set(snapDirOf(op.object), planned.dirAfter)
+    if (planned.cloned) this.core.count('clonesMade')
+    return planned
+  }
+
+  private startTrim(queue: ObjectQueue, { op }: Waiting, trim: NonNullable<Waiting['trim']>): boolean {
+    const { object } = queue
+    if (this.isBehind(object)) {
+      this.recovery.prioritize(object)
+      return false
+    }
+    const state = this.loader.stateFor(queue, op)
+    if (state === undefined) return false
+    const family = this.families.familyOf(object, state, (related) => this.loader.load(queue, related))
+    if (family === undefined) return false
+    const clone = this.loader.load(queue, trim.clone)
+    if (clone === undefined) return false
+    const planned = planTrim(this.core, trim.clone, clone, { object, state }, family)
+    forgetLoaded(queue)
+    queue.waiting.shift()
+    if (planned === undefined) {
+      trim.onDone()
+      return true
+    }
+    if (planned.head !== undefined) this.cache.set(object, planned.head)
+    if (planned.dir !== undefined) this.cache.set(snapDirOf(object), planned.dir)
+    queue.inFlight++
+    this.writes.replicateOwn(queue, planned.entries, planned.steps, trim)
+    return true
   }
 
   private replicate(
     queue: ObjectQueue,
-    entry: LogEntry,
+    entries: readonly LogEntry[],
     steps: readonly TransactionOp[],
     answer: { readonly session: number; readonly op: ClientOp; readonly results: readonly ObjectOpResult[] },
     detail = '',
   ): void {
     queue.inFlight++
-    this.writes.replicate(queue, entry, steps, answer, detail)
+    this.writes.replicate(queue, entries, steps, answer, detail)
   }
 
   /** Not of a client: an operator gave up what is unfound. Waits for nothing; clients' operations on it wait for recovery. */
@@ -464,7 +519,7 @@ export class ClientIo {
     this.forget(entry.object)
     const queue = this.queueOf(entry.object)
     queue.inFlight++
-    this.writes.replicate(queue, entry, steps, undefined, '', memberSteps)
+    this.writes.replicateOwn(queue, [entry], steps, { memberSteps })
   }
 
   /** A member has a write on stable storage. */
@@ -480,7 +535,15 @@ export class ClientIo {
       if (write.errno === 0) this.answerWrite(session, op, results, write.version)
       else this.answers.failWith(session, op, write.errno, write.detail)
     }
+    write.onDone?.()
     this.run(queue)
+    this.recovery.onWritten()
+  }
+
+  /** Whether writes to such objects are under way. */
+  isWriting(inside: (object: ObjectId) => boolean): boolean {
+    for (const { object, inFlight } of this.queues.values()) if (inFlight > 0 && inside(object)) return true
+    return false
   }
 
   private answerWrite(session: number, op: ClientOp, results: readonly ObjectOpResult[], version: Version): void {

@@ -11,6 +11,7 @@ import { envelope, type PeerMessage } from './peer-message.ts'
 import type { PastInterval, PgInfo } from './pg-info.ts'
 import type { LogEntry, PgLog } from './pg-log.ts'
 import { type IntervalRecord, removeLogEntries, setLogEntries, setRecord, setTrimmedRequests } from './pg-store.ts'
+import { defaultScrubSettings, type ScrubSettings } from './scrub-schedule.ts'
 
 export interface PgSettings {
   /** Entries kept for recognising resends, and for recovery by log. */
@@ -26,6 +27,9 @@ export interface PgSettings {
   /** Bytes of one piece of an object on its way to another OSD. */
   readonly pieceBytesMax: number
   readonly scanObjects: number
+  /** Clones from which removed snapshots are taken side by side. */
+  readonly snapTrimActiveMax: number
+  readonly scrub: ScrubSettings
 }
 
 export const defaultPgSettings: PgSettings = {
@@ -36,6 +40,8 @@ export const defaultPgSettings: PgSettings = {
   recoveryActiveMax: 4,
   pieceBytesMax: 2 * 1024 * 1024,
   scanObjects: 64,
+  snapTrimActiveMax: 2,
+  scrub: defaultScrubSettings,
 }
 
 /**

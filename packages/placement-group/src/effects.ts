@@ -20,6 +20,8 @@ import type {
   Transaction,
   WatchEvent,
 } from '@shoal/wire'
+import type { ScrubbedObject } from './scrub-map.ts'
+import type { ScrubRequest } from './scrub-schedule.ts'
 
 /** What the machine must know of an object before it can order a write: its attributes, and the values its guards ask for. */
 export interface ObjectState {
@@ -47,6 +49,8 @@ export type PgTimer =
   | 'peering-retry'
   | 'quota'
   | 'stats'
+  | 'scrub'
+  | 'scrub-chunk'
   | 'watch'
 
 export type PgEffect =
@@ -81,6 +85,19 @@ export type PgEffect =
     }
   /** Lists objects after a cursor with their versions; input `scanned` follows. */
   | { readonly kind: 'scan'; readonly after: ObjectId | undefined; readonly limit: number; readonly token: number }
+  /**
+   * Looks at the objects of a range past all caches, for scrub; input `examined` follows. `records`: and at the group's own
+   * records.
+   */
+  | { readonly kind: 'examine'; readonly range: ScrubRange; readonly records: boolean; readonly token: number }
+  /** Lists keys of the collection's own records in [from, to), in order; input `records-listed` follows. */
+  | {
+      readonly kind: 'list-records'
+      readonly from: Uint8Array
+      readonly to: Uint8Array
+      readonly limit: number
+      readonly token: number
+    }
   | { readonly kind: 'set-timer'; readonly timer: PgTimer; readonly delayMs: number }
   | { readonly kind: 'cancel-timer'; readonly timer: PgTimer }
   | { readonly kind: 'request-up-thru'; readonly epoch: Epoch }
@@ -110,8 +127,33 @@ export type PgEffect =
   /** The PG's collection is gone from this store: drop the machine. */
   | { readonly kind: 'removed' }
 
-/** Local: this OSD recovers as primary. Remote: this OSD receives backfill or recovery as a replica. */
-export type ReservationSlot = 'local-recovery' | 'local-backfill' | 'remote-recovery' | 'remote-backfill'
+/**
+ * Local: this OSD recovers, or scrubs, as primary. Remote: it receives backfill or recovery, or is scrubbed, as a replica.
+ * `snaptrim`: it trims removed snapshots as primary.
+ */
+export type ReservationSlot =
+  | 'local-recovery'
+  | 'local-backfill'
+  | 'local-scrub'
+  | 'remote-recovery'
+  | 'remote-backfill'
+  | 'remote-scrub'
+  | 'snaptrim'
+
+export interface ScrubRange {
+  /** Exclusive; undefined: from the first object on. */
+  readonly after: ObjectId | undefined
+  /** Inclusive; undefined: up to the last object. */
+  readonly until: ObjectId | undefined
+  readonly objectsMax: number
+  readonly bytesMax: number
+  readonly deep: boolean
+}
+
+/** A {@link ScrubbedObject} whose version is still to be read from the machine's own attribute. */
+export interface ExaminedCopy extends Omit<ScrubbedObject, 'version'> {
+  readonly attribute: Uint8Array | undefined
+}
 
 export type PgInput =
   /** A newer map; `previous` is the map the machine last saw. Every epoch is given, in order. */
@@ -133,6 +175,8 @@ export type PgInput =
       readonly errno: number
       readonly detail: string
       readonly results: readonly ObjectOpResult[]
+      /** With ECHECKSUM: whose copy is bad, if it is a clone's. */
+      readonly badObject?: ObjectId | undefined
     }
   | {
       readonly kind: 'piece-read'
@@ -146,6 +190,27 @@ export type PgInput =
       readonly objects: readonly { readonly object: ObjectId; readonly attribute: Uint8Array | undefined }[]
       readonly more: boolean
     }
+  | {
+      readonly kind: 'records-listed'
+      readonly token: number
+      readonly keys: readonly Uint8Array[]
+      readonly more: boolean
+    }
+  | {
+      readonly kind: 'examined'
+      readonly token: number
+      /** EIO: the store's records cannot be read. */
+      readonly errno: number
+      readonly objects: readonly ExaminedCopy[]
+      /** The last object that was looked at; undefined when that is the whole range. */
+      readonly through: ObjectId | undefined
+      /** Keys of the group's own records that fail their checksum. */
+      readonly damagedRecords: readonly Uint8Array[]
+    }
+  /** An operator asks the primary. */
+  | { readonly kind: 'scrub'; readonly what: ScrubRequest }
+  /** Settings of the schedule of scrub have changed. */
+  | { readonly kind: 'scrub-schedule' }
   | { readonly kind: 'timer'; readonly timer: PgTimer }
   /** Of the primary. Effect `operator-answer` follows at once. */
   | { readonly kind: 'operator'; readonly id: number; readonly command: OperatorCommand }

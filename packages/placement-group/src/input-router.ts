@@ -5,12 +5,15 @@ import type { ObjectTransfer } from './object-transfer.ts'
 import type { PeerMessage } from './peer-message.ts'
 import type { PgParts } from './pg-report.ts'
 import type { Replica } from './replica.ts'
+import type { ScrubMember } from './scrub-member.ts'
+import type { ScrubMessage } from './scrub-message.ts'
 
 type Of<K extends PeerMessage['kind']> = Extract<PeerMessage, { kind: K }>
 
 export interface RoutedParts extends PgParts {
   readonly replica: Replica
   readonly transfer: ObjectTransfer
+  readonly scrubMember: ScrubMember
 }
 
 /** What concerns the placement group as a whole. */
@@ -57,6 +60,8 @@ export class InputRouter {
         return transfer.onPiece(from, message)
       case 'remove':
         return this.events.onRemove()
+      case 'scrub':
+        return this.onScrubMessage(from, message.message)
       default:
         return this.onRecoveryMessage(from, message)
     }
@@ -103,15 +108,36 @@ export class InputRouter {
     }
   }
 
+  private onScrubMessage(from: OsdId, message: ScrubMessage): void {
+    const { core, scrubber, scrubMember, replica } = this.parts
+    switch (message.kind) {
+      case 'reserved':
+      case 'map':
+        return scrubber.onMessage(from, message)
+      case 'release':
+      case 'record':
+        return core.isPrimary ? scrubber.onMessage(from, message) : scrubMember.onMessage(from, message)
+      default:
+        // What is asked of a member that has not begun in this interval is not from its primary.
+        if (replica.active) scrubMember.onMessage(from, message)
+    }
+  }
+
   onReservation(input: Extract<PgInput, { kind: 'reservation-granted' | 'reservation-revoked' }>): void {
-    const { replica, recovery, backfill } = this.parts
+    const { replica, recovery, backfill, trimmer, scrubber, scrubMember } = this.parts
     const { slot, round } = input
     const granted = input.kind === 'reservation-granted'
-    if (slot === 'remote-recovery' || slot === 'remote-backfill') {
+    if (slot === 'remote-scrub') {
+      if (granted) scrubMember.onGranted(round)
+      else scrubMember.onRevoked(round)
+    } else if (slot === 'remote-recovery' || slot === 'remote-backfill') {
       if (granted) replica.onGranted(slot, round)
       else replica.onRevoked(slot, round)
+    } else if (slot === 'snaptrim') {
+      if (granted) trimmer.onGranted(round)
+      else trimmer.onRevoked(round)
     } else {
-      const { slots } = slot === 'local-recovery' ? recovery : backfill
+      const { slots } = slot === 'local-recovery' ? recovery : slot === 'local-backfill' ? backfill : scrubber
       if (granted) slots.onLocalGranted(round)
       else slots.onLocalRevoked(round)
     }

@@ -2,7 +2,7 @@
  * Lists of objects name those, too, that this copy has yet to get: the store, which is asked, does not know them.
  * (Counter-example: a primary that was down while objects were made, and lists before it has recovered them.)
  */
-import { compareObjectIds, type ObjectId, type ObjectOp, type ObjectOpResult, objectKey } from '@shoal/wire'
+import { compareObjectIds, headSnap, type ObjectId, type ObjectOp, type ObjectOpResult, objectKey } from '@shoal/wire'
 import type { MissingSet } from './missing-set.ts'
 
 /** A page is not made smaller than this for the sake of what is missing. */
@@ -11,7 +11,8 @@ const pageMin = 256
 /** What was missing when the store was asked, for each step that lists; undefined when nothing is to be added. */
 export function missingForLists(ops: readonly ObjectOp[], missing: MissingSet): readonly ObjectId[] | undefined {
   if (missing.size === 0 || !ops.some((op) => op.kind === 'list-objects')) return undefined
-  return [...missing.values()].map(({ object }) => object).sort(compareObjectIds)
+  const objects = [...missing.values()].map(({ object }) => object)
+  return objects.filter(({ snap }) => snap === headSnap).sort(compareObjectIds)
 }
 
 export function withMissing(

@@ -3,13 +3,19 @@ import { type Codec, decode, encode, versioned } from '@shoal/base'
 import { type RequestId, requestIdCodec, type Version, versionCodec, zeroVersion } from '@shoal/wire'
 import { isLockAttribute } from './object-lock.ts'
 import { watchAttributeName } from './object-watch.ts'
+import { snapSetAttribute, snapsAttribute } from './snap-set.ts'
 
 /** Reserved: clients can neither set nor see it. */
 export const objectAttributeName = '_'
 
-/** Attributes of the placement group itself, that one and those of locks and watchers, which clients never see. */
+/** Of the object under its name, now: no clone has them, and a rollback leaves them as they are. */
+export function staysWithHead(name: string): boolean {
+  return name === watchAttributeName || isLockAttribute(name)
+}
+
+/** Attributes of the placement group itself, which clients never see. */
 export function isReservedAttribute(name: string): boolean {
-  return name === objectAttributeName || name === watchAttributeName || isLockAttribute(name)
+  return name === objectAttributeName || name === snapSetAttribute || name === snapsAttribute || staysWithHead(name)
 }
 
 export function clientAttributes(xattrs: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, Uint8Array> {

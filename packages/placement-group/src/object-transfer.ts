@@ -5,12 +5,13 @@
  * object of several pieces is gathered under a temporary name and renamed, so that a crash never leaves half of one.
  */
 import { errorTable, type OsdId } from '@shoal/base'
-import { equalVersions, type ObjectId, objectKey, type TransactionOp, type Version } from '@shoal/wire'
+import { equalVersions, isClone, type ObjectId, objectKey, type TransactionOp, type Version } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import type { ObjectPiece } from './effects.ts'
 import { objectAttributeName, versionOf } from './object-attribute.ts'
 import type { PeerMessage } from './peer-message.ts'
-import { removeMissing, removeTemporary, setTemporary } from './pg-store.ts'
+import { removeMissing, removeTemporary, setSnapRecords, setTemporary } from './pg-store.ts'
+import { snapsIn } from './snap-set.ts'
 
 /** Where objects that arrive in pieces are gathered; never listed, never sent. */
 const temporaryNamespace = '\u0000recovering'
@@ -148,6 +149,9 @@ export class ObjectTransfer {
       this.temporaries.delete(objectKey(fetch.object))
       steps.push({ kind: 'rename', collection, object, to: fetch.object }, removeTemporary(collection, fetch.object))
     }
+    // Before its last piece is here: what is listed for nothing does no harm.
+    if (fetch.pieces === 0 && isClone(fetch.object))
+      steps.push(setSnapRecords(collection, fetch.object, snapsIn(piece.xattrs)))
     if (done) steps.push(removeMissing(collection, [fetch.object]))
     return steps
   }

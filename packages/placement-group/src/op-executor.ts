@@ -20,9 +20,11 @@ import {
   decodeObjectAttribute,
   isReservedAttribute,
   objectAttributeName,
+  staysWithHead,
 } from './object-attribute.ts'
 import { type Caller, changeLock, encodeLock, lockAttributeName, lockIn, locksIn, whyNotLocked } from './object-lock.ts'
 import { changeWatchers, encodeWatchers, watchAttributeName, watchersIn } from './object-watch.ts'
+import { snapsAttribute } from './snap-set.ts'
 
 /** What the machine remembers of an object between operations. */
 export interface CachedObject {
@@ -39,7 +41,15 @@ export type Execution =
       /** Without the machine's own attribute and log. Empty: the steps changed nothing. */
       readonly steps: readonly TransactionOp[]
       readonly after: CachedObject
+      /** The clone that the object was made anew from. */
+      readonly rolledBackTo?: number
     }
+
+/** What an object was at the snapshot that it is rolled back to. */
+export type RollbackTarget =
+  | { readonly kind: 'head' }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'clone'; readonly object: ObjectId; readonly state: ObjectState }
 
 /** What must be loaded first: undefined when the cached state is enough. */
 export function loadRequestFor(object: ObjectId, ops: readonly ObjectOp[]): LoadRequest | undefined {
@@ -73,8 +83,9 @@ export function executeWrite(
   ops: readonly ObjectOp[],
   state: ObjectState,
   caller: Caller,
+  rollback?: RollbackTarget,
 ): Execution {
-  const run = new Run(collection, object, state, caller)
+  const run = new Run(collection, object, state, caller, rollback)
   const results: ObjectOpResult[] = []
   for (const [at, op] of ops.entries()) {
     try {
@@ -85,7 +96,9 @@ export function executeWrite(
       return { kind: 'failed', code: error.code, detail: `${where}${error.detail}` }
     }
   }
-  return { kind: 'done', results, steps: run.steps, after: run.after() }
+  const { steps } = run
+  if (rollback?.kind !== 'clone') return { kind: 'done', results, steps, after: run.after() }
+  return { kind: 'done', results, steps, after: run.after(), rolledBackTo: rollback.object.snap }
 }
 
 class Run {
@@ -94,6 +107,7 @@ class Run {
   private readonly object: ObjectId
   private readonly before: ObjectState
   private readonly caller: Caller
+  private readonly rollback: RollbackTarget | undefined
   private exists: boolean
   private sizeBytes: number
   /** Replaced, never changed: most operations leave them as they are. */
@@ -103,11 +117,18 @@ class Run {
   private changedData = false
   private changedOmap = false
 
-  constructor(collection: PgId, object: ObjectId, state: ObjectState, caller: Caller) {
+  constructor(
+    collection: PgId,
+    object: ObjectId,
+    state: ObjectState,
+    caller: Caller,
+    rollback: RollbackTarget | undefined,
+  ) {
     this.collection = collection
     this.object = object
     this.before = state
     this.caller = caller
+    this.rollback = rollback
     this.exists = state.exists
     this.sizeBytes = state.sizeBytes
     this.xattrs = state.xattrs
@@ -143,6 +164,7 @@ class Run {
       case 'watch-ping':
       case 'notify':
       case 'notify-ack':
+      case 'list-snaps':
         throw new Failure('EOPNOTSUPP', `${op.kind} cannot stand in an operation that writes`)
       default:
         this.write(op)
@@ -313,6 +335,8 @@ class Run {
       case 'watch':
       case 'unwatch':
         return this.writeWatch(op)
+      case 'rollback':
+        return this.rollBack()
       default:
         throw new Failure('EOPNOTSUPP', `${op.kind} is not known here`)
     }
@@ -347,6 +371,30 @@ class Run {
     const value = encodeWatchers(outcome.watchers)
     this.xattrs = new Map(this.xattrs).set(watchAttributeName, value)
     this.steps.push({ kind: 'set-xattrs', ...at, xattrs: new Map([[watchAttributeName, value]]) })
+  }
+
+  /** Bytes, attributes and omap are those of the clone; locks and watchers stay with the head. */
+  private rollBack(): void {
+    const { rollback, collection, object } = this
+    if (rollback === undefined) throw new Failure('EINVAL', 'the pool has no snapshots')
+    if (rollback.kind === 'head') return
+    this.changedData = true
+    this.changedOmap = true
+    if (rollback.kind === 'absent') {
+      if (this.exists) this.steps.push({ kind: 'remove', collection, object })
+      this.exists = false
+      this.sizeBytes = 0
+      this.xattrs = new Map()
+      return
+    }
+    const { sizeBytes, xattrs } = rollback.state
+    const kept = new Map([...this.xattrs].filter(([name]) => staysWithHead(name)))
+    this.steps.push({ kind: 'clone', collection, object: rollback.object, to: object })
+    this.steps.push({ kind: 'remove-xattrs', collection, object, names: [snapsAttribute] })
+    if (kept.size > 0) this.steps.push({ kind: 'set-xattrs', collection, object, xattrs: kept })
+    this.exists = true
+    this.sizeBytes = sizeBytes
+    this.xattrs = new Map([...clientAttributes(xattrs), ...kept])
   }
 
   private touch(): void {

@@ -40,6 +40,7 @@ import { type MissingObject, missingObjectsCodec } from './missing-set.ts'
 import { type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { type LogEntry, type LogSegment, logEntryCodec } from './pg-log.ts'
 import { type DoneRequest, doneRequestsCodec } from './request-table.ts'
+import { type ScrubMessage, scrubMessageCodec } from './scrub-message.ts'
 
 export type PeerMessage =
   /** primary -> anyone who may have a copy: what do you have? */
@@ -129,6 +130,8 @@ export type PeerMessage =
   | { readonly kind: 'release'; readonly backfill: boolean; readonly round: number; readonly tooFull: boolean }
   /** primary -> stray: every copy is where it belongs, drop yours. */
   | { readonly kind: 'remove' }
+  /** All about scrub: scrub-message.ts. */
+  | { readonly kind: 'scrub'; readonly message: ScrubMessage }
 
 type Kind = PeerMessage['kind']
 type Body<K extends Kind> = Omit<Extract<PeerMessage, { kind: K }>, 'kind'>
@@ -179,6 +182,7 @@ const codecs: { readonly [K in Exclude<Kind, 'replicate' | 'replicated' | 'piece
   reserved: struct<Body<'reserved'>>({ backfill: boolean(), round: u32() }),
   release: struct<Body<'release'>>({ backfill: boolean(), round: u32(), tooFull: boolean() }),
   remove: none,
+  scrub: struct<Body<'scrub'>>({ message: scrubMessageCodec }),
 }
 
 /** Tags on the wire: never reused, new kinds at the end. */
@@ -204,6 +208,7 @@ const kinds = [
   'reserved',
   'release',
   'remove',
+  'scrub',
 ] as const satisfies readonly Kind[]
 
 const xattrsCodec = map(string(), bytes())

@@ -5,6 +5,7 @@
  * everything after it is absent or stale. A copy that is not being filled stands at `complete`.
  */
 import { array, type Codec, type Epoch, type OsdId, struct, u32, u64, versioned } from '@shoal/base'
+import { noSnaps, type SnapIntervals, snapIntervalsCodec } from '@shoal/cluster-map'
 import { compareObjectIds, type ObjectId, objectIdCodec, type Version, versionCodec, zeroVersion } from '@shoal/wire'
 
 /** `start`: nothing is filled. `complete`: everything is. Otherwise: objects up to and with this one. */
@@ -42,6 +43,8 @@ export interface PgInfo {
   readonly missingCount: number
   readonly objects: number
   readonly bytes: number
+  /** Removed snapshots of which nothing is left here, as long as the map names them as not purged. Left out when there are none. */
+  readonly purgedSnaps?: SnapIntervals | undefined
 }
 
 export function newPgInfo(epochCreated: Epoch): PgInfo {
@@ -83,21 +86,34 @@ const cursorCodec: Codec<BackfillCursor> = {
   },
 }
 
-export const pgInfoCodec: Codec<PgInfo> = versioned<PgInfo>(
-  1,
-  1,
-  'PG info',
-  struct<PgInfo>({
-    lastUpdate: versionCodec,
-    logTail: versionCodec,
-    lastBackfill: cursorCodec,
-    lastEpochStarted: u32(),
-    history: struct<PgHistory>({ epochCreated: u32(), lastEpochStarted: u32(), lastEpochClean: u32() }),
-    missingCount: u32(),
-    objects: u64(),
-    bytes: u64(),
-  }),
-)
+const plainInfoCodec = struct<Omit<PgInfo, 'purgedSnaps'>>({
+  lastUpdate: versionCodec,
+  logTail: versionCodec,
+  lastBackfill: cursorCodec,
+  lastEpochStarted: u32(),
+  history: struct<PgHistory>({ epochCreated: u32(), lastEpochStarted: u32(), lastEpochClean: u32() }),
+  missingCount: u32(),
+  objects: u64(),
+  bytes: u64(),
+})
+
+const infoWithoutSnaps = versioned<PgInfo>(1, 1, 'PG info', plainInfoCodec)
+const infoWithSnaps = versioned<PgInfo>(2, 1, 'PG info', {
+  write(writer, info) {
+    plainInfoCodec.write(writer, info)
+    snapIntervalsCodec.write(writer, info.purgedSnaps ?? noSnaps)
+  },
+  read(reader, version) {
+    const info = plainInfoCodec.read(reader)
+    return version < 2 ? info : { ...info, purgedSnaps: snapIntervalsCodec.read(reader) }
+  },
+})
+
+/** The second version is written only while there are purged snapshots. */
+export const pgInfoCodec: Codec<PgInfo> = {
+  write: (writer, info) => (info.purgedSnaps === undefined ? infoWithoutSnaps : infoWithSnaps).write(writer, info),
+  read: (reader) => infoWithSnaps.read(reader),
+}
 
 /** A span of epochs, both ends included, in which the PG's sets did not change. */
 export interface PastInterval {

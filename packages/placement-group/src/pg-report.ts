@@ -7,6 +7,10 @@ import type { PgCore } from './core.ts'
 import type { Peering } from './peering.ts'
 import type { QuotaShare } from './quota-share.ts'
 import type { Recovery } from './recovery.ts'
+import type { ScrubMember } from './scrub-member.ts'
+import { countScrubErrors } from './scrub-record.ts'
+import type { Scrubber } from './scrubber.ts'
+import type { SnapTrimmer } from './snap-trimmer.ts'
 
 export interface PgParts {
   readonly core: PgCore
@@ -15,6 +19,9 @@ export interface PgParts {
   readonly backfill: Backfill
   readonly clientIo: ClientIo
   readonly quota: QuotaShare
+  readonly trimmer: SnapTrimmer
+  readonly scrubber: Scrubber
+  readonly scrubMember: ScrubMember
 }
 
 /** Counters of operations are told so long after they changed; changes of state at once. */
@@ -33,7 +40,7 @@ export class PgReport {
   }
 
   publishChanges(): void {
-    const { core, peering, clientIo, recovery, backfill } = this.parts
+    const { core, peering, clientIo, recovery, backfill, trimmer, scrubber, scrubMember } = this.parts
     const isOwedPromises = clientIo.lease.isLate
     this.changed = false
     this.note(0, core.map.epoch)
@@ -49,6 +56,12 @@ export class PgReport {
     this.note(10, isOwedPromises)
     this.note(11, recovery.isForced)
     this.note(12, backfill.isForced)
+    this.note(13, trimmer.isNeeded)
+    this.note(14, trimmer.isRunning)
+    this.note(15, core.info.purgedSnaps)
+    this.note(16, scrubber.isRunning)
+    this.note(17, scrubMember.record)
+    this.note(18, scrubber.isRepairing)
     if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
     const isLaggy = peering.phase === 'started' && isOwedPromises
@@ -81,7 +94,7 @@ export class PgReport {
   }
 
   private states(): readonly PgState[] {
-    const { core, peering, clientIo } = this.parts
+    const { core, peering, clientIo, trimmer } = this.parts
     const { acting, up } = core.mapping
     const states: PgState[] = []
     const { phase } = peering
@@ -96,7 +109,20 @@ export class PgReport {
     if (acting.length < size || this.parts.recovery.isNeeded) states.push('degraded')
     if (acting.length !== up.length || acting.some((osd) => !up.includes(osd))) states.push('remapped')
     states.push(...this.recoveryStates())
-    if (core.clean) states.push('clean')
+    if (core.clean && !this.parts.recovery.isNeeded) states.push('clean')
+    if (trimmer.isRunning) states.push('snaptrim')
+    else if (core.clean && trimmer.isNeeded) states.push('snaptrim_wait')
+    states.push(...this.scrubStates())
+    return states
+  }
+
+  private scrubStates(): readonly PgState[] {
+    const { scrubber, scrubMember } = this.parts
+    const states: PgState[] = []
+    if (scrubber.isRunning) states.push('scrubbing')
+    if (scrubber.isDeep) states.push('deep')
+    if ((scrubMember.record?.inconsistent.length ?? 0) > 0) states.push('inconsistent')
+    if (scrubber.isRepairing) states.push('repair')
     return states
   }
 
@@ -115,7 +141,7 @@ export class PgReport {
   }
 
   private stats(): PgStats {
-    const { core, recovery, backfill, clientIo } = this.parts
+    const { core, recovery, backfill, clientIo, scrubMember } = this.parts
     const { up, acting, actingPrimary } = core.mapping
     const size = core.pool?.size ?? acting.length
     const undersized = Math.max(0, size - acting.length - backfill.osds.length) * core.objects
@@ -141,12 +167,16 @@ export class PgReport {
       writeBytes: clientIo.writeBytes,
       recoveredObjects: recovery.recoveredObjects + backfill.backfilledObjects,
       recoveredBytes: recovery.recoveredBytes + backfill.backfilledBytes,
+      ...(core.info.purgedSnaps === undefined ? {} : { purgedSnaps: core.info.purgedSnaps }),
+      lastScrubMs: scrubMember.record?.scrubbedMs ?? 0,
+      lastDeepScrubMs: scrubMember.record?.deepScrubbedMs ?? 0,
+      scrubErrors: countScrubErrors(scrubMember.record),
     }
   }
 
   /** For `pg query`. */
   query(hasMap: boolean): object {
-    const { core, peering, recovery, backfill, clientIo, quota } = this.parts
+    const { core, peering, recovery, backfill, clientIo, quota, trimmer, scrubber } = this.parts
     if (!hasMap) return { pgId: core.pgId, interval: core.interval, info: core.currentInfo() }
     const objects = [...core.missing.values()].slice(0, 20)
     const { tail, head, length, trimmedRequests } = core.log
@@ -181,6 +211,10 @@ export class PgReport {
       clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.lease.isHeld },
       watches: clientIo.watches.summary(),
       ...(quota.isLimited ? { quota: quota.summary() } : {}),
+      ...(core.pool?.snapshots === undefined
+        ? {}
+        : { snapTrim: { running: trimmer.isRunning, owed: trimmer.owed, trimmedClones: trimmer.trimmedClones } }),
+      scrub: scrubber.query(),
       ...(core.isPrimary ? { stats: this.stats() } : {}),
     }
   }

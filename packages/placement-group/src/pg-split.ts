@@ -7,6 +7,9 @@
  *     requests without an entry      to all: a resend may reach any of them
  *     history, past intervals        to all: who may have written is the same question for each
  *     backfill cursor                to all: it is a place in the order of objects, not an object
+ *     snapshots that are purged      to all: of none of the whole's clones is anything left
+ *     records of snapshots           to the part of their clone, page by page, by `divideSnapRecords`
+ *     what scrub found               to none: each part is scrubbed anew
  *
  * Invariant 1: two copies of a part are as far apart as the copies of the whole were. Counter-example where a part's head
  *              is its own last entry: two equal copies of a part without entries have their tails as heads, one of them
@@ -18,6 +21,7 @@ import type { ObjectId, TransactionOp } from '@shoal/wire'
 import { MissingSet } from './missing-set.ts'
 import { type LogEntry, PgLog } from './pg-log.ts'
 import {
+  cloneOfSnapRecord,
   clearSplitMark,
   removeLogEntries,
   removeMissing,
@@ -27,6 +31,7 @@ import {
   setRecord,
   setTrimmedRequests,
 } from './pg-store.ts'
+import { clearScrubRecord } from './scrub-record.ts'
 
 export interface PgPart {
   readonly pgId: PgId
@@ -55,6 +60,7 @@ export function splitRemainder(whole: StoredPg, part: PgPart, seedOf: SeedOf): S
       removeLogEntries(part.pgId, whole.log.all().filter(isGone)),
       removeMissing(part.pgId, missing),
       ...(last === undefined ? [] : [setLogEntries(part.pgId, [last])]),
+      clearScrubRecord(part.pgId),
       setRecord(part.pgId, stored.record),
     ],
   }
@@ -76,6 +82,24 @@ export function splitChild(whole: StoredPg, part: PgPart, seedOf: SeedOf): Split
   }
 }
 
+/**
+ * Records of snapshots by the seed of the part that they belong to; `keys` are those of one page of the whole's, between
+ * the bounds of `allSnapRecords`.
+ */
+export function divideSnapRecords(
+  keys: readonly Uint8Array[],
+  seedOf: SeedOf,
+): ReadonlyMap<number, readonly Uint8Array[]> {
+  const bySeed = new Map<number, Uint8Array[]>()
+  for (const key of keys) {
+    const seed = seedOf(cloneOfSnapRecord(key).hash)
+    const ofPart = bySeed.get(seed)
+    if (ofPart === undefined) bySeed.set(seed, [key])
+    else ofPart.push(key)
+  }
+  return bySeed
+}
+
 function belongs({ pgId }: PgPart, object: ObjectId, seedOf: SeedOf): boolean {
   return seedOf(object.hash) === pgSeed(pgId)
 }
@@ -90,5 +114,5 @@ function partOf(whole: StoredPg, part: PgPart, seedOf: SeedOf): StoredPg {
   const { head, tail, trimmedRequests } = whole.log
   const log = new PgLog(tail, entries, trimmedRequests, head)
   const ofPart = { ...info, lastUpdate: head, logTail: tail, missingCount: missing.size, objects, bytes }
-  return { record: { info: ofPart, pastIntervals, interval }, log, missing, temporaries: [] }
+  return { record: { info: ofPart, pastIntervals, interval }, log, missing, scrub: undefined, temporaries: [] }
 }

@@ -6,7 +6,9 @@
  *     'm' object id                 missing object
  *     'r'                           requests that are done, have no entry any more and may be sent again
  *     'p'                           of which PG it becomes a part: only while its objects are moved here
+ *     's'                           when it was scrubbed, and what was found inconsistent
  *     't' object id                 object that is being gathered under a temporary name
+ *     'x' u64be snapshot, object id a clone that serves it, or did: what is listed more than once is trimmed once
  *
  * A plain write adds its log entry and nothing else: head, object count and bytes are read back from the newest entry.
  */
@@ -25,11 +27,21 @@ import {
   utf8Encode,
   versioned,
 } from '@shoal/base'
-import { type ObjectId, type OmapEntry, objectIdCodec, type TransactionOp, type Version } from '@shoal/wire'
+import type { SnapInterval } from '@shoal/cluster-map'
+import {
+  compareVersions,
+  type ObjectId,
+  type OmapEntry,
+  objectIdCodec,
+  type TransactionOp,
+  type Version,
+  zeroVersion,
+} from '@shoal/wire'
 import { type MissingObject, MissingSet, missingObjectCodec } from './missing-set.ts'
-import { backfillStart, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
+import { backfillStart, newPgInfo, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { encodeLogEntry, type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
 import { type DoneRequest, doneRequestsCodec } from './request-table.ts'
+import { decodeScrubRecord, type ScrubRecord, scrubRecordKey } from './scrub-record.ts'
 
 /** What `PlacementGroup.freeze` leaves. */
 export interface FrozenPg {
@@ -59,6 +71,8 @@ export interface PgRecord {
 
 /** What `loadPgState` gives a machine to go on from. */
 export interface StoredPg {
+  /** Undefined until the placement group was clean once. */
+  readonly scrub: ScrubRecord | undefined
   readonly record: PgRecord
   readonly log: PgLog
   readonly missing: MissingSet
@@ -97,6 +111,7 @@ const splitKey = utf8Encode('p')
 const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
 const temporaryTag = 't'.charCodeAt(0)
+const snapTag = 'x'.charCodeAt(0)
 
 /** Big-endian, so that keys sort as numbers. */
 function putU32(bytes: Uint8Array, at: number, value: number): void {
@@ -123,34 +138,103 @@ function objectRecordKey(tag: number, object: ObjectId): Uint8Array {
   return key
 }
 
-/** Every record of a PG lies in this key range of its collection. */
+/** Every record of a PG that is read at its start lies in this key range of its collection; those of snapshots do not. */
 export const pgRecordRange: { readonly from: Uint8Array; readonly to: Uint8Array } = {
   from: utf8Encode('i'),
   to: utf8Encode('u'),
 }
 
-/** From all meta entries of the collection in key order; undefined for a collection that was never activated. */
-export function loadPgState(entries: readonly OmapEntry[]): StoredPg | undefined {
+/**
+ * From all meta entries of the collection in key order; undefined for a collection that was never activated.
+ *
+ * `damaged`: keys of records that are lost. What is left is a copy that must be distrusted: of its log only what follows
+ * the last gap, of objects that it may have missed none.
+ */
+export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uint8Array[] = []): StoredPg | undefined {
   let record: PgRecord | undefined
   const log: LogEntry[] = []
   const missing = new MissingSet()
   const temporaries: ObjectId[] = []
   let requests: readonly DoneRequest[] = []
+  let scrub: ScrubRecord | undefined
   for (const { key, value } of entries) {
     if (compareBytes(key, recordKey) === 0) record = decode(recordCodec, value)
     else if (compareBytes(key, requestsKey) === 0) requests = decode(doneRequestsCodec, value)
+    else if (compareBytes(key, scrubRecordKey) === 0) scrub = decodeScrubRecord(value)
     else if (key[0] === logTag) log.push(decode(logEntryCodec, value))
     else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
     else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
+  if (damaged.length > 0)
+    return despiteDamage({ record: record ?? blankRecord, missing, scrub, temporaries }, log, requests, damaged)
   if (record === undefined) return undefined
-  return { record, log: new PgLog(record.info.logTail, log, requests, record.info.lastUpdate), missing, temporaries }
+  return {
+    record,
+    log: new PgLog(record.info.logTail, log, requests, record.info.lastUpdate),
+    missing,
+    scrub,
+    temporaries,
+  }
 }
 
 /** The PG whose objects were being moved into this collection; undefined for one that is whole. */
 export function cutOffSplit(entries: readonly OmapEntry[]): PgId | undefined {
   const mark = entries.find(({ key }) => compareBytes(key, splitKey) === 0)
   return mark === undefined ? undefined : (utf8Decode(mark.value) as PgId)
+}
+
+/** Of a copy of which nothing is known but that it was there. */
+const blankRecord: PgRecord = {
+  info: { ...newPgInfo(0 as Epoch), lastBackfill: backfillStart },
+  pastIntervals: [],
+  interval: {
+    mapEpoch: 0 as Epoch,
+    since: 0 as Epoch,
+    up: [],
+    acting: [],
+    upPrimary: -1 as OsdId,
+    actingPrimary: -1 as OsdId,
+    incarnations: [],
+  },
+}
+
+function despiteDamage(
+  { record, missing, scrub, temporaries: known }: Omit<StoredPg, 'log'>,
+  log: readonly LogEntry[],
+  requests: readonly DoneRequest[],
+  damaged: readonly Uint8Array[],
+): StoredPg {
+  let tail = record.info.logTail
+  const temporaries = [...known]
+  for (const key of damaged) {
+    if (key[0] === logTag && compareVersions(versionOfLogKey(key), tail) > 0) tail = versionOfLogKey(key)
+    const object = key[0] === missingTag || key[0] === temporaryTag ? objectOfKey(key) : undefined
+    if (object === undefined) continue
+    if (key[0] === temporaryTag) temporaries.push(object)
+    else missing.set({ object, need: tail })
+  }
+  const kept = new PgLog(
+    tail,
+    log.filter(({ version }) => compareVersions(version, tail) > 0),
+    requests,
+  )
+  const info = { ...record.info, logTail: tail, lastUpdate: kept.head }
+  return { record: { ...record, info }, log: kept, missing, scrub, temporaries }
+}
+
+function versionOfLogKey(key: Uint8Array): Version {
+  const view = new DataView(key.buffer, key.byteOffset, key.length)
+  if (key.length !== 13) return zeroVersion
+  return { epoch: view.getUint32(1) as Epoch, version: view.getUint32(5) * 0x1_0000_0000 + view.getUint32(9) }
+}
+
+/** Undefined when the key itself is damaged. */
+function objectOfKey(key: Uint8Array): ObjectId | undefined {
+  try {
+    return decode(objectIdCodec, key.subarray(1))
+  } catch {
+    return undefined
+  }
 }
 
 /**
@@ -207,6 +291,11 @@ export function setTrimmedRequests(collection: PgId, requests: readonly DoneRequ
   }
 }
 
+/** Leaves exactly the entries of this log in the store. */
+export function rewriteLog(collection: PgId, log: PgLog): readonly TransactionOp[] {
+  return [clearLog(collection), setLogEntries(collection, log.all())]
+}
+
 export function clearLog(collection: PgId): TransactionOp {
   return { kind: 'meta-remove-range', collection, from: new Uint8Array([logTag]), to: new Uint8Array([logTag + 1]) }
 }
@@ -242,4 +331,51 @@ export function setTemporary(collection: PgId, object: ObjectId): TransactionOp 
 
 export function removeTemporary(collection: PgId, object: ObjectId): TransactionOp {
   return { kind: 'meta-remove', collection, keys: [objectRecordKey(temporaryTag, object)] }
+}
+
+// Which clones serve which snapshot. Nothing is missing from it; a key may be left over until its snapshot is purged.
+
+function snapKey(snap: number): Uint8Array {
+  const key = new Uint8Array(9)
+  key[0] = snapTag
+  putU32(key, 1, Math.floor(snap / 0x1_0000_0000))
+  putU32(key, 5, snap >>> 0)
+  return key
+}
+
+function snapRecordKey(snap: number, clone: ObjectId): Uint8Array {
+  const prefix = snapKey(snap)
+  const encoded = encode(objectIdCodec, clone)
+  const key = new Uint8Array(prefix.length + encoded.length)
+  key.set(prefix)
+  key.set(encoded, prefix.length)
+  return key
+}
+
+/** `to` is exclusive. */
+export function snapRecordRange(first: number, last: number): { readonly from: Uint8Array; readonly to: Uint8Array } {
+  return { from: snapKey(first), to: snapKey(last + 1) }
+}
+
+/** Of every snapshot. */
+export const allSnapRecords: { readonly from: Uint8Array; readonly to: Uint8Array } = {
+  from: new Uint8Array([snapTag]),
+  to: new Uint8Array([snapTag + 1]),
+}
+
+export function cloneOfSnapRecord(key: Uint8Array): ObjectId {
+  return decode(objectIdCodec, key.subarray(9))
+}
+
+export function setSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {
+  const value = new Uint8Array(0)
+  return { kind: 'meta-set', collection, entries: snaps.map((snap) => ({ key: snapRecordKey(snap, clone), value })) }
+}
+
+export function removeSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: snaps.map((snap) => snapRecordKey(snap, clone)) }
+}
+
+export function clearSnapRecords(collection: PgId, { first, last }: SnapInterval): TransactionOp {
+  return { kind: 'meta-remove-range', collection, ...snapRecordRange(first, last) }
 }

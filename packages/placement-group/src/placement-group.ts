@@ -6,8 +6,10 @@
  *     clientIo    operations of clients on the primary
  *     recovery    brings missing objects to members, by log
  *     backfill    fills copies from nothing
+ *     trimmer     takes removed snapshots from clones
  *     replica     does what the primary of the interval asks
  *     transfer    moves one object
+ *     scrubber    compares the copies, as primary; scrubMember looks at this one
  */
 import {
   assert,
@@ -38,6 +40,10 @@ import type { FrozenPg, StoredPg } from './pg-store.ts'
 import { QuotaShare } from './quota-share.ts'
 import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
+import { ScrubMember } from './scrub-member.ts'
+import { describeInconsistent, type InconsistentObject } from './scrub-record.ts'
+import { Scrubber } from './scrubber.ts'
+import { SnapTrimmer } from './snap-trimmer.ts'
 
 export interface PlacementGroupOptions {
   readonly pgId: PgId
@@ -67,6 +73,9 @@ export class PlacementGroup {
   private readonly transfer: ObjectTransfer
   private readonly quota: QuotaShare
   private readonly lost: LostObjects
+  private readonly trimmer: SnapTrimmer
+  private readonly scrubMember: ScrubMember
+  private readonly scrubber: Scrubber
   private hasCollection: boolean
   private intervalPending = true
   private removing = false
@@ -109,6 +118,14 @@ export class PlacementGroup {
     }
     this.transfer = new ObjectTransfer(this.core, stored?.temporaries ?? [])
     this.replica = new Replica(this.core, this.transfer)
+    this.scrubMember = new ScrubMember(this.core, stored?.scrub)
+    this.scrubber = new Scrubber(this.core, this.scrubMember, {
+      isWhole: () => this.isWhole,
+      onUnblocked: () => this.clientIo.retry(),
+      isWriting: (inside) => this.clientIo.isWriting(inside),
+      operations: () => this.clientIo.readOps + this.clientIo.writeOps,
+      onBadCopies: (copies) => this.onBadCopies(copies),
+    })
     this.recovery = new Recovery(this.core, this.transfer, {
       onNeeded: () => this.backfill.stop(),
       onObjectRecovered: (object) => {
@@ -133,8 +150,22 @@ export class PlacementGroup {
       },
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
     })
+    this.trimmer = new SnapTrimmer(this.core, { trim: (clone, onDone) => this.clientIo.trim(clone, onDone) })
     const { core, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
-    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer, quota }
+    const { trimmer, scrubber, scrubMember } = this
+    const parts = {
+      core,
+      peering,
+      recovery,
+      backfill,
+      clientIo,
+      replica,
+      transfer,
+      quota,
+      trimmer,
+      scrubber,
+      scrubMember,
+    }
     this.report = new PgReport(parts)
     this.router = new InputRouter(parts, {
       onInfo: (from, message) => this.onInfo(from, message),
@@ -143,11 +174,18 @@ export class PlacementGroup {
   }
 
   private recoveryView(): ConstructorParameters<typeof ClientIo>[1] {
-    const { core, recovery, backfill } = this
+    const { core, recovery, backfill, scrubber } = this
     return {
       blocksReads: (object) => core.missing.has(object),
+      blocksSnapReads: (head) => core.missing.has(head) || core.missing.cloneOf(head) !== undefined,
       blocksWrites: (object) =>
-        recovery.isMissingAnywhere(object) || recovery.isRecovering(object) || backfill.blocksWrites(object),
+        recovery.isMissingAnywhere(object) ||
+        recovery.isRecovering(object) ||
+        backfill.blocksWrites(object) ||
+        scrubber.blocksWrites(object),
+      missingCloneOf: (head) => recovery.missingCloneOf(head),
+      onWritten: () => scrubber.onWritten(),
+      onUnreadable: () => scrubber.request('scrub'),
       prioritize: (object) => recovery.prioritize(object),
       onBadCopy: (object, version) => recovery.onBadCopy(object, version),
       get backfillTargets() {
@@ -197,6 +235,8 @@ export class PlacementGroup {
       case 'read-done':
       case 'piece-read':
       case 'scanned':
+      case 'records-listed':
+      case 'examined':
         return this.core.answer(input.token, input)
       case 'timer':
         return this.onTimer(input.timer)
@@ -207,6 +247,11 @@ export class PlacementGroup {
         return
       case 'quota-forgotten':
         return this.quota.onForgotten()
+      case 'scrub':
+        if (this.core.isPrimary) this.scrubber.request(input.what)
+        return
+      case 'scrub-schedule':
+        return this.scrubber.onSchedule()
       case 'reservation-granted':
       case 'reservation-revoked':
         return this.router.onReservation(input)
@@ -228,6 +273,10 @@ export class PlacementGroup {
         return
       case 'stats':
         return this.report.onTimer(this.reports)
+      case 'scrub':
+        return this.scrubber.onTimer()
+      case 'scrub-chunk':
+        return this.scrubber.onChunkTimer()
       case 'recovery-retry':
         if (this.peering.phase !== 'started') return
         return this.continueRecovery()
@@ -307,6 +356,8 @@ export class PlacementGroup {
     this.backfill.reset()
     this.transfer.reset()
     this.replica.reset()
+    this.trimmer.reset()
+    this.scrubber.reset()
     this.peering.reset()
   }
 
@@ -330,7 +381,10 @@ export class PlacementGroup {
   private onMapWithinInterval(): void {
     this.clientIo.watches.onMap()
     this.peering.onMap()
-    if (this.peering.phase === 'started') this.continueRecovery()
+    if (this.peering.phase !== 'started') return
+    this.continueRecovery()
+    this.trimmer.update()
+    this.scrubber.onMap()
   }
 
   /** Flags, sources or space may be others than when it stopped. */
@@ -462,8 +516,33 @@ export class PlacementGroup {
       core.emit({ kind: 'request-pg-temp', osds: [] })
       return core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: requestRetryMs })
     }
-    if (core.mapping.acting.length < (core.pool?.size ?? 0) || core.clean) return
+    if (core.mapping.acting.length < (core.pool?.size ?? 0)) return
+    // Clean for long, but copies that turned out to be bad were mended.
+    if (core.clean) return this.scrubber.onWhole()
     this.becomeClean()
+  }
+
+  private get isWhole(): boolean {
+    return this.peering.phase === 'started' && this.core.clean && !this.recovery.isNeeded && !this.backfill.isNeeded
+  }
+
+  /** Found by scrub: what should not be there is dropped, the rest is recovered from the good copies. */
+  private onBadCopies(copies: readonly InconsistentObject[]): void {
+    const { core } = this
+    const removals = copies.filter(({ remove }) => remove)
+    for (const osd of new Set(removals.flatMap(({ bad }) => bad))) {
+      const remove = removals.filter(({ bad }) => bad.includes(osd)).map(({ object }) => object)
+      const message = { kind: 'mend', missing: [], remove } as const
+      if (osd === core.whoami) this.scrubMember.onMessage(osd, message)
+      else core.send(osd, { kind: 'scrub', message })
+    }
+    for (const { object } of copies) this.clientIo.forget(object)
+    this.recovery.onBadCopies(copies.filter(({ remove }) => !remove))
+  }
+
+  /** For `pg list-inconsistent`. */
+  inconsistent(): object {
+    return describeInconsistent(this.scrubMember.record)
   }
 
   private becomeClean(): void {
@@ -477,6 +556,9 @@ export class PlacementGroup {
     }
     for (const osd of this.strays) if (core.isUp(osd)) core.send(osd, { kind: 'remove' })
     this.strays.clear()
+    this.scrubber.tellMembers()
+    this.scrubber.onWhole()
+    this.trimmer.update()
   }
 
   /**
@@ -488,10 +570,8 @@ export class PlacementGroup {
     if (!this.hasCollection || this.removing) return undefined
     const { log, missing, pastIntervals, interval } = core
     const steps = this.transfer.dropTemporaries()
-    return {
-      stored: { record: { info: core.currentInfo(), pastIntervals, interval }, log, missing, temporaries: [] },
-      steps,
-    }
+    const record = { info: core.currentInfo(), pastIntervals, interval }
+    return { stored: { record, log, missing, scrub: this.scrubMember.record, temporaries: [] }, steps }
   }
 
   /** For `pg query`. */

@@ -8,13 +8,14 @@ import type { CachedObject, Execution } from './op-executor.ts'
 import type { LogEntry } from './pg-log.ts'
 
 export interface PlannedWrite {
-  readonly entry: LogEntry
+  /** The last is the write's own. */
+  readonly entries: readonly LogEntry[]
   readonly steps: readonly TransactionOp[]
   /** The object, once the write is applied. */
   readonly after: CachedObject
 }
 
-function nextVersion(core: PgCore): Version {
+export function nextVersion(core: PgCore): Version {
   return { epoch: core.map.epoch, version: core.log.head.version + 1 }
 }
 
@@ -49,7 +50,7 @@ export function planWrite(
     pgObjects: Math.max(0, core.objects + (after.exists ? 1 : 0) - (before.exists ? 1 : 0)),
     pgBytes: Math.max(0, core.bytes + after.sizeBytes - before.sizeBytes),
   }
-  return { entry, steps, after: { exists: after.exists, sizeBytes: after.sizeBytes, xattrs } }
+  return { entries: [entry], steps, after: { exists: after.exists, sizeBytes: after.sizeBytes, xattrs } }
 }
 
 /**

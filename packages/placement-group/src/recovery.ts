@@ -4,9 +4,12 @@
  * An object is first fetched by the primary if it misses it itself, then each member that misses it is told to fetch it
  * from the primary. Only objects in the missing sets move. Objects that somebody waits for go first, and need no slot:
  * clients do not wait for reservations.
+ *
+ * Invariant 1: the clones of an object come before it. What was acknowledged before a clone was made is in the clone, and
+ * in copies of the object that have yet to be replaced: nobody's is, as long as somebody lacks the clone.
  */
 import { assert, errorTable, type OsdId } from '@shoal/base'
-import { type ObjectId, objectKey, type Version } from '@shoal/wire'
+import { headSnap, type ObjectId, objectKey, type Version } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import { type MissingObject, MissingSet } from './missing-set.ts'
 import type { ObjectTransfer } from './object-transfer.ts'
@@ -21,6 +24,14 @@ interface ActiveRecovery {
   readonly waiting: Set<OsdId>
   /** Sources that could not give it, this time. */
   readonly tried: Set<OsdId>
+}
+
+/** Of one object. */
+export interface BadCopies {
+  readonly object: ObjectId
+  /** What the good copies are. */
+  readonly version: Version
+  readonly bad: readonly OsdId[]
 }
 
 export interface RecoveryEvents {
@@ -162,13 +173,25 @@ export class Recovery {
     return this.members.some((osd) => this.peerMissing.get(osd)?.has(object) === true)
   }
 
+  /** A clone of this object, or its snapdir, that some member has yet to get. */
+  missingCloneOf(head: ObjectId): ObjectId | undefined {
+    const own = this.core.missing.cloneOf(head)
+    if (own !== undefined || this.peerMissing.size === 0) return own
+    for (const osd of this.members) {
+      const clone = this.peerMissing.get(osd)?.cloneOf(head)
+      if (clone !== undefined) return clone
+    }
+    return undefined
+  }
+
   isRecovering(object: ObjectId): boolean {
     return this.active.size > 0 && this.active.has(objectKey(object))
   }
 
   prioritize(object: ObjectId): void {
     const key = objectKey(object)
-    if (!this.isMissingAnywhere(object) || this.active.has(key) || this.deferred.has(key)) return
+    const isMissing = this.isMissingAnywhere(object) || this.missingCloneOf(object) !== undefined
+    if (!isMissing || this.active.has(key) || this.deferred.has(key)) return
     this.urgent.set(key, object)
     this.work()
   }
@@ -181,6 +204,26 @@ export class Recovery {
     this.core.count('repairedObjects')
     this.begin()
     this.prioritize(object)
+  }
+
+  /**
+   * Copies of some members, this one perhaps among them, are bad, and others are good: they are missing from now on, on
+   * each of those members durably, and are recovered like all that is missing.
+   */
+  onBadCopies(copies: readonly BadCopies[]): void {
+    const { core } = this
+    for (const osd of new Set(copies.flatMap(({ bad }) => bad))) {
+      const missing = copies
+        .filter(({ bad }) => bad.includes(osd))
+        .map(({ object, version }): MissingObject => ({ object, need: version }))
+      const set = osd === core.whoami ? core.missing : this.missingAt(osd)
+      for (const one of missing) set.set(one)
+      if (osd === core.whoami) core.transact([setMissing(core.pgId, missing)])
+      else core.send(osd, { kind: 'scrub', message: { kind: 'mend', missing, remove: [] } })
+      core.count('repairedObjects', missing.length)
+    }
+    this.begin()
+    this.work()
   }
 
   /** False: it is so already, or there is nothing to recover. Asks for its slots anew, at its new place in the queues. */
@@ -228,8 +271,13 @@ export class Recovery {
     const { core } = this
     for (const [key, object] of this.urgent) {
       if (this.active.size >= core.settings.recoveryActiveMax * 4) break
-      this.urgent.delete(key)
-      this.recover(object)
+      const clone = this.cloneBefore(object)
+      if (clone === undefined) {
+        this.urgent.delete(key)
+        this.recover(object)
+      } else if (this.mayBegin(clone)) {
+        this.recover(clone)
+      }
     }
     if (this.reservations.isGranted) this.workReserved()
     if (!this.pending || this.isNeeded || this.active.size > 0) return
@@ -258,10 +306,21 @@ export class Recovery {
     const sets = [this.core.missing, ...this.members.map((osd) => this.peerMissing.get(osd))]
     for (const set of sets) {
       for (const { object } of set?.values() ?? []) {
-        const key = objectKey(object)
-        if (!this.active.has(key) && !this.searched.has(key) && !this.deferred.has(key)) yield object
+        if (this.mayBegin(object) && this.cloneBefore(object) === undefined) yield object
       }
     }
+  }
+
+  private mayBegin(object: ObjectId): boolean {
+    const key = objectKey(object)
+    return !this.active.has(key) && !this.searched.has(key) && !this.deferred.has(key)
+  }
+
+  /** Invariant 1. A clone that nobody has is not waited for: the object would be lost with it. */
+  private cloneBefore(object: ObjectId): ObjectId | undefined {
+    if (object.snap !== headSnap) return undefined
+    const clone = this.missingCloneOf(object)
+    return clone === undefined || this.unfound.has(objectKey(clone)) ? undefined : clone
   }
 
   private recover(object: ObjectId): void {

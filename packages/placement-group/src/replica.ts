@@ -5,6 +5,7 @@
  * transaction and log entry before `replicated`.
  */
 import type { Epoch, OsdId } from '@shoal/base'
+import { noSnaps, subtractSnaps } from '@shoal/cluster-map'
 import { compareVersions, minVersion, type ObjectId, objectKey, type TransactionOp, zeroVersion } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import { mergeLog } from './merge-log.ts'
@@ -17,6 +18,7 @@ import { type LogEntry, type LogSegment, PgLog } from './pg-log.ts'
 import {
   clearLog,
   clearMissing,
+  clearSnapRecords,
   removeLogEntries,
   removeMissing,
   setLogEntries,
@@ -99,9 +101,12 @@ export class Replica {
 
   onHistory({ info, clean }: Of<'history'>): void {
     const { core } = this
-    core.info = { ...core.info, history: info.history }
+    const { purgedSnaps = noSnaps } = info
+    // Of these nothing is left on the primary, whose writes are applied here.
+    const newly = subtractSnaps(purgedSnaps, core.info.purgedSnaps ?? noSnaps)
+    core.info = { ...core.info, history: info.history, purgedSnaps: purgedSnaps.length === 0 ? undefined : purgedSnaps }
     if (clean) core.pastIntervals = []
-    core.transact([core.recordOp()])
+    core.transact([...newly.map((span) => clearSnapRecords(core.pgId, span)), core.recordOp()])
   }
 
   onReplicate(from: OsdId, message: Of<'replicate'>): void {

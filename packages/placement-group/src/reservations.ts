@@ -1,5 +1,5 @@
 /**
- * The slots that a PG needs, as primary, to recover or to backfill: one of its own OSD, then one of each target.
+ * The slots that a PG needs, as primary, to recover, to backfill or to scrub: one of its own OSD, then one of each target.
  *
  * Invariants
  * 1. Slots are asked for one at a time, the own one first, then the targets' by rising id. Whoever waits for a slot holds
@@ -12,6 +12,7 @@
  */
 import type { OsdId } from '@shoal/base'
 import type { PgCore } from './core.ts'
+import type { PeerMessage } from './peer-message.ts'
 
 export interface ReservationEvents {
   /** Every slot is held. */
@@ -54,9 +55,11 @@ export function backfillPriority(core: PgCore, isForced: boolean): number {
   return inactivePriority(core) ?? base
 }
 
+type Purpose = 'recovery' | 'backfill' | 'scrub'
+
 export class Reservations {
   private readonly core: PgCore
-  private readonly purpose: 'recovery' | 'backfill'
+  private readonly purpose: Purpose
   private readonly events: ReservationEvents
   /** 0: no slot is held or asked for. */
   private round = 0
@@ -66,7 +69,7 @@ export class Reservations {
   private asked = 0
   private granted = false
 
-  constructor(core: PgCore, purpose: 'recovery' | 'backfill', events: ReservationEvents) {
+  constructor(core: PgCore, purpose: Purpose, events: ReservationEvents) {
     this.core = core
     this.purpose = purpose
     this.events = events
@@ -108,6 +111,8 @@ export class Reservations {
     }
     this.asked++
     const { priority, round } = this
+    if (this.purpose === 'scrub')
+      return this.core.send(target, { kind: 'scrub', message: { kind: 'reserve', priority, round } })
     this.core.send(target, { kind: 'reserve', backfill: this.purpose === 'backfill', priority, round })
   }
 
@@ -148,10 +153,11 @@ export class Reservations {
 
   private giveBackTargets(lost: OsdId | undefined): void {
     const { round } = this
-    const backfill = this.purpose === 'backfill'
-    for (const osd of this.targets.slice(0, this.asked)) {
-      if (osd !== lost) this.core.send(osd, { kind: 'release', backfill, round, tooFull: false })
-    }
+    const message: PeerMessage =
+      this.purpose === 'scrub'
+        ? { kind: 'scrub', message: { kind: 'release', round } }
+        : { kind: 'release', backfill: this.purpose === 'backfill', round, tooFull: false }
+    for (const osd of this.targets.slice(0, this.asked)) if (osd !== lost) this.core.send(osd, message)
   }
 
   private forget(): void {

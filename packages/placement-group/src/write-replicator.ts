@@ -35,6 +35,13 @@ export interface InFlightWrite<Q> {
   readonly missing: Set<OsdId>
   /** To be answered when it is done: more than one when it was sent again. */
   readonly answers: Answer[]
+  /** Of a write that no client asked for. */
+  readonly onDone: (() => void) | undefined
+}
+
+export interface OwnWrite {
+  readonly memberSteps?: readonly TransactionOp[]
+  readonly onDone?: () => void
 }
 
 /** `Q`: where the write was queued. */
@@ -68,43 +75,64 @@ export class WriteReplicator<Q> {
     return writes
   }
 
-  /** `memberSteps`: where others than this copy do something else. Without an answer: nobody asked for it. */
+  /** `entries`: of one object and its clones, that of the request last. */
   replicate(
     queue: Q,
-    entry: LogEntry,
+    entries: readonly LogEntry[],
     steps: readonly TransactionOp[],
-    answer: Answer | undefined,
+    answer: Answer,
     detail: string,
-    memberSteps: readonly TransactionOp[] = steps,
+  ): void {
+    const entry = entries[entries.length - 1] as LogEntry
+    const { request, version, errno } = entry
+    const missing = this.membersNow()
+    const answers = [answer]
+    const write = { queue, request, version, errno, detail, missing, answers, onDone: undefined }
+    this.byRequest.set(request, write)
+    this.send(write, entries, steps, steps)
+  }
+
+  /** The same for what no client asked for. `memberSteps`: where others than this copy do something else. */
+  replicateOwn(
+    queue: Q,
+    entries: readonly LogEntry[],
+    steps: readonly TransactionOp[],
+    { memberSteps = steps, onDone }: OwnWrite,
+  ): void {
+    const { request, version } = entries[entries.length - 1] as LogEntry
+    const missing = this.membersNow()
+    const write = { queue, request, version, errno: 0, detail: '', missing, answers: [], onDone }
+    this.send(write, entries, steps, memberSteps)
+  }
+
+  private membersNow(): Set<OsdId> {
+    return new Set<OsdId>([...this.core.mapping.acting, ...this.targets.backfillTargets])
+  }
+
+  private send(
+    write: InFlightWrite<Q>,
+    entries: readonly LogEntry[],
+    steps: readonly TransactionOp[],
+    memberSteps: readonly TransactionOp[],
   ): void {
     const { core, targets } = this
     const tid = this.nextTid++
-    const { request, version, errno } = entry
-    const missing = new Set<OsdId>([...core.mapping.acting, ...targets.backfillTargets])
-    const write: InFlightWrite<Q> = {
-      queue,
-      request,
-      version,
-      errno,
-      detail,
-      missing,
-      answers: answer === undefined ? [] : [answer],
-    }
     this.inFlight.set(tid, write)
-    this.byRequest.set(request, write)
-    const logStep = core.appendLog([entry])
+    const { missing, request, answers } = write
+    const { object } = entries[entries.length - 1] as LogEntry
+    const logStep = core.appendLog(entries)
     const trimTo = this.trimPoint()
     const seal = (ops: readonly TransactionOp[]): PgEnvelope =>
-      core.seal({ kind: 'replicate', tid, entries: [entry], trimTo, transaction: { ops } })
+      core.seal({ kind: 'replicate', tid, entries, trimTo, transaction: { ops } })
     let whole: PgEnvelope | undefined
     for (const osd of missing) {
       if (osd === core.whoami) continue
-      const applies = core.mapping.acting.includes(osd) || targets.isWrittenTo(osd, entry.object)
+      const applies = core.mapping.acting.includes(osd) || targets.isWrittenTo(osd, object)
       if (applies) whole ??= seal(memberSteps)
       core.sendSealed(osd, applies && whole !== undefined ? whole : seal([]))
     }
-    if (answer !== undefined)
-      core.emit({ kind: 'mark', session: answer.session, tid: request.tid, stage: 'replicated' })
+    const session = answers[0]?.session
+    if (session !== undefined) core.emit({ kind: 'mark', session, tid: request.tid, stage: 'replicated' })
     core.transact([...steps, logStep, ...core.trimLog(trimTo)], () => this.onCommitted(tid, core.whoami))
   }
 
@@ -124,7 +152,7 @@ export class WriteReplicator<Q> {
     write.missing.delete(osd)
     if (write.missing.size > 0) return
     this.inFlight.delete(tid)
-    this.byRequest.delete(write.request)
+    if (write.onDone === undefined) this.byRequest.delete(write.request)
     this.onDone(write)
   }
 }

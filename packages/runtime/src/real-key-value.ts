@@ -93,6 +93,9 @@ export const realKeyValueStores: KeyValueStores = {
       ...encodings,
       cacheSize: cacheBytes,
       writeBufferSize: writeBufferBytes,
+      // Checksums, block maps and ciphers do not get smaller; and damage stays with the record that it hits, where it is
+      // found by that record's own checksum, instead of taking all that was packed together with it.
+      compression: false,
     })
     try {
       await level.open()

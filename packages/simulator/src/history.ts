@@ -106,6 +106,8 @@ export interface ReplicaCopy {
   readonly osd: number
   /** By a key that is the same on every OSD; attributes of the cluster's own included. */
   readonly objects: ReadonlyMap<string, StoredCopy>
+  /** Keys that are left out of all copies of the group, because one cannot be read and its disk is known to rot. */
+  readonly unreadable?: ReadonlySet<string>
 }
 
 export interface StoredCopy {
@@ -117,8 +119,8 @@ export interface StoredCopy {
 
 /** After all faults stopped and the cluster is clean: reads everything back. */
 export interface FinalReader {
-  /** Undefined when there is no such object. */
-  read(pool: string, object: string): Promise<FinalObject | undefined>
+  /** Undefined when there is no such object, or was none at the snapshot. */
+  read(pool: string, object: string, snap?: number): Promise<FinalObject | undefined>
   /** Names of all objects of the pool; undefined when there is no such pool. */
   list(pool: string): Promise<readonly string[] | undefined>
   /** Each OSD's stored copy of each placement group of the pool, for byte equality. */

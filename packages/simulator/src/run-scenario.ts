@@ -9,8 +9,10 @@ import { makeSimEnv } from '@shoal/testkit'
 import { capViolations } from './caps.ts'
 import { checkReplicasEqual } from './checkers/replicas-equal.ts'
 import { ClusterReader } from './cluster/final-reader.ts'
+import { scrubAll } from './cluster/scrub-all.ts'
 import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
 import { configViolations } from './config-check.ts'
+import { spoilingKinds } from './faults/disk-faults.ts'
 import { FaultRunner } from './faults/fault-runner.ts'
 import { installGuards } from './guards.ts'
 import { healthHistoryViolations } from './health-check.ts'
@@ -84,6 +86,9 @@ class Simulation {
   readonly workloads: RunningWorkload[] = []
   readonly violations: Violation[] = []
   liveness: string | undefined
+  /** What scrubs have found. */
+  private readonly alarms: string[] = []
+  private isScrubbed = false
   private readonly scenario: Scenario
   private running = 0
   private stopping = false
@@ -93,6 +98,9 @@ class Simulation {
   constructor(scenario: Scenario, print: ((line: string) => void) | undefined) {
     this.scenario = scenario
     this.cluster = new SimCluster(scenario)
+    this.cluster.logs.onLine = (from, message) => {
+      if (message.includes('inconsistent objects')) this.alarms.push(`${from}: ${message}`)
+    }
     if (print !== undefined) this.cluster.trace.print = print
     this.faults = new FaultRunner(this.cluster)
   }
@@ -116,6 +124,11 @@ class Simulation {
       await cluster.untilHealthy(healthyWithinMs, this.faults.allowedWarnings(allowedWarnings))
     } catch (error) {
       this.liveness = (error as Error).message
+    }
+    if (this.liveness === undefined && scenario.mode === 'within') {
+      onPhase('scrub')
+      this.violations.push(...(await scrubAll(cluster)), ...this.falseAlarms())
+      this.isScrubbed = true
     }
     onPhase('check')
     this.violations.push(...cluster.observers.violations, ...(await capViolations(cluster)))
@@ -189,9 +202,16 @@ class Simulation {
     return Math.max(pausedMs, Math.min(nextMs, this.scenario.durationMs) - loadedMs)
   }
 
+  /** Copies differ only where a disk has spoiled one. */
+  private falseAlarms(): readonly Violation[] {
+    if (spoilingKinds.some((kind) => this.faults.injected.has(kind))) return []
+    return this.alarms.map((message) => ({ checker: 'scrub', message: `nothing was damaged, but ${message}` }))
+  }
+
   private async check(): Promise<void> {
     const { budget } = this.faults
-    const reader = new ClusterReader(this.cluster, (osd) => budget.spoiledStores.has(osd))
+    // What rotted was mended by the scrub before: it is left out of nothing.
+    const reader = new ClusterReader(this.cluster, (osd) => !this.isScrubbed && budget.spoiledStores.has(osd))
     if (this.liveness === undefined) {
       this.violations.push(...(await configViolations(this.cluster)), ...(await healthHistoryViolations(this.cluster)))
       for (const pool of this.scenario.pools) {

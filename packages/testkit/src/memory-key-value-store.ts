@@ -41,6 +41,17 @@ class SortedRows {
     }
   }
 
+  /** Flips bits of a stored value; false when there is no such key. */
+  flip(key: Uint8Array, offset: number, mask: number): boolean {
+    const at = this.lowerBound(key)
+    const row = this.rows[at]
+    if (row === undefined || !equalBytes(row[0], key) || offset >= row[1].length) return false
+    const value = row[1].slice()
+    value[offset] = (value[offset] as number) ^ mask
+    this.rows[at] = [row[0], value]
+    return true
+  }
+
   range({ from, to, reverse, limit }: KeyRange): readonly Row[] {
     const start = from === undefined ? 0 : this.lowerBound(from)
     const end = to === undefined ? this.rows.length : this.lowerBound(to)
@@ -130,6 +141,12 @@ export class MemoryKeyValueDisk {
     this.unsynced.push(copied)
     if (!sync) return
     for (const batch of this.unsynced.splice(0)) this.durable.apply(batch)
+  }
+
+  /** The medium decays: bits of the value of this key change, in what is stored and in what is read. */
+  flip(key: Uint8Array, offset: number, mask: number): boolean {
+    this.durable.flip(key, offset, mask)
+    return this.visible.flip(key, offset, mask)
   }
 
   /** Keeps a drawn prefix of what was not synced; nothing of it without `random`. */

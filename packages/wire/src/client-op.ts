@@ -29,6 +29,7 @@ import {
   writeNotifyOutcome,
   writeWatchOp,
 } from './object-watch.ts'
+import { type ObjectSnaps, objectSnapsCodec, type SnapContext, snapContextCodec } from './snapshot.ts'
 import { type OmapEntry, omapEntryCodec, type PayloadCursor } from './transaction.ts'
 import { type RequestId, requestIdCodec, type Version, versionCodec } from './version.ts'
 
@@ -108,6 +109,14 @@ export type ObjectOp =
   | LockOp
   // Watches: the same
   | WatchOp
+  // Snapshots
+  /** Read. The clones of the object, whether it exists itself or not. */
+  | { readonly kind: 'list-snaps' }
+  /**
+   * Write. Makes the object what it was at the snapshot, or removes it if it was not there then; its locks stay as they are.
+   * Only guards may stand beside it.
+   */
+  | { readonly kind: 'rollback'; readonly snap: number }
 
 export type ObjectOpKind = ObjectOp['kind']
 
@@ -127,6 +136,7 @@ export type ObjectOpResult =
   | { readonly kind: 'locks'; readonly locks: readonly ObjectLock[] }
   | { readonly kind: 'watchers'; readonly watchers: readonly ObjectWatcher[] }
   | ({ readonly kind: 'notified' } & NotifyOutcome)
+  | { readonly kind: 'snaps'; readonly snaps: ObjectSnaps }
 
 /** Tags on the wire: never reused, new kinds at the end. */
 const opTags = [
@@ -169,9 +179,13 @@ const opTags = [
   'notify-ack',
   'watch',
   'unwatch',
+  'list-snaps',
+  'rollback',
 ] as const satisfies readonly ObjectOpKind[]
 const opTagOf = new Map<ObjectOpKind, number>(opTags.map((kind, index) => [kind, index]))
 const firstWriteTag = opTags.indexOf('create')
+/** In place of the first step: an OSD that does not know of snapshots refuses the whole operation. */
+const snapContextTag = 0xfe
 /** Reads and guards that came after the first writes. */
 const laterReads: ReadonlySet<ObjectOpKind> = new Set<ObjectOpKind>([
   'list-locks',
@@ -180,6 +194,7 @@ const laterReads: ReadonlySet<ObjectOpKind> = new Set<ObjectOpKind>([
   'watch-ping',
   'notify',
   'notify-ack',
+  'list-snaps',
 ])
 
 export function isWriteOp(op: ObjectOp): boolean {
@@ -204,6 +219,10 @@ function writeObjectOp(writer: ByteWriter, op: ObjectOp, payload: Uint8Array[]):
     case 'assert-exists':
     case 'remove':
     case 'omap-clear':
+    case 'list-snaps':
+      return
+    case 'rollback':
+      writer.u64(op.snap)
       return
     case 'read':
     case 'sparse-read':
@@ -276,8 +295,7 @@ function readMode(reader: ByteReader): CompareMode {
   return mode
 }
 
-function readObjectOp(reader: ByteReader, payload: PayloadCursor): ObjectOp {
-  const tag = reader.u8()
+function readObjectOp(reader: ByteReader, tag: number, payload: PayloadCursor): ObjectOp {
   const kind = opTags[tag]
   if (kind === undefined) {
     throw new ClusterError('EOPNOTSUPP', `unknown object operation ${tag}`, {
@@ -291,7 +309,10 @@ function readObjectOp(reader: ByteReader, payload: PayloadCursor): ObjectOp {
     case 'assert-exists':
     case 'remove':
     case 'omap-clear':
+    case 'list-snaps':
       return { kind }
+    case 'rollback':
+      return { kind, snap: reader.u64() }
     case 'read':
     case 'sparse-read':
     case 'map-extents':
@@ -352,6 +373,7 @@ const resultTags = [
   'locks',
   'watchers',
   'notified',
+  'snaps',
 ] as const satisfies readonly ObjectOpResult['kind'][]
 
 function writeResult(writer: ByteWriter, result: ObjectOpResult, payload: Uint8Array[]): void {
@@ -384,6 +406,8 @@ function writeResult(writer: ByteWriter, result: ObjectOpResult, payload: Uint8A
       return objectWatchersCodec.write(writer, result.watchers)
     case 'notified':
       return writeNotifyOutcome(writer, result, payload)
+    case 'snaps':
+      return objectSnapsCodec.write(writer, result.snaps)
   }
 }
 
@@ -415,6 +439,8 @@ function readResult(reader: ByteReader, payload: PayloadCursor): ObjectOpResult 
       return { kind, watchers: objectWatchersCodec.read(reader) }
     case 'notified':
       return { kind, ...readNotifyOutcome(reader, payload) }
+    case 'snaps':
+      return { kind, snaps: objectSnapsCodec.read(reader) }
   }
 }
 
@@ -427,10 +453,13 @@ export interface ClientOp {
   readonly pgId: PgId
   /** The sender's map; the OSD waits for this epoch before it decides anything. */
   readonly epoch: Epoch
+  /** The live object; with a snapshot's id: to be read as it was then. */
   readonly object: ObjectId
   readonly ops: readonly ObjectOp[]
   /** How often this was sent before. */
   readonly attempt: number
+  /** Of a write to a pool whose snapshots its clients manage. */
+  readonly snapContext?: SnapContext | undefined
 }
 
 /** primary -> client. */
@@ -460,7 +489,12 @@ export const clientOpCodec: MessageCodec<ClientOp> = {
     requestIdCodec.write(writer, op.request)
     writer.u64(op.oldestTid).string(op.pgId).u32(op.epoch)
     objectIdCodec.write(writer, op.object)
-    writer.u32(op.attempt).u16(op.ops.length)
+    const { snapContext } = op
+    writer.u32(op.attempt).u16(op.ops.length + (snapContext === undefined ? 0 : 1))
+    if (snapContext !== undefined) {
+      writer.u8(snapContextTag)
+      snapContextCodec.write(writer, snapContext)
+    }
     for (const step of op.ops) writeObjectOp(writer, step, payload)
   },
   read(reader, payload) {
@@ -472,8 +506,13 @@ export const clientOpCodec: MessageCodec<ClientOp> = {
     const attempt = reader.u32()
     const count = reader.u16()
     const ops: ObjectOp[] = []
-    for (let i = 0; i < count; i++) ops.push(readObjectOp(reader, payload))
-    return { type: 'client-op', request, oldestTid, pgId, epoch, object, ops, attempt }
+    let snapContext: SnapContext | undefined
+    for (let i = 0; i < count; i++) {
+      const tag = reader.u8()
+      if (i === 0 && tag === snapContextTag) snapContext = snapContextCodec.read(reader)
+      else ops.push(readObjectOp(reader, tag, payload))
+    }
+    return { type: 'client-op', request, oldestTid, pgId, epoch, object, ops, attempt, snapContext }
   },
 }
 

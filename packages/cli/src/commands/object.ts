@@ -12,6 +12,7 @@ import { formatTable } from '../output/table.ts'
 import { formatBytes } from '../output/units.ts'
 import { addBenchCommand } from './object-bench.ts'
 import { addLockCommands } from './object-lock.ts'
+import { addSnapCommands, addSnapOptions, handleAt } from './object-snap.ts'
 import { addWatchCommands } from './object-watch.ts'
 import { addPoolOptions, poolHandle } from './pool-io.ts'
 
@@ -22,6 +23,7 @@ export function addObjectCommands(program: Command): void {
   addDataCommands(object)
   addAttributeCommands(object)
   addOmapCommands(object)
+  addSnapCommands(object)
   addBenchCommand(object)
   for (const command of object.commands) addPoolOptions(command)
   addLockCommands(object)
@@ -44,11 +46,13 @@ function addDataCommands(object: Command): void {
     put,
   )
   action(
-    object
-      .command('get')
-      .argument('<object>')
-      .argument('<file>', "a path, or '-'")
-      .description('fetch an object into a file'),
+    addSnapOptions(
+      object
+        .command('get')
+        .argument('<object>')
+        .argument('<file>', "a path, or '-'")
+        .description('fetch an object into a file'),
+    ),
     get,
   )
   action(
@@ -60,9 +64,9 @@ function addDataCommands(object: Command): void {
     },
   )
   action(
-    object.command('ls').argument('[prefix]').description('names of objects'),
+    addSnapOptions(object.command('ls').argument('[prefix]').description('names of objects')),
     async (context, [prefix], options) => {
-      const pool = await handle(context, options)
+      const pool = await handleAt(context, options)
       const names: string[] = []
       for await (const name of pool.list()) {
         if (prefix !== undefined && !name.startsWith(prefix)) continue
@@ -73,9 +77,9 @@ function addDataCommands(object: Command): void {
     },
   )
   action(
-    object.command('stat').argument('<object>').description('size and time of the last change'),
+    addSnapOptions(object.command('stat').argument('<object>').description('size and time of the last change')),
     async (context, [name], options) => {
-      const pool = await handle(context, options)
+      const pool = await handleAt(context, options)
       const { results } = await pool.execute(name as string, [{ kind: 'stat' }])
       const stat = results[0]
       if (stat?.kind !== 'stat') throw new ClusterError('EPROTO', 'the OSD answered something else than a stat')
@@ -146,7 +150,7 @@ async function* pieces(file: string): AsyncGenerator<Uint8Array> {
 }
 
 async function get(context: CommandContext, [name, file]: readonly string[], options: Options): Promise<void> {
-  const pool = await handle(context, options)
+  const pool = await handleAt(context, options)
   // Asked before the file is opened: a missing object must not empty it.
   const { sizeBytes } = await pool.stat(name as string)
   await pipeline(readPieces(pool, name as string), file === '-' ? process.stdout : createWriteStream(file as string), {

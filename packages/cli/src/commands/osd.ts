@@ -9,6 +9,7 @@ import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
 import { addBlocklistCommands } from './osd-blocklist.ts'
 import { addOsdLifecycleCommands } from './osd-lifecycle.ts'
+import { addOsdScrubCommands } from './scrub.ts'
 
 export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
@@ -16,6 +17,7 @@ export function addOsdCommands(program: Command): void {
   addChanges(osd)
   addOsdLifecycleCommands(osd)
   addBlocklistCommands(osd)
+  addOsdScrubCommands(osd)
 }
 
 function addReports(osd: Command): void {

@@ -4,7 +4,7 @@ import type { UnfoundReply } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatTable } from '../output/table.ts'
-import { askPrimary } from './ask-primary.ts'
+import { askPrimary } from './ask-osd.ts'
 
 export function addPgRecoveryCommands(pg: Command): void {
   action(

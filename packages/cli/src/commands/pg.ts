@@ -4,8 +4,9 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes } from '../output/units.ts'
-import { askPrimary } from './ask-primary.ts'
+import { askPrimary } from './ask-osd.ts'
 import { addPgRecoveryCommands } from './pg-recovery.ts'
+import { addScrubCommands } from './scrub.ts'
 
 export function addPgCommands(program: Command): void {
   const pg = program.command('pg').description('placement groups')
@@ -41,6 +42,7 @@ export function addPgCommands(program: Command): void {
     },
   )
   addPgRecoveryCommands(pg)
+  addScrubCommands(pg)
 }
 
 function pgTable(rows: readonly PgRow[]): string {
@@ -55,8 +57,14 @@ function pgTable(rows: readonly PgRow[]): string {
       { title: 'VERSION', cell: (row) => row.version },
       { title: 'UP', cell: (row) => `[${row.up.join(',')}]` },
       { title: 'ACTING', cell: (row) => `[${row.acting.join(',')}]` },
+      { title: 'SCRUBBED', cell: (row) => day(row.lastScrubMs) },
+      { title: 'DEEP', cell: (row) => day(row.lastDeepScrubMs) },
       { title: 'STATE', cell: (row) => row.state },
     ],
     rows,
   )
+}
+
+function day(ms: number): string {
+  return ms === 0 ? '-' : new Date(ms).toISOString().slice(0, 16)
 }

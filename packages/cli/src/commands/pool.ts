@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
+import { addPoolSnapCommands } from './object-snap.ts'
 import { addPoolQuotaCommands } from './pool-quota.ts'
 
 export function addPoolCommands(program: Command): void {
@@ -156,4 +157,5 @@ export function addPoolCommands(program: Command): void {
       )
     },
   )
+  addPoolSnapCommands(pool)
 }

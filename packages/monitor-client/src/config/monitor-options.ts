@@ -19,6 +19,10 @@ export interface MonitorSettings extends CommonSettings {
   readonly mon_osd_auto_create: boolean
   readonly mon_osd_auto_mark_new_in: boolean
   readonly mon_osd_auto_mark_auto_out_in: boolean
+  readonly osd_scrub_max_interval: number
+  readonly osd_deep_scrub_interval: number
+  readonly mon_warn_pg_not_scrubbed_ratio: number
+  readonly mon_warn_pg_not_deep_scrubbed_ratio: number
   readonly mon_max_pg_per_osd: number
   readonly mon_allow_pool_delete: boolean
   readonly osd_pool_default_pg_num: number
@@ -158,6 +162,24 @@ export const monitorOptions: OptionTable<MonitorSettings> = {
     type: 'bool',
     default: true,
     description: 'Whether an OSD that was marked out for its absence comes in again when it boots.',
+  },
+  osd_scrub_max_interval: osdOptions.osd_scrub_max_interval,
+  osd_deep_scrub_interval: osdOptions.osd_deep_scrub_interval,
+  mon_warn_pg_not_scrubbed_ratio: {
+    ...live,
+    type: 'float',
+    default: 0.5,
+    min: 0,
+    max: 100,
+    description: 'Health warns of a scrub that is later than osd_scrub_max_interval by this share of it.',
+  },
+  mon_warn_pg_not_deep_scrubbed_ratio: {
+    ...live,
+    type: 'float',
+    default: 0.75,
+    min: 0,
+    max: 100,
+    description: 'Health warns of a deep scrub that is later than osd_deep_scrub_interval by this share of it.',
   },
   mon_max_pg_per_osd: {
     ...live,

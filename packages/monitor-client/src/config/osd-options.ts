@@ -14,7 +14,20 @@ export interface OsdSettings extends CommonSettings {
   readonly osd_client_message_size_cap: number
   readonly osd_client_message_cap: number
   readonly osd_max_backfills: number
+  readonly osd_max_scrubs: number
+  readonly osd_scrub_min_interval: number
+  readonly osd_scrub_max_interval: number
+  readonly osd_deep_scrub_interval: number
+  readonly osd_scrub_interval_randomize_ratio: number
+  readonly osd_scrub_chunk_min: number
+  readonly osd_scrub_chunk_max: number
+  readonly osd_scrub_chunk_bytes: number
+  readonly osd_scrub_chunk_timeout: number
+  readonly osd_scrub_sleep: number
+  readonly osd_scrub_auto_repair: boolean
   readonly osd_recovery_max_active: number
+  readonly osd_max_trimming_pgs: number
+  readonly osd_pg_max_concurrent_snap_trims: number
   readonly osd_target_pg_log_entries_per_osd: number
   readonly osd_min_pg_log_entries: number
   readonly osd_pg_log_dups_tracked: number
@@ -30,6 +43,7 @@ export interface OsdSettings extends CommonSettings {
 }
 
 const live = { level: 'advanced', services: ['osd'], change: 'live' } as const
+const day = 86_400
 
 export const osdOptions: OptionTable<OsdSettings> = {
   ...commonOptions,
@@ -108,6 +122,103 @@ export const osdOptions: OptionTable<OsdSettings> = {
     unit: 'placement groups',
     description: 'Placement groups that may recover or backfill at once: as primary, and again as replica.',
   },
+  osd_max_scrubs: {
+    ...live,
+    level: 'basic',
+    type: 'uint',
+    default: 1,
+    min: 1,
+    max: 1_000,
+    unit: 'placement groups',
+    description: 'Scrubs that an OSD leads at once, and as many that it takes part in.',
+  },
+  osd_scrub_min_interval: {
+    ...live,
+    level: 'basic',
+    type: 'secs',
+    default: day,
+    min: 1,
+    max: 365 * day,
+    description:
+      'Between two scrubs of a placement group; each is longer by a share up to osd_scrub_interval_randomize_ratio.',
+  },
+  osd_scrub_max_interval: {
+    ...live,
+    services: ['osd', 'mon'],
+    type: 'secs',
+    default: 7 * day,
+    min: 1,
+    max: 365 * day,
+    description: 'A scrub that is so late goes before others; much later, and health warns. Set it in global.',
+  },
+  osd_deep_scrub_interval: {
+    ...live,
+    services: ['osd', 'mon'],
+    level: 'basic',
+    type: 'secs',
+    default: 7 * day,
+    min: 1,
+    max: 365 * day,
+    description:
+      'Between two deep scrubs of a placement group, spread alike; much later, and health warns. Set it in global.',
+  },
+  osd_scrub_interval_randomize_ratio: {
+    ...live,
+    type: 'float',
+    default: 0.5,
+    min: 0,
+    max: 10,
+    description: 'Intervals between scrubs are longer by a random share up to this, so that scrubs spread.',
+  },
+  osd_scrub_chunk_min: {
+    ...live,
+    type: 'uint',
+    default: 5,
+    min: 1,
+    max: 10_000,
+    unit: 'objects',
+    description: 'Objects of one chunk while clients are busy; writes to them wait while it is looked at.',
+  },
+  osd_scrub_chunk_max: {
+    ...live,
+    type: 'uint',
+    default: 25,
+    min: 1,
+    max: 10_000,
+    unit: 'objects',
+    description: 'Objects of one chunk of a scrub at most; writes to them wait while it is looked at.',
+  },
+  osd_scrub_chunk_bytes: {
+    ...live,
+    type: 'size',
+    default: 8 * 1024 * 1024,
+    min: 4096,
+    max: 1024 ** 3,
+    description: 'A chunk of a deep scrub ends once so many bytes were read.',
+  },
+  osd_scrub_chunk_timeout: {
+    ...live,
+    type: 'secs',
+    default: 10,
+    min: 0.1,
+    max: 3_600,
+    description: 'A chunk whose members do not all answer for so long is given up.',
+  },
+  osd_scrub_sleep: {
+    ...live,
+    type: 'secs',
+    default: 0.1,
+    min: 0,
+    max: 60,
+    description: 'Between two chunks of a scrub, and longer while clients are busy.',
+  },
+  osd_scrub_auto_repair: {
+    ...live,
+    level: 'basic',
+    type: 'bool',
+    default: true,
+    description: 'Whether what checksums or the log prove to be bad is mended unasked; if not, only `pg repair` mends.',
+  },
   osd_recovery_max_active: {
     ...live,
     level: 'basic',
@@ -117,6 +228,24 @@ export const osdOptions: OptionTable<OsdSettings> = {
     max: 1_000,
     unit: 'objects',
     description: 'Objects that one placement group recovers side by side.',
+  },
+  osd_max_trimming_pgs: {
+    ...live,
+    type: 'uint',
+    default: 2,
+    min: 1,
+    max: 1_000,
+    unit: 'placement groups',
+    description: 'Placement groups that take removed snapshots from their clones at once.',
+  },
+  osd_pg_max_concurrent_snap_trims: {
+    ...live,
+    type: 'uint',
+    default: 2,
+    min: 1,
+    max: 1_000,
+    unit: 'clones',
+    description: 'Clones that one placement group trims side by side.',
   },
   osd_target_pg_log_entries_per_osd: {
     ...live,

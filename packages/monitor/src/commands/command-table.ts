@@ -14,6 +14,7 @@ import { osdSafetyCommands } from './osd-safety.ts'
 import { pgCommands } from './pgs.ts'
 import { poolQuotaCommands } from './pool-quotas.ts'
 import { poolCommands } from './pools.ts'
+import { snapshotCommands } from './snapshots.ts'
 
 const all = [
   ...clusterCommands,
@@ -27,6 +28,7 @@ const all = [
   ...blocklistCommands,
   ...poolCommands,
   ...poolQuotaCommands,
+  ...snapshotCommands,
   ...crushCommands,
   ...pgCommands,
 ]

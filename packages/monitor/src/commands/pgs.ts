@@ -82,6 +82,9 @@ function pgRow(row: PgSummaryRow, view: ClusterView): PgRow {
     unfoundObjects: row.stats?.unfoundObjects ?? 0,
     version: row.stats?.version ?? '',
     lastEpochClean: row.stats?.lastEpochClean ?? 0,
+    lastScrubMs: row.stats?.lastScrubMs ?? 0,
+    lastDeepScrubMs: row.stats?.lastDeepScrubMs ?? 0,
+    scrubErrors: row.stats?.scrubErrors ?? 0,
     ...view.placement().mapping(row.pgId),
   }
 }

@@ -1,6 +1,14 @@
 /** Pools as commands show them, and how commands find them. */
 import { ClusterError } from '@shoal/base'
-import { type OsdMap, type Pool, poolByName, poolQuotaOf, quotaOptions } from '@shoal/cluster-map'
+import {
+  countSnaps,
+  type OsdMap,
+  type Pool,
+  poolByName,
+  poolQuotaOf,
+  quotaOptions,
+  snapsToTrim,
+} from '@shoal/cluster-map'
 import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { ClusterView } from './command.ts'
 
@@ -29,6 +37,16 @@ export function poolRow(pool: Pool, map: OsdMap): PoolRow {
     quotaMaxBytes: quota?.maxBytes ?? 0,
     quotaMaxObjects: quota?.maxObjects ?? 0,
     options: Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
+    ...(pool.snapshots === undefined
+      ? {}
+      : {
+          snapshots: {
+            mode: pool.snapshots.mode,
+            seq: pool.snapshots.seq,
+            count: pool.snapshots.snaps.length,
+            trimming: countSnaps(snapsToTrim(pool.snapshots)),
+          },
+        }),
   }
 }
 

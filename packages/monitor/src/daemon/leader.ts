@@ -18,6 +18,7 @@ import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../service
 import { poolToGrow } from '../services/pg-autoscaler.ts'
 import { poolsToStep, stepPool } from '../services/pg-num.ts'
 import { QuotaLedger } from '../services/quota-ledger.ts'
+import { notePurged, purgedSnaps } from '../services/snap-purge.ts'
 import { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
@@ -151,6 +152,8 @@ export class Leader {
         }),
       )
     }
+    const purged = purgedSnaps(osdMap, this.statistics)
+    if (purged.size > 0) work.push(proposer.mutate((draft) => notePurged(draft, purged)))
     work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.expireCrashes())
     work.push(this.balance(nowMs), this.growPools(osdMap), this.autoscale(osdMap, nowMs))
     for (const one of work)

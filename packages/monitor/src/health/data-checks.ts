@@ -78,16 +78,66 @@ function unfound(view: ClusterView): Finding | undefined {
   }
 }
 
-/** What a PG says about damage; scrub adds `inconsistent` here. */
+/** What a PG says about damage. */
 function damaged(view: ClusterView): Finding | undefined {
-  const rows = pgsWhere(view, (row) => row.states.includes('incomplete'))
-  if (rows.length === 0) return undefined
+  const incomplete = pgsWhere(view, (row) => row.states.includes('incomplete'))
+  const inconsistent = pgsWhere(view, (row) => row.states.includes('inconsistent'))
+  const words: string[] = []
+  const mend: string[] = []
+  if (incomplete.length > 0) {
+    words.push(`${count(incomplete.length, 'pg')} incomplete`)
+    mend.push('bring back the OSDs that served last: shoal pg query PG names them')
+  }
+  if (inconsistent.length > 0) {
+    words.push(`${count(inconsistent.length, 'pg')} inconsistent`)
+    const pg = inconsistent[0]?.pgId
+    mend.push(`shoal pg list-inconsistent ${pg} says what differs; shoal pg repair ${pg} replaces the bad copies`)
+  }
+  if (words.length === 0) return undefined
   return {
     severity: 'error',
-    count: rows.length,
-    summary: `Possible data damage: ${count(rows.length, 'pg')} incomplete`,
-    detail: pgLines(rows),
-    mend: 'bring back the OSDs that served last: shoal pg query PG names them',
+    count: incomplete.length + inconsistent.length,
+    summary: `Possible data damage: ${words.join(', ')}`,
+    detail: pgLines([...incomplete, ...inconsistent]),
+    mend: mend.join('; '),
+  }
+}
+
+function scrubErrors(view: ClusterView): Finding | undefined {
+  const rows = pgsWhere(view, (row) => (row.stats?.scrubErrors ?? 0) > 0)
+  if (rows.length === 0) return undefined
+  const errors = rows.reduce((sum, row) => sum + (row.stats?.scrubErrors ?? 0), 0)
+  return {
+    severity: 'error',
+    count: errors,
+    summary: count(errors, 'scrub error'),
+    detail: firstOf(rows.map((row) => `pg ${row.pgId} has ${count(row.stats?.scrubErrors ?? 0, 'scrub error')}`)),
+    mend: `shoal pg list-inconsistent ${rows[0]?.pgId}`,
+  }
+}
+
+/** Groups whose last scrub, deep or not, is too long ago. One that nobody scrubs since its OSDs are away says so otherwise. */
+function notScrubbed(
+  code: string,
+  words: string,
+  command: string,
+  stampOf: (row: PgSummaryRow) => number,
+  secondsOf: (view: ClusterView) => number,
+): CheckRow {
+  return {
+    code,
+    check(view) {
+      const seconds = secondsOf(view)
+      const late = pgsWhere(view, (row) => stampOf(row) > 0 && view.wallMs - stampOf(row) > seconds * 1_000)
+      if (late.length === 0) return undefined
+      return {
+        severity: 'warning',
+        count: late.length,
+        summary: `${count(late.length, 'pg')} not ${words} in time`,
+        detail: firstOf(late.map((row) => `pg ${row.pgId} not ${words} since ${new Date(stampOf(row)).toISOString()}`)),
+        mend: `shoal pg ${command} ${late[0]?.pgId}; see whether a flag holds scrubs back (shoal status)`,
+      }
+    },
   }
 }
 
@@ -197,6 +247,21 @@ export const dataChecks: readonly CheckRow[] = [
   { code: 'PG_AVAILABILITY', check: unavailable },
   { code: 'PG_DEGRADED', check: degraded },
   { code: 'PG_DAMAGED', check: damaged },
+  { code: 'OSD_SCRUB_ERRORS', check: scrubErrors },
+  notScrubbed(
+    'PG_NOT_SCRUBBED',
+    'scrubbed',
+    'scrub',
+    (row) => row.stats?.lastScrubMs ?? 0,
+    ({ settings }) => settings.osd_scrub_max_interval * (1 + settings.mon_warn_pg_not_scrubbed_ratio),
+  ),
+  notScrubbed(
+    'PG_NOT_DEEP_SCRUBBED',
+    'deep-scrubbed',
+    'deep-scrub',
+    (row) => row.stats?.lastDeepScrubMs ?? 0,
+    ({ settings }) => settings.osd_deep_scrub_interval * (1 + settings.mon_warn_pg_not_deep_scrubbed_ratio),
+  ),
   { code: 'OBJECT_UNFOUND', check: unfound },
   { code: 'OBJECT_MISPLACED', check: misplaced },
   ...spaceChecks,

@@ -82,6 +82,9 @@ export class Told {
       writeBytes: 0,
       recoveredObjects: 0,
       recoveredBytes: 0,
+      lastScrubMs: 0,
+      lastDeepScrubMs: 0,
+      scrubErrors: 0,
       ...pg,
     }
   }

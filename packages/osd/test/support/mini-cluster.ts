@@ -93,6 +93,10 @@ export class MiniCluster {
     this.daemons[id] = undefined
   }
 
+  wallMs(): number {
+    return this.clientEnv.clock.wallMs()
+  }
+
   machine(id: number): SimMachine {
     return must(this.machines[id], 'a machine')
   }

@@ -3,7 +3,14 @@
  * power loss keeps some prefix of those that were not durable.
  */
 import { ClusterError, compareBytes, hexDecode, hexEncode } from '@shoal/base'
-import type { LoadRequest, ObjectPiece, ObjectState } from '@shoal/placement-group'
+import {
+  type ExaminedCopy,
+  type LoadRequest,
+  type ObjectPiece,
+  type ObjectState,
+  type ScrubRange,
+  scrubDamage,
+} from '@shoal/placement-group'
 import {
   compareObjectIds,
   type ObjectId,
@@ -303,6 +310,34 @@ export class MemoryStore {
     }
   }
 
+  /** What scrub would see. */
+  examine({ after, until, objectsMax, deep }: ScrubRange): {
+    readonly objects: readonly ExaminedCopy[]
+    readonly through: ObjectId | undefined
+  } {
+    const inRange = this.objects().filter(
+      ({ id }) =>
+        (after === undefined || compareObjectIds(id, after) > 0) &&
+        (until === undefined || compareObjectIds(id, until) <= 0),
+    )
+    const objects = inRange.slice(0, objectsMax).map(({ id, data, xattrs, omap, bad }): ExaminedCopy => {
+      const attributes = [...xattrs]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, value]) => name + hexEncode(value))
+      const entries = [...omap].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => key + hexEncode(value))
+      return {
+        object: id,
+        attribute: xattrs.get('_'),
+        sizeBytes: data.length,
+        attributesDigest: digestOf(attributes.join()),
+        omapDigest: deep ? digestOf(entries.join()) : 0,
+        dataDigest: deep ? digestOf(hexEncode(data)) : 0,
+        damage: deep && bad ? scrubDamage.data : 0,
+      }
+    })
+    return { objects, through: inRange.length > objectsMax ? objects.at(-1)?.object : undefined }
+  }
+
   /** One text per object, equal for equal copies. */
   fingerprint(): readonly string[] {
     return this.objects().map(({ id, data, xattrs, omap, omapHeader, bad }) => {
@@ -318,6 +353,12 @@ export class MemoryStore {
 function readable(object: StoredObject): Uint8Array {
   if (object.bad) throw new ClusterError('ECHECKSUM', 'a bad block')
   return object.data
+}
+
+function digestOf(text: string): number {
+  let digest = 7
+  for (let i = 0; i < text.length; i++) digest = (Math.imul(digest, 31) + text.charCodeAt(i)) >>> 0
+  return digest
 }
 
 function cloneObject(object: StoredObject, id: ObjectId): StoredObject {

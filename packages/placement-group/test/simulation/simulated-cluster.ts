@@ -5,7 +5,8 @@
  * reports of failure, OSDs marked out and in, a lost store, bad blocks, slow disks and reordered delivery between pairs.
  */
 import { concatBytes, type Epoch, type OsdId, osdId, Prng } from '@shoal/base'
-import type { PgSettings } from '@shoal/placement-group'
+import type { PgStats } from '@shoal/cluster-map'
+import { type PgSettings, type ScrubRequest, scrubRequests } from '@shoal/placement-group'
 import {
   type ClientOp,
   type ClientOpReply,
@@ -49,11 +50,12 @@ const faults = [
   'out',
   'wipe',
   'rot',
+  'scrub',
 ] as const
 export type Fault = (typeof faults)[number]
 const faultsWithoutRot = faults.filter((kind) => kind !== 'rot')
 /** A bad block and the loss of the other copies at once is more than two faults: nobody survives that. */
-const faultsWithRot: readonly Fault[] = ['rot', 'rot', 'false-report', 'cut-off-monitors']
+const faultsWithRot: readonly Fault[] = ['rot', 'rot', 'false-report', 'cut-off-monitors', 'scrub']
 
 export interface SimulationResult {
   readonly problems: readonly string[]
@@ -116,6 +118,7 @@ export class SimulatedCluster implements OsdWorld {
   private readonly broken: string[] = []
   private readonly earlyAnswers: string[] = []
   private healing = false
+  private hasRotted = false
 
   constructor(options: SimulationOptions) {
     this.options = options
@@ -252,7 +255,9 @@ export class SimulatedCluster implements OsdWorld {
     })
   }
 
-  publishStats(): void {}
+  publishStats(from: OsdId, stats: PgStats): void {
+    if (stats.scrubErrors > 0 && !this.hasRotted) this.broken.push(`osd.${from} found damage that nobody did`)
+  }
 
   /** An interval with too few members for clients is no start: nobody would ask its members later on. */
   onLoaded(osd: OsdId, { lastEpochStarted, history }: PgInfo): void {
@@ -456,6 +461,11 @@ export class SimulatedCluster implements OsdWorld {
         return
       case 'rot':
         return this.rot(osd)
+      case 'scrub': {
+        const what = scrubRequests[random.below(scrubRequests.length)] as ScrubRequest
+        for (const each of this.osds) each.scrub(what)
+        return
+      }
     }
   }
 
@@ -465,6 +475,7 @@ export class SimulatedCluster implements OsdWorld {
     const id = simulatedObject(name)
     if (this.osds.some((other) => other.store.find(id)?.bad === true)) return
     osd.store.corrupt(id)
+    this.hasRotted = true
   }
 
   private heal(): void {
@@ -534,6 +545,10 @@ export class SimulatedCluster implements OsdWorld {
       }
       return
     }
+    if (!this.scrubAll()) {
+      problems.push(`the last scrub has not ended: ${this.osds.map((osd) => osd.stats?.states.join('+')).join(', ')}`)
+      return
+    }
     this.finalReads()
     if (!this.runUntil(this.queue.nowMs + 20_000, () => this.clients.every((client) => client.idle))) {
       problems.push('final reads do not end')
@@ -548,6 +563,23 @@ export class SimulatedCluster implements OsdWorld {
     problems.push(...checkHistory(this.history, final))
   }
 
+  /** Everything is read, and what is bad is mended. */
+  private scrubAll(): boolean {
+    const beganMs = this.queue.nowMs
+    for (const osd of this.osds) osd.scrub('deep-scrub')
+    const over = (): boolean => {
+      const stats = this.osds[placeSimulated(this.authority.map).actingPrimary]?.stats
+      return (
+        this.isClean &&
+        (stats?.lastDeepScrubMs ?? 0) > beganMs &&
+        stats?.states.length === 2 &&
+        stats.scrubErrors === 0 &&
+        this.osds.every((osd) => osd.heldSlots().length === 0)
+      )
+    }
+    return this.runUntil(beganMs + 240_000, over)
+  }
+
   private finalReads(): void {
     const [client] = this.clients
     for (const name of objectNames) client?.start(name, { kind: 'read' })
@@ -559,12 +591,10 @@ export class SimulatedCluster implements OsdWorld {
     }
     const { acting } = placeSimulated(this.authority.map)
     const [first, ...others] = acting.map((osd) => this.osd(osd))
-    // What nobody read may still be bad on one copy: that is for scrub to find.
-    const fingerprint = (osd: SimulatedOsd): readonly string[] =>
-      osd.store.fingerprint().map((line) => line.replace(/ BAD$/, ''))
-    const expected = first === undefined ? [] : fingerprint(first)
+    const expected = first?.store.fingerprint() ?? []
+    for (const line of expected) if (line.endsWith(' BAD')) problems.push(`scrub has missed ${line.slice(0, 60)}`)
     for (const other of others) {
-      const found = fingerprint(other)
+      const found = other.store.fingerprint()
       for (const line of new Set([...expected, ...found])) {
         if (expected.includes(line) !== found.includes(line)) {
           problems.push(`osd.${other.id} and osd.${first?.id} differ: ${line.slice(0, 120)}`)

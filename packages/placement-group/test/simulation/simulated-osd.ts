@@ -21,6 +21,7 @@ import {
   PlacementGroup,
   pgRecordRange,
   Reserver,
+  type ScrubRequest,
 } from '@shoal/placement-group'
 import type { ClientOp, ClientOpReply, PgEnvelope } from '@shoal/wire'
 import type { PgInfo } from '../../src/pg-info.ts'
@@ -56,6 +57,7 @@ const defaultSettings: PgSettings = {
   logEntriesMax: 120,
   pieceBytesMax: 64,
   scanObjects: 4,
+  scrub: { ...defaultPgSettings.scrub, chunkObjectsMax: 3, chunkObjectsMin: 1, sleepMs: 20, chunkTimeoutMs: 400 },
 }
 
 export class SimulatedOsd {
@@ -173,6 +175,11 @@ export class SimulatedOsd {
     this.timers.clear()
     const lost = this.store.loseAllBut(keep)
     this.world.trace(`osd.${this.id} crashes, loses ${lost}`)
+  }
+
+  /** An operator asks this OSD, which may not be the primary. */
+  scrub(what: ScrubRequest): void {
+    if (this.machine !== undefined && this.epoch > 0) this.feed({ kind: 'scrub', what })
   }
 
   query(): unknown {
@@ -363,13 +370,28 @@ export class SimulatedOsd {
     return slot.startsWith('local') ? this.localReserver : this.remoteReserver
   }
 
-  private runRead(effect: Extract<PgEffect, { kind: 'execute-read' | 'read-piece' | 'scan' }>): void {
+  private runRead(
+    effect: Extract<PgEffect, { kind: 'execute-read' | 'read-piece' | 'scan' | 'examine' | 'list-records' }>,
+  ): void {
     const { store } = this
     const { token } = effect
     const delayMs = this.diskDelayMs()
     if (effect.kind === 'scan') {
       const page = store.scan(effect.after, effect.limit)
       this.later(delayMs, () => ({ kind: 'scanned', token, ...page }))
+    } else if (effect.kind === 'examine') {
+      // Whichever moment it is: the machine must let no write in between.
+      this.later(delayMs, () => ({
+        kind: 'examined',
+        token,
+        errno: 0,
+        damagedRecords: [],
+        ...store.examine(effect.range),
+      }))
+    } else if (effect.kind === 'list-records') {
+      const keys = store.metaEntries(effect.from, effect.to).map(({ key }) => key)
+      const more = keys.length > effect.limit
+      this.later(delayMs, () => ({ kind: 'records-listed', token, keys: keys.slice(0, effect.limit), more }))
     } else if (effect.kind === 'read-piece') {
       const piece = this.attempt(() =>
         store.piece(effect.object, effect.offset, effect.lengthMax, effect.omapAfter, effect.omapEntriesMax),

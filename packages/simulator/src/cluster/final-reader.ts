@@ -20,8 +20,8 @@ export class ClusterReader implements FinalReader {
     this.maySpoil = maySpoil
   }
 
-  read(pool: string, object: string): Promise<FinalObject | undefined> {
-    return this.inTurn(() => this.readNow(pool, object))
+  read(pool: string, object: string, snap?: number): Promise<FinalObject | undefined> {
+    return this.inTurn(() => this.readNow(pool, object, snap))
   }
 
   list(pool: string): Promise<readonly string[] | undefined> {
@@ -43,8 +43,9 @@ export class ClusterReader implements FinalReader {
     return must(this.cluster.operator.daemon, 'a connected operator')
   }
 
-  private async readNow(pool: string, object: string): Promise<FinalObject | undefined> {
-    const handle = this.process.client.pool(pool)
+  private async readNow(pool: string, object: string, snap: number | undefined): Promise<FinalObject | undefined> {
+    const head = this.process.client.pool(pool)
+    const handle = snap === undefined ? head : head.at(snap)
     try {
       const { results } = await handle.execute(object, [
         { kind: 'stat' },
@@ -97,6 +98,7 @@ export class ClusterReader implements FinalReader {
           pgId: id,
           osd,
           objects: await copyOf(store, id, this.maySpoil(`osd.${osd}`) ? unreadable : undefined),
+          unreadable,
         })
       }
       for (const copy of copies) {

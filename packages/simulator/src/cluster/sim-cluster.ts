@@ -23,6 +23,7 @@ import type { DaemonNode, NodeEvents } from './daemon-node.ts'
 import { SimMonitorNetwork } from './monitor-network.ts'
 import { ClientNode, MonitorNode, monitorDirectory, type NodeWorld, OsdNode } from './nodes.ts'
 import { Observers } from './observers.ts'
+import { withoutScrub } from './scrub-all.ts'
 import { SimLogs } from './sim-log.ts'
 
 export interface Crash {
@@ -226,8 +227,8 @@ export class SimCluster {
       const onlyDegraded = wrong?.every(({ code }) => code === 'PG_DEGRADED') === true
       if (onlyDegraded) {
         const states = (await this.pgSummary())?.states
-        const clean = wrong?.length === 0 && states?.every(({ state }) => state === 'active+clean') === true
-        if (clean || (await this.unclean())?.length === 0) {
+        const isClean = states?.every(({ state }) => withoutScrub(state) === 'active+clean') === true
+        if ((wrong?.length === 0 && isClean) || (await this.unclean())?.length === 0) {
           // Statistics follow a new map a moment later.
           const epoch = this.operator.daemon?.monitor.osdMap?.epoch ?? 0
           since = { epoch, polls: since.epoch === epoch ? since.polls + 1 : 1 }
@@ -256,7 +257,9 @@ export class SimCluster {
   private async unclean(): Promise<readonly PgRow[] | undefined> {
     try {
       const { data } = await this.settleCommand({ prefix: 'pg ls' }, 10_000)
-      return (data as readonly PgRow[]).filter((row) => row.state !== 'active+clean' && !this.hasWhatCrushFound(row))
+      return (data as readonly PgRow[]).filter(
+        (row) => withoutScrub(row.state) !== 'active+clean' && !this.hasWhatCrushFound(row),
+      )
     } catch {
       return undefined
     }
@@ -266,7 +269,8 @@ export class SimCluster {
   private hasWhatCrushFound({ pgId, state, acting }: PgRow): boolean {
     const copies = this.copiesOf(pgId)
     if (copies === undefined || acting.length !== copies) return false
-    return state === 'active+remapped+clean' || state === 'active+undersized+degraded'
+    const rest = withoutScrub(state)
+    return rest === 'active+remapped+clean' || rest === 'active+undersized+degraded'
   }
 
   /**

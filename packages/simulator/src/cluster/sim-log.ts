@@ -34,6 +34,8 @@ export class SimLogs {
   private readonly time: SimTime
   private readonly trace: Trace
   private lines: Line[] = []
+  /** Told of each line. */
+  onLine: ((from: string, message: string) => void) | undefined
 
   constructor(time: SimTime, trace: Trace) {
     this.time = time
@@ -58,6 +60,7 @@ export class SimLogs {
     const { time, trace } = this
     trace.text(from)
     trace.text(message)
+    this.onLine?.(from, message)
     const line: Line = { nowMs: time.nowMs, level, from, message, fields }
     if (trace.print !== undefined) trace.line(time.nowMs, () => `log ${format(line)}`)
     this.lines.push(line)

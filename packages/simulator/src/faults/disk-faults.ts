@@ -99,6 +99,32 @@ const bitRot: Fault = {
   },
 }
 
+/** Flips bits of records of the key-value store, whatever they are about. */
+const metadataRot: Fault = {
+  kind: 'metadata-rot',
+  family: 'disk',
+  weight: 1,
+  draw: (random, plan) => ({ ...drawStore(random, osdNames(plan)), flips: 1 + random.below(4) }),
+  strike({ cluster, budget }, { node, salt, flips }) {
+    const found = cluster.find(String(node))
+    if (found === undefined || !budget.spoil(found.name)) return undefined
+    const disk = found.machine.keyValue.disk(`${osdDirectory}/store/meta`)
+    // Not the two records without which there is no store, and not the list of collections.
+    const records = disk.entries({}).filter(([key]) => mendable.has(String.fromCharCode(key[0] ?? 0)))
+    if (records.length === 0) return undefined
+    for (let i = 0; i < (flips as number); i++) {
+      const draw = Math.imul((salt as number) + i, 2654435761) >>> 0
+      const [key, value] = records[draw % records.length] as (typeof records)[number]
+      disk.flip(key, (draw >>> 8) % value.length, 1 << (draw & 7))
+    }
+    // A record that a transaction needs ends the daemon: what it missed is recovered once it runs again.
+    found.injectedErrors++
+    return nothing
+  },
+}
+
+const mendable = new Set(['O', 'B', 'P', 'M'])
+
 /** A write that is acknowledged and goes elsewhere, or nowhere. */
 function lying(kind: string, lie: (change: FileChange & { readonly kind: 'write' }) => readonly FileChange[]): Fault {
   return {
@@ -129,4 +155,9 @@ const misdirectedWrite = lying('misdirected-write', (change) => [
   { ...change, offset: Math.max(0, change.offset + (change.offset >= 8 * blockBytes ? -8 : 8) * blockBytes) },
 ])
 
-export const diskFaults: readonly Fault[] = [ioError, slowDisk, bitRot, lostWrite, misdirectedWrite]
+export const diskFaults: readonly Fault[] = [ioError, slowDisk, bitRot, metadataRot, lostWrite, misdirectedWrite]
+
+/** Kinds that damage what is stored: only after one of them may scrub find anything. */
+export const spoilingKinds: readonly string[] = [bitRot, metadataRot, lostWrite, misdirectedWrite].map(
+  ({ kind }) => kind,
+)

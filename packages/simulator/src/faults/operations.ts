@@ -1,6 +1,7 @@
 /** How a patient operator works: asks again while the monitors are away, waits until the cluster is clean. */
 import { isClusterError } from '@shoal/base'
 import type { CommandReply, HealthReport, MonitorCommand, PgSummary } from '@shoal/monitor-client'
+import { withoutScrub } from '../cluster/scrub-all.ts'
 import type { SimCluster } from '../cluster/sim-cluster.ts'
 
 const retryMs = 1_000
@@ -50,7 +51,7 @@ export async function isClean(cluster: SimCluster): Promise<boolean> {
     const { data } = await cluster.command({ prefix: 'status' }, 10_000)
     const { pgMap, health } = data as { readonly pgMap: PgSummary; readonly health: HealthReport }
     const hurt = health.checks.some((check) => check.code.startsWith('PG_') || check.code === 'OBJECT_UNFOUND')
-    return !hurt && pgMap.states.every(({ state }) => state === 'active+clean')
+    return !hurt && pgMap.states.every(({ state }) => withoutScrub(state) === 'active+clean')
   } catch {
     return false
   }

@@ -1,6 +1,7 @@
 /** What operators do while everything goes on: none of it may cost an answer or a byte. */
 import { osdFlags } from '@shoal/cluster-map'
 import type { OsdNode } from '../cluster/nodes.ts'
+import { askOsdToScrub } from '../cluster/scrub-all.ts'
 import type { SimCluster } from '../cluster/sim-cluster.ts'
 import { drawDaemon, type Fault, type FaultContext, nothing, osdNames, pick } from './fault.ts'
 import { isClean, operate, sleep, waitFor } from './operations.ts'
@@ -310,6 +311,22 @@ const removeOsd: Fault = {
   },
 }
 
+const scrub: Fault = {
+  kind: 'scrub',
+  family: 'operator',
+  weight: 3,
+  draw: (random, plan) => ({
+    node: pick(random, osdNames(plan)),
+    what: pick(random, ['scrub', 'deep-scrub', 'deep-scrub', 'repair'] as const),
+  }),
+  strike({ cluster, background }, { node, what }) {
+    background(`${String(node)} ${String(what)}`, () =>
+      askOsdToScrub(cluster, String(node), what as 'scrub' | 'deep-scrub' | 'repair'),
+    )
+    return nothing
+  },
+}
+
 const crushWeightDrawn = 0.0001
 
 /**
@@ -405,4 +422,5 @@ export const operatorFaults: readonly Fault[] = [
   removeOsd,
   drainOsds,
   repeer,
+  scrub,
 ]

@@ -4,6 +4,8 @@ import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
+import { scrubBugs } from './scrub-bugs.ts'
+import { snapshotBugs } from './snapshot-bugs.ts'
 import { spaceBugs } from './space-bugs.ts'
 import { splitBugs } from './split-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
@@ -12,6 +14,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...storeBugs,
   ...pgBugs,
   ...recoveryBugs,
+  ...snapshotBugs,
+  ...scrubBugs,
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,

@@ -29,6 +29,7 @@ const scenarioMixes: Readonly<Record<string, Mix>> = {
   operators: { families: ['operator', 'monitors'] },
   block: { workloads: ['block-device'] },
   full: { workloads: ['quotas', 'full-disks'] },
+  snapshots: { workloads: ['snapshots', 'pool-snapshots'] },
   beyond: { mode: 'beyond' },
 }
 
@@ -79,7 +80,7 @@ export function drawScenario(seed: number, options: DrawOptions = {}): Scenario 
       journalBytes: pick(random, [2, 4, 8]) * mebibyte,
       mount: drawMount(random),
     },
-    osdSettings: drawOsdSettings(random),
+    osdSettings: { ...drawOsdSettings(random), ...drawScrubSettings(seed, name) },
     monitorSettings: drawMonitorSettings(random),
   }
   return { ...plan, faults: drawFaults(random, plan, mix) }
@@ -149,6 +150,21 @@ function drawOsdSettings(random: Prng): Scenario['osdSettings'] {
     osd_map_keep: pick(random, [20, 500]),
     osd_mon_report_interval: pick(random, [1, 3]),
     osd_max_markdown_count: pick(random, [2, 5, 50]),
+  }
+}
+
+/** Of a generator of its own: scenarios were drawn before there was scrub. A calm cluster is left alone. */
+function drawScrubSettings(seed: number, name: string): Scenario['osdSettings'] {
+  if (name === 'calm') return {}
+  const random = new Prng([seed, 0x5c2b, 0])
+  return {
+    osd_scrub_min_interval: pick(random, [15, 40, 86_400]),
+    osd_deep_scrub_interval: pick(random, [40, 100, 604_800]),
+    osd_scrub_chunk_max: pick(random, [2, 5, 25]),
+    osd_scrub_chunk_min: 1,
+    osd_scrub_chunk_bytes: pick(random, [64 * 1024, 8 * 1024 * 1024]),
+    osd_scrub_sleep: pick(random, [0.01, 0.1, 1]),
+    osd_max_scrubs: pick(random, [1, 1, 3]),
   }
 }
 

@@ -9,6 +9,7 @@ import { locks } from './locks.ts'
 import { monitorSet } from './monitor-set.ts'
 import { poolChurn } from './pool-churn.ts'
 import { hotAndCold, registers } from './registers.ts'
+import { snapshots } from './snapshots.ts'
 import { watches } from './watches.ts'
 
 export { attributes, compounds } from './attributes.ts'
@@ -21,6 +22,7 @@ export { locks } from './locks.ts'
 export { type ObjectWorkloadPlan, objectWorkload } from './object-workload.ts'
 export { poolChurn } from './pool-churn.ts'
 export { hotAndCold, registers } from './registers.ts'
+export { snapshots } from './snapshots.ts'
 export { watches } from './watches.ts'
 
 /** All kinds, by name; each call makes one with a state of its own, for one simulated cluster. */
@@ -39,4 +41,6 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   'full-disks': () => fullDisks(),
   'monitor-set': () => monitorSet(),
   watches: () => watches(),
+  snapshots: () => snapshots('selfmanaged'),
+  'pool-snapshots': () => snapshots('pool'),
 }

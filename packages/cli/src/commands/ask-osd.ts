@@ -1,4 +1,4 @@
-/** What only the primary of a placement group knows, or may do. */
+/** Questions that OSDs themselves answer. */
 import { address, ClusterError } from '@shoal/base'
 import type { OsdRow, PlacementReply } from '@shoal/monitor-client'
 import type { CommandContext } from '../context.ts'
@@ -13,17 +13,25 @@ export async function askPrimary(
   const mapping = (await context.command({ prefix: 'pg map', pgid: pgId })).data as PlacementReply
   const dump = (await context.command({ prefix: 'osd dump' })).data as { readonly osds: readonly OsdRow[] }
   const primary = dump.osds.find((osd) => osd.id === mapping.actingPrimary && osd.up)
-  if (primary?.addresses === undefined) {
+  if (primary === undefined) {
     throw new ClusterError('EAGAIN', `${pgId} has no primary now (acting [${mapping.acting.join(',')}])`, {
       hint: 'shoal osd tree, then start one of its OSDs',
     })
   }
+  return askOsd(context, primary, method, { ...args, pgid: pgId })
+}
+
+export async function askOsd(
+  context: CommandContext,
+  { id, addresses }: OsdRow,
+  method: string,
+  input: Readonly<Record<string, unknown>> = {},
+): Promise<unknown> {
+  if (addresses === undefined) {
+    throw new ClusterError('EAGAIN', `osd.${id} has not told where it listens`, {
+      hint: `shoal daemon start osd.${id}`,
+    })
+  }
   const { callAdmin } = await import('@shoal/monitor-client')
-  return callAdmin(
-    await context.env(),
-    address(primary.addresses.admin),
-    method,
-    { ...args, pgid: pgId },
-    context.timeoutMs,
-  )
+  return callAdmin(await context.env(), address(addresses.admin), method, input, context.timeoutMs)
 }

@@ -1,0 +1,126 @@
+/** Recovery of an object with clones: what was acknowledged before a clone was made is in the clone alone. */
+import { osdId } from '@shoal/base'
+import type { ClientOp, ObjectId } from '@shoal/wire'
+import { beforeEach, expect, test } from 'vitest'
+import { ClientIo } from '../src/client-io.ts'
+import { defaultPgSettings, PgCore } from '../src/core.ts'
+import type { PgEffect } from '../src/effects.ts'
+import { MissingSet } from '../src/missing-set.ts'
+import { ObjectTransfer } from '../src/object-transfer.ts'
+import { openEnvelope, type PeerMessage } from '../src/peer-message.ts'
+import { PgLog } from '../src/pg-log.ts'
+import { QuotaShare } from '../src/quota-share.ts'
+import { Recovery } from '../src/recovery.ts'
+import { MapAuthority, placeSimulated, simulatedPg } from './simulation/map-authority.ts'
+import { entry, epoch, info, object, osds, version } from './support.ts'
+
+const [primary, peer] = [osdId(0), osdId(1)]
+const head = object('thing')
+const clone: ObjectId = { ...head, snap: 5 }
+const settings = { ...defaultPgSettings, recoveryActiveMax: 4 }
+
+let core: PgCore
+let recovery: Recovery
+let clientIo: ClientIo
+
+beforeEach(() => {
+  const { map } = new MapAuthority({ osds: 2, size: 2, minSize: 1, onEpoch: () => {} })
+  core = new PgCore({
+    pgId: simulatedPg,
+    whoami: primary,
+    settings,
+    leases: { heldUntilMs: () => 1e9, want: () => {}, isLate: () => false, grantedUntilMs: () => 0 },
+    space: { admits: () => true, hasRoomFor: () => true, isBackfillFull: false, roomBytes: 1e9, onRoom: () => {} },
+    clock: { monotonicMs: () => 0, wallMs: () => 0 },
+    info: info({ started: 1 }),
+    log: new PgLog(version("0'0"), [{ ...entry("modify 1'1 thing"), object: clone }, entry("modify 1'2 thing 1'1")]),
+    missing: new MissingSet(),
+    pastIntervals: [],
+    interval: {
+      mapEpoch: map.epoch,
+      since: epoch(1),
+      up: osds(0, 1),
+      acting: osds(0, 1),
+      upPrimary: primary,
+      actingPrimary: primary,
+      incarnations: [],
+    },
+  })
+  core.map = map
+  core.mapping = { ...placeSimulated(map), acting: osds(0, 1), actingPrimary: primary }
+  recovery = new Recovery(core, new ObjectTransfer(core, []), {
+    onNeeded: () => {},
+    onObjectRecovered: (one) => clientIo.retry(one),
+    onRecovered: () => {},
+  })
+  clientIo = new ClientIo(
+    core,
+    {
+      blocksReads: (one) => core.missing.has(one),
+      blocksSnapReads: (one) => core.missing.has(one) || core.missing.cloneOf(one) !== undefined,
+      blocksWrites: (one) => recovery.isMissingAnywhere(one) || recovery.isRecovering(one),
+      missingCloneOf: (one) => recovery.missingCloneOf(one),
+      prioritize: (one) => recovery.prioritize(one),
+      onBadCopy: () => {},
+      onWritten: () => {},
+      onUnreadable: () => {},
+      backfillTargets: [],
+      isWrittenTo: () => true,
+      isDegraded: true,
+    },
+    new QuotaShare(core),
+  )
+  clientIo.activate()
+})
+
+const missingOf = (...objects: readonly ObjectId[]): MissingSet =>
+  new MissingSet(objects.map((one) => ({ object: one, need: version(one === head ? "1'2" : "1'1") })))
+
+function told(effects: readonly PgEffect[]): readonly number[] {
+  return effects.flatMap((effect) => {
+    if (effect.kind !== 'send' || effect.message.type !== 'pg') return []
+    const message: PeerMessage = openEnvelope(effect.message)
+    return message.kind === 'recover' ? [message.object.snap] : []
+  })
+}
+
+const answersIn = (effects: readonly PgEffect[]): number => effects.filter(({ kind }) => kind === 'reply').length
+
+/** The write that made the clone, sent again in the interval after the one that it was done in. */
+const resent: ClientOp = {
+  type: 'client-op',
+  request: { client: 1, tid: 2 },
+  oldestTid: 2,
+  pgId: simulatedPg,
+  epoch: epoch(1),
+  object: head,
+  ops: [{ kind: 'write-full', data: new Uint8Array(3) }],
+  attempt: 1,
+}
+
+test('a member is told to fetch a head only when it has its clones', () => {
+  recovery.peerMissing.set(peer, missingOf(head, clone))
+  recovery.start(new Map(), osds(0, 1))
+  recovery.prioritize(head)
+  expect(told(core.takeEffects())).toEqual([clone.snap])
+  recovery.onRecovered(peer, clone, 0, 10)
+  expect(told(core.takeEffects())).toEqual([head.snap])
+})
+
+test('the answer to a write that was sent again waits until nobody lacks the clone that it made', () => {
+  recovery.peerMissing.set(peer, missingOf(clone))
+  recovery.start(new Map(), osds(0, 1))
+  clientIo.onOp(7, resent)
+  const effects = core.takeEffects()
+  expect(answersIn(effects)).toBe(0)
+  expect(told(effects)).toEqual([clone.snap])
+  recovery.onRecovered(peer, clone, 0, 10)
+  expect(answersIn(core.takeEffects())).toBe(1)
+})
+
+test('a head that is whole everywhere is not held back by the clone of another object', () => {
+  recovery.peerMissing.set(peer, missingOf({ ...object('other'), snap: 5 }))
+  recovery.start(new Map(), osds(0, 1))
+  clientIo.onOp(7, resent)
+  expect(answersIn(core.takeEffects())).toBe(1)
+})
