@@ -23,6 +23,7 @@ import { type MountedParts, mountParts } from './mount.ts'
 import { isClean, moveObjects } from './object-mover.ts'
 import { ObjectReader } from './object-reader.ts'
 import type {
+  CountObject,
   ExaminedRange,
   ExamineRange,
   Extent,
@@ -261,6 +262,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
     from: PgId,
     targets: readonly PgId[],
     choose: (object: ObjectId) => number,
+    count: CountObject,
   ): Promise<readonly MovedObjects[]> {
     await this.flush()
     const collections = [from, ...targets].map((id) => {
@@ -270,7 +272,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
     })
     while (!collections.every(isClean)) await this.checkpoint()
     const [source, ...others] = collections as [Collection, ...Collection[]]
-    return moveObjects(this.meta, source, others, choose)
+    return moveObjects(this.meta, source, others, choose, count)
   }
 
   async examine(collection: PgId, range: ExamineRange): Promise<ExaminedRange> {

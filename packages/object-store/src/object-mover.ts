@@ -7,12 +7,11 @@
  *              older than what `level` says it has of them, so that replay skips them.
  * Invariant 2: an object is in exactly one collection at any time, also after a crash: one atomic batch per page.
  */
-import { assert, decode, type KeyValueOp } from '@shoal/base'
+import { assert, decode, isClusterError, type KeyValueOp } from '@shoal/base'
 import type { ObjectId } from '@shoal/wire'
-import { headSnap } from '@shoal/wire'
-import { bytesToKey, type Key, keys, keyToBytes, prefixEnd } from './layout.ts'
+import { bytesToKey, type Key, keys, keyToBytes, parseObjectSortKey, prefixEnd } from './layout.ts'
 import { type Collection, encodeCollection, type MetaStore } from './meta-store.ts'
-import type { MovedObjects } from './object-store.ts'
+import type { CountObject, MovedObjects } from './object-store.ts'
 import { onodeCodec } from './onode.ts'
 import { unseal } from './sealed-value.ts'
 
@@ -32,6 +31,7 @@ export async function moveObjects(
   from: Collection,
   targets: readonly Collection[],
   choose: (object: ObjectId) => number,
+  count: CountObject,
 ): Promise<readonly MovedObjects[]> {
   const counts = [...targets, from].map(() => ({ objects: 0, bytes: 0 }))
   const end = keyToBytes(prefixEnd(from.objectPrefix) as Key)
@@ -42,16 +42,23 @@ export async function moveObjects(
     const ops: KeyValueOp[] = []
     const touched: Key[] = []
     for (const [bytes, sealed] of page) {
-      const value = unseal(meta.checksums, bytes, sealed)
-      const { id, sizeBytes } = decode(onodeCodec, value)
-      const index = choose(id)
-      const count = counts[index < 0 ? targets.length : index] as { objects: number; bytes: number }
-      if (id.snap === headSnap) count.objects++
-      count.bytes += sizeBytes
-      if (index < 0) continue
       const key = bytesToKey(bytes)
-      const to = (targets[index] as Collection).objectPrefix + key.slice(from.objectPrefix.length)
-      ops.push({ kind: 'delete', key: bytes }, meta.sealed(to, value))
+      const sortKey = key.slice(from.objectPrefix.length)
+      const value = intact(meta, bytes, sealed)
+      const onode = value === undefined ? undefined : decode(onodeCodec, value)
+      const id = onode?.id ?? parseObjectSortKey(sortKey)
+      const index = id === undefined ? -1 : choose(id)
+      if (onode !== undefined) {
+        const total = counts[index < 0 ? targets.length : index] as { objects: number; bytes: number }
+        const { objects, bytes: size } = count(onode.id, onode)
+        total.objects += objects
+        total.bytes += size
+      }
+      if (index < 0) continue
+      const to = (targets[index] as Collection).objectPrefix + sortKey
+      const moved: KeyValueOp =
+        value === undefined ? { kind: 'put', key: keyToBytes(to), value: sealed } : meta.sealed(to, value)
+      ops.push({ kind: 'delete', key: bytes }, moved)
       touched.push(key, to)
     }
     await writePage(meta, ops, touched, [from, ...targets])
@@ -63,6 +70,16 @@ export async function moveObjects(
   const mark = meta.sealed(keys.collection(from.id), encodeCollection(from.exists, from.applied))
   await meta.level.batch([mark], { sync: true })
   return counts
+}
+
+/** Undefined for a damaged onode: it moves as it is, by its key, and scrub finds it where its object should be. */
+function intact(meta: MetaStore, key: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
+  try {
+    return unseal(meta.checksums, key, sealed)
+  } catch (error) {
+    if (isClusterError(error, 'ECHECKSUM')) return undefined
+    throw error
+  }
 }
 
 async function writePage(

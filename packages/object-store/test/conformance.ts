@@ -3,7 +3,7 @@ import { isClusterError, type PgId } from '@shoal/base'
 import type { Transaction, TransactionOp } from '@shoal/wire'
 import { describe, expect, test } from 'vitest'
 import type { ObjectStore } from '../src/index.ts'
-import { dump, ReferenceStore, text } from './reference-store.ts'
+import { countObject, dump, ReferenceStore, text } from './reference-store.ts'
 import { objectId, Workload } from './workload.ts'
 
 export interface OpenStore {
@@ -59,7 +59,7 @@ export function describeObjectStore(name: string, open: () => Promise<OpenStore>
         )
       }
       const indexOf = (name: string) => (Number(name.slice(7)) % 3) - 1
-      const counts = await store.moveObjects(collection, others, ({ name }) => indexOf(name))
+      const counts = await store.moveObjects(collection, others, ({ name }) => indexOf(name), countObject)
       expect(counts.map(({ objects }) => objects)).toEqual([50, 50, 50])
       const bytesOf = (index: number) =>
         names.reduce((sum, name, at) => sum + (indexOf(name) === index ? `${name} `.length * (1 + (at % 70)) : 0), 0)

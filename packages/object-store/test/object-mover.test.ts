@@ -4,7 +4,7 @@ import type { TransactionOp } from '@shoal/wire'
 import { expect, test } from 'vitest'
 import { FileObjectStore, fsckObjectStore } from '../src/index.ts'
 import { FakeMachine } from './fake-machine.ts'
-import { text } from './reference-store.ts'
+import { countObject, text } from './reference-store.ts'
 import { objectId } from './workload.ts'
 
 const size = { sizeBytes: 1024 * 1024, journalBytes: 256 * 1024 }
@@ -38,7 +38,7 @@ async function work(machine: FakeMachine): Promise<void> {
       ops: [{ kind: 'write', collection, object: objectId(name), offset: 20, data: text('before') }],
     })
   await write(from, 'object-7')
-  await store.moveObjects(from, [to], ({ name }) => (moves(name) ? 0 : -1))
+  await store.moveObjects(from, [to], ({ name }) => (moves(name) ? 0 : -1), countObject)
   await write(to, 'object-9')
   await store.close()
 }
@@ -72,7 +72,7 @@ test('a crash at any step', async () => {
     for (const [name, where] of before) expect([name, where.length]).toEqual([name, 1])
     const gone = [...before.values()].filter(([home]) => home === to).length
     if (gone > 0 && gone < 80) partly++
-    await store.moveObjects(from, [to], ({ name }) => (moves(name) ? 0 : -1))
+    await store.moveObjects(from, [to], ({ name }) => (moves(name) ? 0 : -1), countObject)
     for (const [name, where] of await homes(store)) {
       expect(where).toEqual([moves(name) ? to : from])
       expect((await store.xattrs(where[0] as PgId, objectId(name))).get('x')).toEqual(text(name))

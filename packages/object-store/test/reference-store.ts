@@ -2,7 +2,6 @@
 import { ClusterError, compareBytes, emptyBytes, hexEncode, type PgId, utf8Encode } from '@shoal/base'
 import {
   compareObjectIds,
-  headSnap,
   type ObjectId,
   type OmapEntry,
   objectKey,
@@ -10,6 +9,7 @@ import {
   type TransactionOp,
 } from '@shoal/wire'
 import type {
+  CountObject,
   Extent,
   MovedObjects,
   ObjectPage,
@@ -18,6 +18,8 @@ import type {
   OmapPage,
   StoreUsage,
 } from '../src/object-store.ts'
+
+export const countObject: CountObject = (_, { sizeBytes }) => ({ objects: 1, bytes: sizeBytes })
 
 type Table = Map<string, OmapEntry>
 
@@ -116,13 +118,15 @@ export class ReferenceStore implements ObjectStore {
     from: PgId,
     targets: readonly PgId[],
     choose: (object: ObjectId) => number,
+    count: CountObject,
   ): Promise<readonly MovedObjects[]> {
     const counts = [...targets, from].map(() => ({ objects: 0, bytes: 0 }))
     for (const [key, object] of [...this.get(from).objects]) {
       const index = choose(object.id)
-      const count = counts.at(index) as { objects: number; bytes: number }
-      if (object.id.snap === headSnap) count.objects++
-      count.bytes += object.data.length
+      const total = counts.at(index) as { objects: number; bytes: number }
+      const { objects, bytes } = count(object.id, { sizeBytes: object.data.length, xattrs: object.xattrs })
+      total.objects += objects
+      total.bytes += bytes
       if (index < 0) continue
       this.get(from).objects.delete(key)
       this.get(targets[index] as PgId).objects.set(key, object)

@@ -16,6 +16,7 @@ export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.
 export { divideSnapRecords, type PgPart, type SeedOf, type SplitPart, splitChild, splitRemainder } from './pg-split.ts'
 export {
   allSnapRecords,
+  copySnapRecords,
   cutOffSplit,
   distrustCopy,
   type FrozenPg,
@@ -29,4 +30,4 @@ export { PlacementGroup, type PlacementGroupOptions } from './placement-group.ts
 export { type ReservationCallbacks, Reserver, type ReserverSummary } from './reserver.ts'
 export { scrubDamage } from './scrub-map.ts'
 export { defaultScrubSettings, type ScrubRequest, type ScrubSettings, scrubRequests } from './scrub-schedule.ts'
-export { cloneBytes, noSnapSet, resolveSnap, snapSetIn, snapsIn } from './snap-set.ts'
+export { countObject, noSnapSet, resolveSnap, snapSetIn, snapsIn } from './snap-set.ts'

@@ -372,6 +372,12 @@ export function setSnapRecords(collection: PgId, clone: ObjectId, snaps: readonl
   return { kind: 'meta-set', collection, entries: snaps.map((snap) => ({ key: snapRecordKey(snap, clone), value })) }
 }
 
+/** `keys` of another collection of this OSD. */
+export function copySnapRecords(collection: PgId, keys: readonly Uint8Array[]): TransactionOp {
+  const value = new Uint8Array(0)
+  return { kind: 'meta-set', collection, entries: keys.map((key) => ({ key, value })) }
+}
+
 export function removeSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {
   return { kind: 'meta-remove', collection, keys: snaps.map((snap) => snapRecordKey(snap, clone)) }
 }

@@ -31,6 +31,7 @@ function stored(entries: readonly LogEntry[], tail = "0'0", head = tail): Stored
     },
     log,
     missing: new MissingSet(),
+    scrub: undefined,
     temporaries: [],
   }
 }

@@ -25,8 +25,8 @@ export const splitBugs: readonly PlantedBug[] = [
     mechanism: 'a split that a crash cut off is not undone: its objects stay where no placement group looks for them',
     promise: 'acknowledged writes are kept',
     file: 'osd/dist/pg-splitter.js',
-    find: 'await store.moveObjects(collection, [whole], () => 0);',
-    replace: 'await store.moveObjects(collection, [whole], () => -1);',
+    find: 'await store.moveObjects(collection, [whole], () => 0, countObject);',
+    replace: 'await store.moveObjects(collection, [whole], () => -1, countObject);',
     scenario: 'splits-and-crashes',
   },
 ]
