@@ -139,7 +139,10 @@ describe('snapshots of a pool that gets more placement groups', () => {
       for (const object of objects) expect(seedOfHash(pool, object.hash)).toBe(seed)
       clones.push(...objects.filter(isClone).map(objectKey))
       const { entries } = await cluster.run(store.metaEntries(part, allSnapRecords.from, allSnapRecords.to, 1_000))
-      for (const [ofSeed, keys] of divideSnapRecords(entries.map(({ key }) => key), (hash) => seedOfHash(pool, hash))) {
+      for (const [ofSeed, keys] of divideSnapRecords(
+        entries.map(({ key }) => key),
+        (hash) => seedOfHash(pool, hash),
+      )) {
         expect(ofSeed).toBe(seed)
         records.push(...keys.map((key) => objectKey(decode(objectIdCodec, key.subarray(9)))))
       }

@@ -21,8 +21,8 @@ import type { ObjectId, TransactionOp } from '@shoal/wire'
 import { MissingSet } from './missing-set.ts'
 import { type LogEntry, PgLog } from './pg-log.ts'
 import {
-  cloneOfSnapRecord,
   clearSplitMark,
+  cloneOfSnapRecord,
   removeLogEntries,
   removeMissing,
   type StoredPg,
