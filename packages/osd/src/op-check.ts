@@ -1,7 +1,7 @@
 /** What a client operation must satisfy before a placement group sees it: input from the network may be anything. */
 import { type ErrorCode, type PgId, pgPool, pgSeed } from '@shoal/base'
 import { hashObjectName, isFenced, type OsdMap, seedOfHash } from '@shoal/cluster-map'
-import { checkLockOp, isReservedAttribute } from '@shoal/placement-group'
+import { checkLockOp, isReservedAttribute, isShardOp } from '@shoal/placement-group'
 import {
   type ClientOp,
   headSnap,
@@ -36,7 +36,13 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
   if (!isListing(op) && !belongsHere(op, seedOfHash(pool, object.hash), op.pgId)) {
     return { code: 'EINVAL', detail: `the object does not belong to placement group ${op.pgId}` }
   }
-  return checkSteps(op.ops)
+  return (pool.type === 'erasure' ? checkShardSteps(op.ops) : undefined) ?? checkSteps(op.ops)
+}
+
+function checkShardSteps(ops: readonly ObjectOp[]): Refusal | undefined {
+  const step = ops.find((one) => !isShardOp(one))
+  if (step === undefined) return undefined
+  return { code: 'EOPNOTSUPP', detail: `${step.kind}: objects of an erasure-coded pool have no omap` }
 }
 
 function isListing(op: ClientOp): boolean {

@@ -18,12 +18,14 @@ import {
   isClusterError,
   type OsdId,
   type PgId,
+  pgShard,
   type Timer,
+  wholePgId,
 } from '@shoal/base'
 import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import type { AdminServer } from '@shoal/monitor-client'
-import { PlacementGroup, Reserver } from '@shoal/placement-group'
+import { memberOf, PlacementGroup, Reserver } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
@@ -44,6 +46,7 @@ import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
 import { type OsdSettings, osdSettingsWith } from './settings.ts'
+import { shardLeases, shardSpace } from './shard-services.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
@@ -265,8 +268,18 @@ export class OsdDaemon {
     return new PgTable({
       whoami,
       services: this.pgServices(),
-      createMachine: (pgId, stored) =>
-        new PlacementGroup({ pgId, whoami, settings, leases, space, stored, clock: env.clock }),
+      createMachine: (pgId, stored) => {
+        const shard = pgShard(pgId)
+        const own =
+          shard === undefined
+            ? { whoami, leases, space }
+            : {
+                whoami: memberOf(whoami, shard),
+                leases: shardLeases(leases, whoami),
+                space: shardSpace(space, whoami),
+              }
+        return new PlacementGroup({ pgId, ...own, settings, stored, clock: env.clock })
+      },
       onIntervalsEnded: (pgs) => {
         this.sessions.dropOpsOf(pgs)
         const { placement } = this.table
@@ -294,7 +307,7 @@ export class OsdDaemon {
       space,
       removed: (pgId) => {
         this.table.remove(pgId)
-        stats.forget(pgId)
+        if (this.table.find(wholePgId(pgId)) === undefined) stats.forget(wholePgId(pgId))
       },
     }
   }
@@ -461,7 +474,7 @@ export class OsdDaemon {
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
       status: () => this.status(),
-      pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(pgId) ?? { pgId }),
+      pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(wholePgId(pgId)) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
     }
   }

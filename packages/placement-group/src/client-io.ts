@@ -19,24 +19,24 @@ import {
   type ObjectId,
   type ObjectOpResult,
   objectKey,
-  type TransactionOp,
   type Version,
   zeroVersion,
 } from '@shoal/wire'
+import type { PgBackend, WriteSteps } from './backend.ts'
 import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
 import { missingForLists, withMissing } from './list-missing.ts'
 import { objectAttributeName, versionOf } from './object-attribute.ts'
-import { ObjectCache } from './object-cache.ts'
+import type { ObjectCache } from './object-cache.ts'
 import { isTemporary } from './object-transfer.ts'
 import { noResults, OpAnswers } from './op-answers.ts'
-import { type Execution, executeWrite, loadRequestFor } from './op-executor.ts'
+import { type Execution, executeWrite } from './op-executor.ts'
 import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
 import { planFailure, planWrite } from './plan-write.ts'
 import { ReadLease } from './read-lease.ts'
 import type { DoneRequest } from './request-table.ts'
-import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
+import type { InFlightWrite, WriteReplicator, WriteTargets } from './write-replicator.ts'
 
 /** What client I/O must know of recovery. */
 export interface RecoveryView extends WriteTargets {
@@ -76,11 +76,12 @@ const waitingMax = 4_096
 
 export class ClientIo {
   private readonly core: PgCore
+  private readonly backend: PgBackend
   private readonly recovery: RecoveryView
   private readonly queues = new Map<string, ObjectQueue>()
   private readonly writes: WriteReplicator<ObjectQueue>
   private readonly answers: OpAnswers
-  private readonly cache = new ObjectCache()
+  private readonly cache: ObjectCache
   readonly lease: ReadLease
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
   private active = false
@@ -89,12 +90,14 @@ export class ClientIo {
   readBytes = 0
   writeBytes = 0
 
-  constructor(core: PgCore, recovery: RecoveryView) {
+  constructor(core: PgCore, backend: PgBackend, recovery: RecoveryView) {
     this.core = core
+    this.backend = backend
     this.recovery = recovery
+    this.cache = backend.cache
     this.answers = new OpAnswers(core)
     this.lease = new ReadLease(core)
-    this.writes = new WriteReplicator(core, recovery, (write) => this.onWritten(write))
+    this.writes = backend.createReplicator(recovery, (write) => this.onWritten(write))
   }
 
   get writesInFlight(): number {
@@ -285,8 +288,7 @@ export class ClientIo {
       else this.answers.failWith(session, op, input.errno, input.detail)
       this.run(queue)
     })
-    const { client } = op.request
-    this.core.emit({ kind: 'execute-read', client, object: op.object, ops: op.ops, token })
+    this.backend.executeRead({ client: op.request.client, object: op.object, ops: op.ops }, token)
     return true
   }
 
@@ -365,13 +367,13 @@ export class ClientIo {
   private stateFor(queue: ObjectQueue, op: ClientOp): ObjectState | undefined {
     if (queue.loaded !== undefined) return queue.loaded
     const cached = this.cache.get(queue.object)
-    const wanted = loadRequestFor(queue.object, op.ops)
-    if (cached !== undefined && wanted === undefined) {
+    const request = this.backend.loadRequest(queue.object, op.ops, cached)
+    if (cached !== undefined && request === undefined) {
       const { exists, sizeBytes, xattrs } = cached
       return { exists, sizeBytes, xattrs, omap: [], extents: [] }
     }
     queue.loading = true
-    const request = wanted ?? { object: queue.object, omapKeys: [], extents: [] }
+    assert(request !== undefined, 'what is not cached is loaded')
     const token = this.core.expectInInterval((input) => {
       queue.loading = false
       if (input.kind === 'loaded') {
@@ -385,7 +387,7 @@ export class ClientIo {
         this.run(queue)
       }
     })
-    this.core.emit({ kind: 'load', request, token })
+    this.backend.load(request, token)
     return undefined
   }
 
@@ -399,13 +401,14 @@ export class ClientIo {
     this.cache.set(op.object, after)
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
-    this.replicate(queue, entry, steps, { session, op, results: execution.results })
+    const plan = this.backend.plan(entry, steps, before, after)
+    this.replicate(queue, entry, plan, { session, op, results: execution.results })
   }
 
   private replicate(
     queue: ObjectQueue,
     entry: LogEntry,
-    steps: readonly TransactionOp[],
+    steps: WriteSteps,
     answer: { readonly session: number; readonly op: ClientOp; readonly results: readonly ObjectOpResult[] },
     detail = '',
   ): void {

@@ -57,6 +57,13 @@ export class InputRouter {
         return transfer.onPiece(from, message)
       case 'remove':
         return this.events.onRemove()
+      case 'sub-write':
+      case 'sub-read':
+      case 'sub-read-reply':
+      case 'rebuild':
+      case 'bad-shard':
+      case 'shard-activated':
+        return this.parts.backend.onMessage(from, message)
       default:
         return this.onRecoveryMessage(from, message)
     }

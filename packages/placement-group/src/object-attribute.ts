@@ -1,14 +1,15 @@
 /** The attribute that a PG keeps on each object: which version it is, and who wrote it. Written with every modification. */
 import { type Codec, decode, encode, versioned } from '@shoal/base'
 import { type RequestId, requestIdCodec, type Version, versionCodec, zeroVersion } from '@shoal/wire'
+import { shardAttributeName } from './erasure/shard-attribute.ts'
 import { isLockAttribute } from './object-lock.ts'
 
 /** Reserved: clients can neither set nor see it. */
 export const objectAttributeName = '_'
 
-/** Attributes of the placement group itself, that one and those of locks, which clients never see. */
+/** Attributes of the placement group itself, that one and those of shards and locks, which clients never see. */
 export function isReservedAttribute(name: string): boolean {
-  return name === objectAttributeName || isLockAttribute(name)
+  return name === objectAttributeName || name === shardAttributeName || isLockAttribute(name)
 }
 
 export function clientAttributes(xattrs: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, Uint8Array> {

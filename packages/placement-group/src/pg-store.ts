@@ -5,6 +5,7 @@
  *     'l' u32be epoch u64be number  log entry
  *     'm' object id                 missing object
  *     'r'                           requests that are done, have no entry any more and may be sent again
+ *     's' u32be epoch u64be number  object of which the state before this version is kept (erasure/rollback-log.ts)
  *     't' object id                 object that is being gathered under a temporary name
  *
  * A plain write adds its log entry and nothing else: head, object count and bytes are read back from the newest entry.
@@ -24,6 +25,7 @@ import {
   versioned,
 } from '@shoal/base'
 import { type ObjectId, type OmapEntry, objectIdCodec, type TransactionOp, type Version } from '@shoal/wire'
+import { RollbackLog, readStash, type Stash, stashTag } from './erasure/rollback-log.ts'
 import { type MissingObject, MissingSet, missingObjectCodec } from './missing-set.ts'
 import { backfillStart, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { encodeLogEntry, type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
@@ -55,6 +57,8 @@ export interface StoredPg {
   readonly missing: MissingSet
   /** Objects whose gathering was cut off. */
   readonly temporaries: readonly ObjectId[]
+  /** Of a shard: what it keeps to undo the newest writes. */
+  readonly stashes: readonly Stash[]
 }
 
 const osdCodec: Codec<OsdId> = { write: (writer, osd) => writer.i32(osd), read: (reader) => reader.i32() as OsdId }
@@ -125,16 +129,18 @@ export function loadPgState(entries: readonly OmapEntry[]): StoredPg | undefined
   const log: LogEntry[] = []
   const missing = new MissingSet()
   const temporaries: ObjectId[] = []
+  const stashes: Stash[] = []
   let requests: readonly DoneRequest[] = []
   for (const { key, value } of entries) {
     if (compareBytes(key, recordKey) === 0) record = decode(recordCodec, value)
     else if (compareBytes(key, requestsKey) === 0) requests = decode(doneRequestsCodec, value)
     else if (key[0] === logTag) log.push(decode(logEntryCodec, value))
     else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
+    else if (key[0] === stashTag) stashes.push(readStash(key, value))
     else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
   if (record === undefined) return undefined
-  return { record, log: new PgLog(record.info.logTail, log, requests), missing, temporaries }
+  return { record, log: new PgLog(record.info.logTail, log, requests), missing, temporaries, stashes }
 }
 
 /**
@@ -150,9 +156,10 @@ export function distrustCopy(
   stored: StoredPg,
 ): { readonly copy: StoredPg; readonly steps: readonly TransactionOp[] } {
   const info = { ...stored.record.info, lastBackfill: backfillStart, missingCount: 0 }
-  const copy = { ...stored, record: { ...stored.record, info }, missing: new MissingSet() }
+  const copy = { ...stored, record: { ...stored.record, info }, missing: new MissingSet(), stashes: [] }
   const gone = [...stored.missing.values()].map(({ object }): TransactionOp => ({ kind: 'remove', collection, object }))
-  return { copy, steps: [...gone, clearMissing(collection), setRecord(collection, copy.record)] }
+  const unstash = new RollbackLog(collection, stored.stashes).clear()
+  return { copy, steps: [...gone, ...unstash, clearMissing(collection), setRecord(collection, copy.record)] }
 }
 
 // Transaction steps

@@ -7,19 +7,24 @@
  *     recovery    brings missing objects to members, by log
  *     backfill    fills copies from nothing
  *     replica     does what the primary of the interval asks
+ *     backend     keeps objects as copies, or as shards of a code
  *     transfer    moves one object
  */
-import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool } from '@shoal/base'
+import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool, pgShard } from '@shoal/base'
 import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
-import { type Message, zeroVersion } from '@shoal/wire'
+import { type Message, type ObjectId, zeroVersion } from '@shoal/wire'
 import { Backfill } from './backfill.ts'
+import { CopyBackend, type PgBackend } from './backend.ts'
 import { ClientIo } from './client-io.ts'
 import { defaultPgSettings, PgCore, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
 import type { PgEffect, PgInput } from './effects.ts'
+import { RollbackLog } from './erasure/rollback-log.ts'
+import { ShardBackend } from './erasure/shard-backend.ts'
 import { InputRouter } from './input-router.ts'
+import { osdOf } from './member.ts'
 import { MissingSet } from './missing-set.ts'
-import { ObjectTransfer } from './object-transfer.ts'
-import { openEnvelope, type PeerMessage } from './peer-message.ts'
+import type { ObjectTransfer } from './object-transfer.ts'
+import { openEnvelope, type PeerMessage, senderOf } from './peer-message.ts'
 import { Peering } from './peering.ts'
 import { newPgInfo, type PastInterval } from './pg-info.ts'
 import { PgLog } from './pg-log.ts'
@@ -46,6 +51,7 @@ const storeMapsEvery = 32
 
 export class PlacementGroup {
   private readonly core: PgCore
+  private readonly backend: PgBackend
   private readonly peering: Peering
   private readonly clientIo: ClientIo
   private readonly recovery: Recovery
@@ -74,6 +80,7 @@ export class PlacementGroup {
       info: stored?.record.info ?? newPgInfo(noEpoch),
       log: stored?.log ?? new PgLog(zeroVersion, []),
       missing: stored?.missing ?? new MissingSet(),
+      rollback: pgShard(pgId) === undefined ? undefined : new RollbackLog(pgId, stored?.stashes ?? []),
       pastIntervals: stored?.record.pastIntervals ?? [],
       interval: stored?.record.interval ?? {
         mapEpoch: noEpoch,
@@ -85,12 +92,14 @@ export class PlacementGroup {
         incarnations: [],
       },
     })
-    this.transfer = new ObjectTransfer(this.core, stored?.temporaries ?? [])
+    this.backend = this.makeBackend(stored?.temporaries ?? [])
+    this.transfer = this.backend.transfer
     this.replica = new Replica(this.core, this.transfer)
-    this.recovery = new Recovery(this.core, this.transfer, {
+    this.recovery = new Recovery(this.core, this.backend, {
       onNeeded: () => this.backfill.stop(),
       onObjectRecovered: (object) => {
         this.clientIo.forget(object)
+        this.backend.retry()
         this.clientIo.retry(object)
       },
       onRecovered: () => this.onRecovered(),
@@ -99,17 +108,19 @@ export class PlacementGroup {
       onUnblocked: (object) => this.clientIo.retry(object),
       onBackfilled: () => this.onBackfilled(),
       onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
+      recoverMessage: (object, version) =>
+        this.backend.recoverMessage(object, version, this.recovery.sources(object)),
     })
-    this.clientIo = new ClientIo(this.core, this.recoveryView())
-    this.peering = new Peering(this.core, {
+    this.clientIo = new ClientIo(this.core, this.backend, this.recoveryView())
+    this.peering = new Peering(this.core, this.backend.rules, {
       onStarted: (infos, backfill) => {
         this.backfill.setTargets(backfill)
         this.onStarted(infos)
       },
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
     })
-    const { core, peering, recovery, backfill, clientIo, replica, transfer } = this
-    const parts = { core, peering, recovery, backfill, clientIo, replica, transfer }
+    const { core, backend, peering, recovery, backfill, clientIo, replica, transfer } = this
+    const parts = { core, backend, peering, recovery, backfill, clientIo, replica, transfer }
     this.report = new PgReport(parts)
     this.router = new InputRouter(parts, {
       onInfo: (from, message) => this.onInfo(from, message),
@@ -117,10 +128,25 @@ export class PlacementGroup {
     })
   }
 
-  private recoveryView(): ConstructorParameters<typeof ClientIo>[1] {
-    const { core, recovery, backfill } = this
+  private makeBackend(temporaries: readonly ObjectId[]): PgBackend {
+    const { core } = this
+    if (core.shard === undefined) return new CopyBackend(core, temporaries)
+    return new ShardBackend(core, temporaries, {
+      holders: (object) => this.recovery.holders(object),
+      onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
+      onBadPeer: (from, object, version) => this.recovery.onBadPeer(from, object, version),
+      isActive: () => this.replica.active,
+      onActivated: (from, missing) => {
+        this.recovery.peerMissing.set(from, missing)
+        this.peering.onActivated(from)
+      },
+    })
+  }
+
+  private recoveryView(): ConstructorParameters<typeof ClientIo>[2] {
+    const { core, backend, recovery, backfill } = this
     return {
-      blocksReads: (object) => core.missing.has(object),
+      blocksReads: (object) => !backend.isReadable(object),
       blocksWrites: (object) =>
         recovery.isMissingAnywhere(object) || recovery.isRecovering(object) || backfill.blocksWrites(object),
       prioritize: (object) => recovery.prioritize(object),
@@ -191,6 +217,8 @@ export class PlacementGroup {
         return this.peering.onRetryTimer()
       case 'stats':
         return this.report.onTimer(this.reports)
+      case 'settle':
+        return this.backend.onTimer()
       case 'recovery-retry':
         if (this.peering.phase !== 'started') return
         return this.continueRecovery()
@@ -200,7 +228,7 @@ export class PlacementGroup {
   // Intervals
 
   private incarnationsOf(map: OsdMap, mapping: PgMapping): readonly number[] {
-    return [...mapping.acting, ...mapping.up].map((osd) => map.osds.get(osd)?.incarnation ?? 0)
+    return [...mapping.acting, ...mapping.up].map((osd) => map.osds.get(osdOf(osd))?.incarnation ?? 0)
   }
 
   private onMap(map: OsdMap, mapping: PgMapping): void {
@@ -241,7 +269,7 @@ export class PlacementGroup {
   private endInterval(lastMap: OsdMap, epoch: Epoch): void {
     const { core } = this
     const { since, acting, up, actingPrimary } = core.interval
-    const primary = lastMap.osds.get(actingPrimary)
+    const primary = lastMap.osds.get(osdOf(actingPrimary))
     const minSize = lastMap.pools.get(pgPool(core.pgId))?.minSize ?? 1
     const maybeWrote =
       actingPrimary !== noPrimary &&
@@ -266,7 +294,7 @@ export class PlacementGroup {
     this.clientIo.reset()
     this.recovery.reset()
     this.backfill.reset()
-    this.transfer.reset()
+    this.backend.reset()
     this.replica.reset()
     this.peering.reset()
   }
@@ -295,6 +323,7 @@ export class PlacementGroup {
   /** Flags, sources or space may be others than when it stopped. */
   private continueRecovery(): void {
     this.recovery.retry()
+    this.backend.retry()
     if (this.recovery.isNeeded) return
     if (this.backfill.isNeeded) this.backfill.retry()
     else this.onBackfilled()
@@ -336,7 +365,7 @@ export class PlacementGroup {
       const text = `a message of osd.${from} cannot be read: ${error.message}`
       return this.core.emit({ kind: 'log', level: 'warn', message: text, cluster: false })
     }
-    this.router.onMessage(from, peer)
+    this.router.onMessage(this.core.shard === undefined ? from : senderOf(from, message), peer)
   }
 
   private onRemove(): void {
@@ -367,6 +396,7 @@ export class PlacementGroup {
     }
     // First: client I/O asks what the members miss.
     this.recovery.start(infos, [...core.mapping.acting, ...this.backfill.osds])
+    this.backend.onStarted()
     if (core.mayServe) this.clientIo.activate()
     if (!this.recovery.isNeeded) this.onRecovered()
   }

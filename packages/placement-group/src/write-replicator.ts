@@ -6,6 +6,7 @@
  */
 import type { OsdId } from '@shoal/base'
 import type { ClientOp, ObjectOpResult, PgEnvelope, RequestId, TransactionOp, Version } from '@shoal/wire'
+import type { WriteSteps } from './backend.ts'
 import type { PgCore } from './core.ts'
 import type { LogEntry } from './pg-log.ts'
 import { RequestMap } from './request-map.ts'
@@ -39,8 +40,8 @@ export interface InFlightWrite<Q> {
 
 /** `Q`: where the write was queued. */
 export class WriteReplicator<Q> {
-  private readonly core: PgCore
-  private readonly targets: WriteTargets
+  protected readonly core: PgCore
+  protected readonly targets: WriteTargets
   private readonly onDone: (write: InFlightWrite<Q>) => void
   private readonly inFlight = new Map<number, InFlightWrite<Q>>()
   private readonly byRequest = new RequestMap<InFlightWrite<Q>>()
@@ -68,7 +69,13 @@ export class WriteReplicator<Q> {
     return writes
   }
 
-  replicate(queue: Q, entry: LogEntry, steps: readonly TransactionOp[], answer: Answer, detail: string): void {
+  /** The version of the oldest write that is not on every member. */
+  protected get oldestInFlight(): Version | undefined {
+    for (const { version } of this.inFlight.values()) return version
+    return undefined
+  }
+
+  replicate(queue: Q, entry: LogEntry, steps: WriteSteps, answer: Answer, detail: string): void {
     const { core, targets } = this
     const tid = this.nextTid++
     const { request, version, errno } = entry
@@ -76,23 +83,36 @@ export class WriteReplicator<Q> {
     const write: InFlightWrite<Q> = { queue, request, version, errno, detail, missing, answers: [answer] }
     this.inFlight.set(tid, write)
     this.byRequest.set(request, write)
+    this.distribute(tid, missing, entry, steps, () => this.onCommitted(tid, core.whoami))
+    core.emit({ kind: 'mark', session: answer.session, tid: request.tid, stage: 'replicated' })
+  }
+
+  /** Sends the write to the members and stores it here: `onCommit` when it is on stable storage here. */
+  protected distribute(
+    tid: number,
+    members: ReadonlySet<OsdId>,
+    entry: LogEntry,
+    steps: WriteSteps,
+    onCommit: () => void,
+  ): void {
+    const { core, targets } = this
+    const same = steps as readonly TransactionOp[]
     const logStep = core.appendLog([entry])
     const trimTo = this.trimPoint()
     const seal = (ops: readonly TransactionOp[]): PgEnvelope =>
       core.seal({ kind: 'replicate', tid, entries: [entry], trimTo, transaction: { ops } })
     let whole: PgEnvelope | undefined
-    for (const osd of missing) {
+    for (const osd of members) {
       if (osd === core.whoami) continue
       const applies = core.mapping.acting.includes(osd) || targets.isWrittenTo(osd, entry.object)
-      if (applies) whole ??= seal(steps)
+      if (applies) whole ??= seal(same)
       core.sendSealed(osd, applies && whole !== undefined ? whole : seal([]))
     }
-    core.emit({ kind: 'mark', session: answer.session, tid: request.tid, stage: 'replicated' })
-    core.transact([...steps, logStep, ...core.trimLog(trimTo)], () => this.onCommitted(tid, core.whoami))
+    core.transact([...same, logStep, ...core.trimLog(trimTo)], onCommit)
   }
 
   /** Cut in batches: a tenth of the log at a time, not an entry with every write. */
-  private trimPoint(): Version {
+  protected trimPoint(): Version {
     const { log, settings } = this.core
     const keep = this.targets.isDegraded
       ? Math.max(settings.logEntriesMin, settings.logEntriesMax)
@@ -109,5 +129,9 @@ export class WriteReplicator<Q> {
     this.inFlight.delete(tid)
     this.byRequest.delete(write.request)
     this.onDone(write)
+    if (this.inFlight.size === 0) this.onAllDone()
   }
+
+  /** Nothing is under way any more. */
+  protected onAllDone(): void {}
 }

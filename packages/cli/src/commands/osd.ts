@@ -6,6 +6,7 @@ import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
+import { addErasureProfileCommands } from './erasure-profile.ts'
 import { addBlocklistCommands } from './osd-blocklist.ts'
 
 export function addOsdCommands(program: Command): void {
@@ -13,6 +14,7 @@ export function addOsdCommands(program: Command): void {
   addReports(osd)
   addChanges(osd)
   addBlocklistCommands(osd)
+  addErasureProfileCommands(osd)
 }
 
 function addReports(osd: Command): void {

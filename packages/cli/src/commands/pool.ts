@@ -1,10 +1,27 @@
 /** `shoal pool ...`: pools and their settings (Ceph's `osd pool`). */
 
+import { ClusterError } from '@shoal/base'
 import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
+
+/** Ceph's order: placement groups, then the kind of pool, then the profile of an erasure-coded one. */
+function kindOf(words: readonly string[]): {
+  readonly pgNum: string
+  readonly type: string | undefined
+  readonly profile: string | undefined
+} {
+  const [first] = words
+  const [type, profile, ...more] = first === 'erasure' || first === 'replicated' ? words : words.slice(1)
+  if (more.length > 0 || (type !== undefined && type !== 'erasure' && type !== 'replicated')) {
+    throw new ClusterError('EINVAL', `'${words.join(' ')}' is no kind of pool`, {
+      hint: 'for example: shoal pool create NAME 32 erasure PROFILE',
+    })
+  }
+  return { pgNum: first === type ? '32' : (first ?? '32'), type, profile }
+}
 
 export function addPoolCommands(program: Command): void {
   const pool = program.command('pool').description('pools: named sets of objects with a rule for their copies')
@@ -12,13 +29,15 @@ export function addPoolCommands(program: Command): void {
     pool
       .command('create')
       .argument('<pool>')
-      .argument('[pg-num]', 'placement groups', '32')
+      .argument('[words...]', '[PG-NUM, else 32] [erasure [PROFILE]]')
       .option('--size <n>', 'copies')
       .option('--min-size <n>', 'copies that must be there for I/O')
       .option('--rule <name>', 'CRUSH rule')
       .option('--application <name>', 'what it is for: block, object, file')
       .description('create a pool'),
-    async (context, [name, pgNum], options) => {
+    async (context, [name, ...rest], options) => {
+      const words = rest
+      const { pgNum, type, profile } = kindOf(words)
       const number = (option: string): number | undefined =>
         options[option] === undefined
           ? undefined
@@ -29,7 +48,9 @@ export function addPoolCommands(program: Command): void {
         await context.command({
           prefix: 'osd pool create',
           pool: name,
-          pg_num: parseInteger(pgNum ?? '32', 'pg-num', 1),
+          pg_num: parseInteger(pgNum, 'pg-num', 1),
+          ...(type === undefined ? {} : { pool_type: type }),
+          ...(profile === undefined ? {} : { erasure_code_profile: profile }),
           ...(size === undefined ? {} : { size }),
           ...(minSize === undefined ? {} : { min_size: minSize }),
           ...(options['rule'] === undefined ? {} : { rule: options['rule'] }),

@@ -4,6 +4,7 @@ import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
 import { crushCommands } from './crush.ts'
+import { erasureProfileCommands } from './erasure-profiles.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
 import { pgCommands } from './pgs.ts'
@@ -16,6 +17,7 @@ const all = [
   ...blocklistCommands,
   ...poolCommands,
   ...crushCommands,
+  ...erasureProfileCommands,
   ...pgCommands,
 ]
 

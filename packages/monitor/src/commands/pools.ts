@@ -16,6 +16,7 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
+import { belowDataShards, dataShardsOf, prepareErasurePool } from './erasure-profiles.ts'
 import { poolRow, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10
@@ -32,9 +33,10 @@ const createArguments = z.object({
   pg_num: numberArgument(z.number().int().min(1).max(pgNumMax)).optional(),
   pgp_num: numberArgument(z.number().int().min(1).max(pgNumMax)).optional(),
   pool_type: z.enum(['replicated', 'erasure']).default('replicated'),
+  erasure_code_profile: z.string().optional(),
   rule: z.string().optional(),
   size: numberArgument(z.number().int().min(1).max(sizeMax)).optional(),
-  min_size: numberArgument(z.number().int().min(1).max(sizeMax)).optional(),
+  min_size: numberArgument(z.number().int().min(1).max(32)).optional(),
   application: z.string().min(1).max(64).optional(),
 })
 
@@ -42,30 +44,27 @@ function createPool(args: z.output<typeof createArguments>, view: WriteView) {
   const { draft, settings } = view
   const present = poolByName(draft.map, args.pool)
   if (present !== undefined) return done(`pool '${args.pool}' already exists`, poolRow(present, draft.map))
-  if (args.pool_type === 'erasure') {
-    throw new ClusterError('EOPNOTSUPP', 'erasure-coded pools are not supported by this version', {
-      hint: `shoal pool create ${args.pool} ${args.pg_num ?? settings.osd_pool_default_pg_num}`,
-    })
-  }
-  const size = args.size ?? settings.osd_pool_default_size
-  const minSize = args.min_size ?? defaultMinSize(size, view)
+  const code = args.pool_type === 'erasure' ? prepareErasurePool(args, view) : undefined
+  const size = code?.size ?? args.size ?? settings.osd_pool_default_size
+  const minSize = args.min_size ?? code?.minSize ?? defaultMinSize(size, view)
+  if (code !== undefined && minSize < code.dataShards) throw belowDataShards(minSize, code.dataShards)
   checkSizes(size, minSize)
   const pgNum = args.pg_num ?? settings.osd_pool_default_pg_num
   checkPgBudget(view, undefined, pgNum * size)
   const pool: Pool = {
     id: (draft.map.poolIdMax + 1) as PoolId,
     name: args.pool,
-    type: 'replicated',
+    type: args.pool_type,
     size,
     minSize,
     pgNum,
     pgpNum: Math.min(args.pgp_num ?? pgNum, pgNum),
-    crushRule: chooseRule(draft.map, args.rule),
+    crushRule: code?.crushRule ?? chooseRule(draft.map, args.rule),
     hashPool: true,
     created: draft.osd.epoch,
     lastChange: draft.osd.epoch,
     applications: args.application === undefined ? [] : [args.application],
-    options: new Map(),
+    options: code?.options ?? new Map(),
   }
   draft.osd.setPool(pool)
   draft.log('info', `pool '${pool.name}' created with ${pgNum} PGs, size ${size}`)
@@ -164,13 +163,20 @@ function changedPool(pool: Pool, name: string, value: string, view: WriteView): 
   }
   switch (name) {
     case 'size': {
+      if (pool.type === 'erasure') {
+        throw new ClusterError('EPERM', `the number of shards of pool '${pool.name}' is fixed by its profile`, {
+          hint: 'create another pool with another profile',
+        })
+      }
       const size = integer(1, sizeMax)
       if (size > pool.size) checkPgBudget(view, pool, pool.pgNum * size)
       return { ...pool, size, minSize: Math.min(pool.minSize, size) }
     }
     case 'min_size': {
-      const minSize = integer(1, sizeMax)
+      const minSize = integer(1, Math.max(sizeMax, pool.size))
       checkSizes(pool.size, minSize)
+      const dataShards = dataShardsOf(pool)
+      if (minSize < dataShards) throw belowDataShards(minSize, dataShards)
       return { ...pool, minSize }
     }
     case 'crush_rule':
@@ -201,7 +207,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries(pool.options),
+    ...Object.fromEntries([...pool.options].filter(([name]) => name !== 'erasure_code')),
   }
 }
 
@@ -215,7 +221,7 @@ function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
     id: pool.id,
     name: pool.name,
     ...sum,
-    usedBytes: sum.bytes * pool.size,
+    usedBytes: (sum.bytes * pool.size) / dataShardsOf(pool),
     ...view.statistics.rates(pool.id, view.nowMs),
   }
 }
