@@ -104,6 +104,8 @@ export interface FinalObject {
 export interface ReplicaCopy {
   readonly pgId: string
   readonly osd: number
+  /** In an erasure-coded pool. */
+  readonly shard?: number
   /** By a key that is the same on every OSD; attributes of the cluster's own included. */
   readonly objects: ReadonlyMap<string, StoredCopy>
 }

@@ -25,6 +25,9 @@ export interface ShardReadOutcome {
   readonly results: readonly ObjectOpResult[]
 }
 
+/** What needs the object to be there, and no more of it: shards have no omap, which reads as empty. */
+const asStat: ReadonlySet<ObjectOp['kind']> = new Set(['map-extents', 'omap-get-header', 'omap-get-range'])
+
 /**
  * `state.extents`: of {@link rangesOf}. Shards do not tell which parts of an object were never written: what lies within
  * its size counts as data in a sparse read (as in Ceph).
@@ -39,7 +42,7 @@ export function executeShardRead(
   if (unsupported !== undefined) return failure('EOPNOTSUPP', 'a listing stands alone in an operation')
   const plain = ops.map((op): ObjectOp => {
     if (op.kind === 'sparse-read') return { kind: 'read', offset: op.offset, length: op.length }
-    return op.kind === 'map-extents' ? { kind: 'stat' } : op
+    return asStat.has(op.kind) ? { kind: 'stat' } : op
   })
   const execution = executeWrite(collection, object, plain, state, caller)
   if (execution.kind === 'failed') return failure(execution.code, execution.detail)
@@ -49,6 +52,8 @@ export function executeShardRead(
       const { data } = result
       return { kind: 'extents', extents: data.length > 0 ? [{ offset: op.offset, length: data.length }] : [], data }
     }
+    if (op?.kind === 'omap-get-header') return { kind: 'data', data: new Uint8Array(0) }
+    if (op?.kind === 'omap-get-range') return { kind: 'omap', entries: [], more: false }
     if (op?.kind !== 'map-extents') return result
     const length = Math.max(0, Math.min(op.length, state.sizeBytes - op.offset))
     return { kind: 'extents', extents: length > 0 ? [{ offset: op.offset, length }] : [], data: new Uint8Array(0) }
@@ -60,7 +65,14 @@ function failure(code: ErrorCode, detail: string): ShardReadOutcome {
   return { errno: errorTable[code].errno, detail, results: [] }
 }
 
-/** Whether shards can do this step; omap has no place in a code. */
+const omapWrites: ReadonlySet<ObjectOp['kind']> = new Set([
+  'omap-set',
+  'omap-remove',
+  'omap-clear',
+  'omap-set-header',
+])
+
+/** Whether shards can do this step: omap has no place in a code. (In Ceph, too, it reads as empty and cannot be written.) */
 export function isShardOp(op: ObjectOp): boolean {
-  return !op.kind.startsWith('omap-') && op.kind !== 'compare-omap'
+  return !omapWrites.has(op.kind)
 }

@@ -22,6 +22,8 @@ export interface PoolPlan {
   readonly pgNum: number
   readonly size: number
   readonly minSize: number
+  /** Left out: replicated. */
+  readonly erasure?: { readonly k: number; readonly m: number; readonly stripeUnit: string }
 }
 
 export interface WorkloadPlan {
