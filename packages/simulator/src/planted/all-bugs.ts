@@ -3,12 +3,14 @@ import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
+import { shardBugs } from './shard-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
 
 export const plantedBugs: readonly PlantedBug[] = [
   ...storeBugs,
   ...pgBugs,
   ...recoveryBugs,
+  ...shardBugs,
   ...monitorBugs,
   ...clientBugs,
 ]
