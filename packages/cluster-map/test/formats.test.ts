@@ -95,3 +95,18 @@ test('a field that a newer version appended is skipped; one that this version mu
   newer[1] = 2
   expect(() => decode(poolCodec, newer)).toThrow(expect.objectContaining({ code: 'EPROTO' }))
 })
+
+test('erasure code profiles are there only when they are used', () => {
+  const profiles = new Map([['p', ['k=2', 'm=1']]])
+  const change: OsdMapIncremental = { ...incremental, erasureProfiles: new Map([...profiles, ['q', null]]) }
+  const bytes = encode(osdMapIncrementalCodec, change)
+  expect([bytes[0], bytes[1]]).toEqual([2, 1])
+  expect(hexEncode(bytes.subarray(-42))).toBe(
+    '0000000200000001000000700102000000030000006b3d32030000006d3d31010000007100',
+  )
+  expect(decode(osdMapIncrementalCodec, bytes)).toEqual(change)
+  const map: OsdMap = { ...createOsdMap('f', emptyCrush, 0), erasureProfiles: profiles }
+  expect(encode(osdMapCodec, map)[0]).toBe(2)
+  expect(decode(osdMapCodec, encode(osdMapCodec, map)).erasureProfiles).toEqual(profiles)
+  expect(encode(osdMapCodec, createOsdMap('f', emptyCrush, 0))[0]).toBe(1)
+})
