@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { addAuthCommands } from './commands/auth.ts'
 import { addBlockCommands } from './commands/block.ts'
 import { addClusterCommands } from './commands/cluster.ts'
+import { addConfigCommands } from './commands/config.ts'
 import { addCrushCommands } from './commands/crush.ts'
 import { addDaemonCommands } from './commands/daemon.ts'
 import { addMonitorCommands } from './commands/mon.ts'
@@ -43,6 +44,7 @@ export function buildProgram(): Command {
   for (const add of [
     addUpCommands,
     addClusterCommands,
+    addConfigCommands,
     addDaemonCommands,
     addAuthCommands,
     addMonitorCommands,

@@ -1,7 +1,13 @@
 /** The client library: `const pool = client.pool('objects'); await pool.execute('name', [{kind: 'write-full', data}])`. */
 import type { Env, Epoch } from '@shoal/base'
 import type { MessengerSecurity } from '@shoal/messenger'
-import type { MonitorClient } from '@shoal/monitor-client'
+import {
+  type ClientSettings,
+  clientOptions,
+  DaemonConfig,
+  type MapSubscription,
+  type MonitorClient,
+} from '@shoal/monitor-client'
 import { Objecter } from './objecter.ts'
 import { PoolHandle } from './pool-handle.ts'
 import { Throttle } from './throttle.ts'
@@ -13,19 +19,33 @@ export interface ClusterClientOptions {
   readonly monitor: MonitorClient
   /** See `securityFrom` of the messenger; nothing proven and nothing sealed when left out. */
   readonly security?: MessengerSecurity | undefined
-  readonly operationsMax?: number
-  readonly bytesMax?: number
+  /** In place of defaults; the configuration of the cluster counts more. */
+  readonly settings?: Partial<ClientSettings>
 }
 
 export class ClusterClient {
+  /** What the cluster says for clients. */
+  readonly config: DaemonConfig<ClientSettings>
   private readonly objecter: Objecter
   private readonly monitor: MonitorClient
   private readonly throttle: Throttle
+  private readonly subscription: MapSubscription
 
-  private constructor(objecter: Objecter, options: ClusterClientOptions) {
+  private constructor(objecter: Objecter, { monitor }: ClusterClientOptions, config: DaemonConfig<ClientSettings>) {
     this.objecter = objecter
-    this.monitor = options.monitor
-    this.throttle = new Throttle(options.operationsMax ?? 1024, options.bytesMax ?? 128 * 1024 * 1024)
+    this.monitor = monitor
+    this.config = config
+    const { settings } = config
+    this.throttle = new Throttle({
+      get ops() {
+        return settings.objecter_inflight_ops
+      },
+      get bytes() {
+        return settings.objecter_inflight_op_bytes
+      },
+    })
+    this.subscription = monitor.onConfig((effective) => config.apply(effective))
+    if (monitor.config !== undefined) config.apply(monitor.config)
   }
 
   static async connect(
@@ -33,8 +53,9 @@ export class ClusterClient {
     options: ClusterClientOptions,
   ): Promise<ClusterClient> {
     const { monitor, security } = options
+    const config = new DaemonConfig(clientOptions, options.settings ?? {}, env.log)
     const objecter = await Objecter.create(env, { monitor, security, clientId: env.random.uint53() })
-    return new ClusterClient(objecter, options)
+    return new ClusterClient(objecter, options, config)
   }
 
   /** A handle; whether the pool exists shows at the first operation. */
@@ -58,6 +79,7 @@ export class ClusterClient {
 
   /** Operations under way end with ESHUTDOWN. */
   close(): Promise<void> {
+    this.subscription.cancel()
     return this.objecter.close()
   }
 }

@@ -7,16 +7,20 @@ interface Waiting {
   readonly start: () => void
 }
 
+/** Read at use: they may change. */
+export interface ThrottleLimits {
+  readonly ops: number
+  readonly bytes: number
+}
+
 export class Throttle {
-  private readonly opsMax: number
-  private readonly bytesMax: number
+  private readonly limits: ThrottleLimits
   private ops = 0
   private bytes = 0
   private readonly waiting: Waiting[] = []
 
-  constructor(opsMax: number, bytesMax: number) {
-    this.opsMax = opsMax
-    this.bytesMax = bytesMax
+  constructor(limits: ThrottleLimits) {
+    this.limits = limits
   }
 
   /** One operation larger than the bound passes when it is alone. */
@@ -50,6 +54,6 @@ export class Throttle {
   }
 
   private fits(bytes: number): boolean {
-    return this.ops === 0 || (this.ops < this.opsMax && this.bytes + bytes <= this.bytesMax)
+    return this.ops === 0 || (this.ops < this.limits.ops && this.bytes + bytes <= this.limits.bytes)
   }
 }

@@ -130,7 +130,9 @@ export class FakeCluster {
 
   get monitor(): MonitorClient {
     const published = (): OsdMap => this.published
-    const monitor: Pick<MonitorClient, 'osdMap' | 'onOsdMap' | 'waitForEpoch' | 'command'> = {
+    const monitor: Pick<MonitorClient, 'osdMap' | 'onOsdMap' | 'config' | 'onConfig' | 'waitForEpoch' | 'command'> = {
+      config: undefined,
+      onConfig: () => ({ cancel: () => undefined }),
       get osdMap() {
         return published()
       },

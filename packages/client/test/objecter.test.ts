@@ -253,7 +253,9 @@ describe('flags', () => {
 
 describe('bounds', () => {
   test('no more operations and bytes are under way than agreed; all get their turn', async () => {
-    const { cluster, pool } = await setup(1, { operationsMax: 4, bytesMax: 1000 })
+    const { cluster, pool } = await setup(1, {
+      settings: { objecter_inflight_ops: 4, objecter_inflight_op_bytes: 1000 },
+    })
     cluster.fate = () => 'ignore'
     const work = Promise.all(Array.from({ length: 20 }, (_, mark) => pool.execute('a', append(mark))))
     await cluster.world.time.advance(100)
@@ -274,7 +276,7 @@ describe('bounds', () => {
 test('whatever happens to replies, sessions and primaries, each write is applied once and in order', async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 2 ** 31 }), async (seed) => {
-      const { cluster, client, pool } = await setup(4, { operationsMax: 32 }, seed)
+      const { cluster, client, pool } = await setup(4, { settings: { objecter_inflight_ops: 32 } }, seed)
       const random = new Prng(seed)
       const { faults } = cluster.world.network
       faults.resetProbability = 0.005

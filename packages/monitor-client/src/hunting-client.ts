@@ -20,6 +20,7 @@ import {
   type Timer,
 } from '@shoal/base'
 import type { MonitorMap, OsdMap } from '@shoal/cluster-map'
+import type { EffectiveConfig } from './config/effective-config.ts'
 import { decodeOsdMap } from './map-codecs.ts'
 import { MapFollower } from './map-follower.ts'
 import type {
@@ -41,6 +42,8 @@ export interface MonitorClientOptions {
   readonly monitors: readonly Address[]
   /** `osd.3`, `client.4711`: shown by the monitors. */
   readonly entity?: string
+  /** The machine, as CRUSH would name it, for masks of the configuration. */
+  readonly host?: string
   /** How long `start` hunts for a monitor with a map. */
   readonly startTimeoutMs?: number
 }
@@ -75,6 +78,7 @@ export class HuntingMonitorClient implements MonitorClient {
     this.maps = new MapFollower(env.log)
     this.session = new MonitorSession(env, transport, {
       entity: options.entity ?? `client.${this.requestPrefix}`,
+      host: options.host ?? '',
       monitors: options.monitors,
       maps: this.maps,
       onNewTerm: () => this.reports.repeatStats(),
@@ -88,6 +92,10 @@ export class HuntingMonitorClient implements MonitorClient {
 
   get monitorMap(): MonitorMap | undefined {
     return this.maps.monitorMap
+  }
+
+  get config(): EffectiveConfig | undefined {
+    return this.maps.config
   }
 
   async start(): Promise<void> {
@@ -112,6 +120,10 @@ export class HuntingMonitorClient implements MonitorClient {
 
   onOsdMap(listener: (map: OsdMap) => void): MapSubscription {
     return this.maps.onOsdMap(listener)
+  }
+
+  onConfig(listener: (config: EffectiveConfig) => void): MapSubscription {
+    return this.maps.onConfig(listener)
   }
 
   waitForEpoch(epoch: Epoch, timeoutMs: number): Promise<OsdMap> {

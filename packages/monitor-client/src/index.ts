@@ -1,6 +1,7 @@
 export * from './admin/admin.ts'
 export * from './admin/grpc-admin.ts'
 export * from './admin/memory-admin.ts'
+export * from './config/index.ts'
 export * from './grpc/grpc-monitor-transport.ts'
 export * from './grpc-monitor-client.ts'
 export * from './hunting-client.ts'

@@ -4,6 +4,7 @@
  */
 import type { Epoch, OsdId, PgId } from '@shoal/base'
 import type { MonitorMap, OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
+import type { EffectiveConfig } from './config/effective-config.ts'
 
 /**
  * A command in Ceph's manner: `{prefix: 'osd pool create', pool: 'rbd', pg_num: 32}`. With `stale: true` a read is
@@ -81,6 +82,10 @@ export interface MonitorClient {
   readonly monitorMap: MonitorMap | undefined
   /** Called for every epoch in order without gaps (unless the monitors have trimmed them: then the next full map). */
   onOsdMap(listener: (map: OsdMap) => void): MapSubscription
+  /** What the configuration says for this client; undefined while nothing was ever configured. */
+  readonly config: EffectiveConfig | undefined
+  /** Called for each newer one. The first comes before the first map. */
+  onConfig(listener: (config: EffectiveConfig) => void): MapSubscription
   /** Resolves once `osdMap.epoch` is at least this. */
   waitForEpoch(epoch: Epoch, timeoutMs: number): Promise<OsdMap>
   /** A past map, for past intervals; ENOENT once trimmed (the answer's hint tells the oldest kept). */

@@ -10,6 +10,7 @@ import type { MapUpdate, MonitorConnection, MonitorTransport } from './transport
 
 export interface MonitorSessionOptions {
   readonly entity: string
+  readonly host: string
   readonly monitors: readonly Address[]
   readonly maps: MapFollower
   /** A leader of a later term came: it knows nothing that was only in its predecessor's memory. */
@@ -84,9 +85,9 @@ export class MonitorSession {
     if (this.closed) return
     this.timer?.cancel()
     const generation = ++this.generation
-    const { maps, entity } = this.options
+    const { maps, entity, host } = this.options
     const address = this.currentAddress
-    const request = { entity, osdMapEpoch: maps.epoch, monitorMapEpoch: maps.monitorMap?.epoch ?? 0 }
+    const request = { entity, host, osdMapEpoch: maps.epoch, monitorMapEpoch: maps.monitorMap?.epoch ?? 0 }
     this.timer = this.env.timers.after(firstUpdateTimeoutMs, () => {
       if (generation === this.generation) this.hunt(`${address} is silent`)
     })

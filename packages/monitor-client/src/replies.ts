@@ -183,3 +183,39 @@ export interface PgRow {
   readonly actingPrimary: number
   readonly lastEpochClean: number
 }
+
+/** Rows of `config dump`. */
+export interface ConfigDumpRow {
+  /** `osd/class:ssd` */
+  readonly who: string
+  readonly section: string
+  /** Empty for none. */
+  readonly mask: string
+  readonly name: string
+  readonly value: string
+  /** `unknown` for an option of a later version. */
+  readonly level: string
+  readonly needsRestart: boolean
+}
+
+/** `config get`: one row, or all that are set. */
+export interface ConfigGetRow {
+  readonly name: string
+  readonly value: string
+  /** The target that it was set for, or `default`. */
+  readonly source: string
+}
+
+/** Rows of `config log`, newest first. */
+export interface ConfigLogRow {
+  readonly version: number
+  readonly wallMs: number
+  /** As the client named itself. */
+  readonly by: string
+  readonly options: readonly {
+    readonly who: string
+    readonly name: string
+    readonly before: string | undefined
+    readonly after: string | undefined
+  }[]
+}

@@ -44,6 +44,8 @@ export type Report =
 
 export interface SubscribeRequest {
   readonly entity: string
+  /** The machine, as CRUSH would name it, for masks of the configuration; empty for none. */
+  readonly host: string
   /** The newest OSD map held; 0 for none. */
   readonly osdMapEpoch: Epoch
   readonly monitorMapEpoch: number
@@ -61,6 +63,8 @@ export interface MapUpdate {
   readonly monitorMap: Uint8Array | undefined
   /** Set whenever leader or term changed. */
   readonly quorum: Quorum | undefined
+  /** What the configuration says for this subscriber (`effectiveConfigCodec`), whenever that changed. */
+  readonly config: Uint8Array | undefined
 }
 
 /** A consensus message between two monitors, by raft ids. */

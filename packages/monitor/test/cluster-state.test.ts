@@ -1,4 +1,4 @@
-import { decode, type Epoch, encode, type OsdId } from '@shoal/base'
+import { decode, type Epoch, encode, hexDecode, type OsdId } from '@shoal/base'
 import { osdMapCodec } from '@shoal/cluster-map'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -9,6 +9,7 @@ import { FailureDetector } from '../src/services/failure-detector.ts'
 import { bootOsd } from '../src/services/osd-lifecycle.ts'
 import { Statistics } from '../src/services/statistics.ts'
 import { ClusterState } from '../src/state/cluster-state.ts'
+import { OsdMapHistory } from '../src/state/osd-map-history.ts'
 import { proposalCodec } from '../src/state/proposal.ts'
 import { ProposalDraft } from '../src/state/proposal-draft.ts'
 import { bootOf } from './support/monitor-cluster.ts'
@@ -49,6 +50,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         name: fc.constantFrom('osd.0', 'osd.1'),
         weight: fc.constantFrom(1, 2),
       }),
+      fc.record({
+        prefix: fc.constantFrom('config set', 'config rm'),
+        who: fc.constantFrom('global', 'osd', 'osd/class:ssd', 'osd.0'),
+        name: fc.constantFrom('osd_max_backfills', 'osd_heartbeat_grace'),
+        value: fc.constantFrom('2', '3'),
+      }),
+      fc.record({ prefix: fc.constant('config reset'), num: fc.nat(4) }),
       fc.record({ prefix: fc.constant('log'), logtext: fc.constantFrom('x', 'y') }),
     )
     .map((command) => ({ kind: 'command' as const, command })),
@@ -67,6 +75,7 @@ function decide(state: ClusterState, what: Step, wallMs: number): Uint8Array | u
       const view = {
         state,
         map: draft.map,
+        operations: draft.operations.value,
         settings: defaultSettings,
         statistics: new Statistics(),
         failures: new FailureDetector(defaultSettings),
@@ -161,5 +170,36 @@ describe('the replicated state', () => {
     expect(state.osdMaps.at(100 as Epoch).epoch).toBe(100)
     expect(state.osdMaps.incrementalsAfter(99 as Epoch, 5)).toBeUndefined()
     expect(state.osdMaps.incrementalsAfter(100 as Epoch, 5)).toHaveLength(5)
+  })
+
+  it('writes and reads the bytes of earlier versions until an operator uses what they do not know', () => {
+    // Version 1, for readers of version 1, 18 bytes: no maps, no log, no replies, no trim, 10 entries kept.
+    const bytes = hexDecode('01011200000000000000000000000000000000000a000000') as Uint8Array
+    const proposal = decode(proposalCodec, bytes)
+    expect(proposal).toEqual({
+      osdMap: undefined,
+      monitorMap: undefined,
+      log: [],
+      replies: [],
+      trimOsdMapsBefore: 0,
+      logMax: 10,
+      operations: undefined,
+    })
+    expect(encode(proposalCodec, proposal)).toEqual(bytes)
+    const monitors = { fsid: 'f', epoch: 1, monitors: [] }
+    const old = new ClusterState(monitors, new OsdMapHistory(initialOsdMap({ fsid: 'f' })), undefined)
+    const snapshot = old.snapshot()
+    expect([...snapshot.slice(0, 2)]).toEqual([1, 1])
+    const state = fresh()
+    state.restore(snapshot)
+    expect(state.operations).toBeUndefined()
+    state.apply(decode(proposalCodec, decide(state, { kind: 'boot', osd: 0, run: 1 }, 1) as Uint8Array))
+    expect([...state.snapshot().slice(0, 2)]).toEqual([1, 1])
+    const command = { prefix: 'config set', who: 'osd', name: 'osd_max_backfills', value: '2' }
+    const used = decide(state, { kind: 'command', command }, 2) as Uint8Array
+    expect([...used.slice(0, 2)]).toEqual([2, 2])
+    state.apply(decode(proposalCodec, used))
+    expect([...state.snapshot().slice(0, 2)]).toEqual([2, 2])
+    expect(state.operations).toMatchObject({ version: 1, configVersion: 1 })
   })
 })

@@ -37,6 +37,7 @@ it('profiles decide about pools, and pools keep what they were made from', async
   expect(await codeOf({ ...create, erasure_code_profile: 'wide', size: 3 })).toBe('EINVAL')
   expect(await codeOf({ ...create, erasure_code_profile: 'wide', min_size: 3 })).toBe('EINVAL')
   await ask({ ...create, erasure_code_profile: 'wide' })
+  await mons.world.time.until(() => (client.osdMap?.pools.size ?? 0) === 1, 5_000)
   const pool = [...(client.osdMap?.pools.values() ?? [])][0]
   expect(pool).toMatchObject({ type: 'erasure', size: 6, minSize: 5 })
   expect(erasureProfileOf(pool)).toContain('stripe_unit=8192')

@@ -10,6 +10,8 @@ export interface AdminView {
   readonly pgs: () => readonly unknown[]
   /** Undefined when this OSD has nothing of the PG. */
   readonly queryPg: (pgId: PgId) => unknown
+  /** Values in force, and where each came from. */
+  readonly config: () => unknown
 }
 
 const logLevels = ['debug', 'info', 'warn', 'error'] as const
@@ -20,6 +22,7 @@ export function adminHandlers(view: AdminView, setLogLevel: OsdParts['setLogLeve
     ops: () => view.ops(),
     status: () => view.status(),
     'pg ls': () => view.pgs(),
+    'config show': () => view.config(),
     'pg query': (args) => queryPg(view, args['pgid']),
     ...(setLogLevel === undefined ? {} : { 'log level': (args) => changeLogLevel(setLogLevel, args['level']) }),
   }

@@ -27,13 +27,13 @@ export class BootMachine {
   state: BootState = 'booting'
   private readonly whoami: OsdId
   private readonly incarnation: number
-  private readonly markdownsMax: number
+  private readonly markdownsMax: () => number
   private readonly markdownsMs: number[] = []
   private nextBootMs = 0
   private repeatMs = repeatMsMin
   private formerRunUp = false
 
-  constructor(whoami: OsdId, incarnation: number, markdownsMax: number) {
+  constructor(whoami: OsdId, incarnation: number, markdownsMax: () => number) {
     this.whoami = whoami
     this.incarnation = incarnation
     this.markdownsMax = markdownsMax
@@ -63,7 +63,7 @@ export class BootMachine {
       this.markdownsMs.shift()
     }
     this.markdownsMs.push(nowMs)
-    const excess = this.markdownsMs.length - this.markdownsMax
+    const excess = this.markdownsMs.length - this.markdownsMax()
     const pauseMs = excess <= 0 ? 0 : Math.min(pauseMsMax, pauseMsUnit * 2 ** Math.min(excess - 1, 10))
     this.nextBootMs = nowMs + pauseMs
     return { kind: 'marked-down', pauseMs }

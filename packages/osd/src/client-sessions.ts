@@ -13,6 +13,7 @@ import { type OpTracker, TrackedOp } from './op-tracker.ts'
 import type { PerfCounters } from './perf-counters.ts'
 
 export interface ClientSessionsOptions {
+  /** Both caps are read at use: they may change. */
   readonly bytesMax: number
   readonly opsMax: number
   readonly tracker: OpTracker

@@ -26,6 +26,7 @@ export interface HeartbeatOptions {
   readonly incarnation: number
   readonly fsid: string
   readonly security: MessengerSecurity | undefined
+  /** These three are read at use: they may change. */
   readonly intervalMs: number
   readonly idleIntervalMs: number
   readonly graceMs: number

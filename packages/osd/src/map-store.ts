@@ -63,13 +63,13 @@ const afterAllMaps = utf8Encode('map/')
 
 export class MapStore {
   private readonly store: ObjectStore
-  private readonly keepEpochs: number
+  private readonly keepEpochs: () => number
   private readonly log: Log
   private newest: OsdMap | undefined
   /** Epochs of stored full maps, oldest first. */
   private fullEpochs: number[] = []
 
-  constructor(store: ObjectStore, keepEpochs: number, log: Log) {
+  constructor(store: ObjectStore, keepEpochs: () => number, log: Log) {
     this.store = store
     this.keepEpochs = keepEpochs
     this.log = log
@@ -121,7 +121,8 @@ export class MapStore {
   /** The newest full map with enough epochs after it; undefined when nothing older is stored. */
   private trimTarget(newest: number): number | undefined {
     let target: number | undefined
-    while (this.fullEpochs.length > 1 && newest - (this.fullEpochs[1] as number) >= this.keepEpochs) {
+    const keepEpochs = this.keepEpochs()
+    while (this.fullEpochs.length > 1 && newest - (this.fullEpochs[1] as number) >= keepEpochs) {
       this.fullEpochs.shift()
       target = this.fullEpochs[0]
     }

@@ -64,17 +64,23 @@ function rounded(ms: number): number {
   return Math.round(ms * 1000) / 1000
 }
 
+/** Read at use: they may change. */
+export interface OpTrackerLimits {
+  /** An operation that takes longer is slow. */
+  readonly complaintMs: number
+  /** How many slow ones are kept. */
+  readonly historySize: number
+}
+
 export class OpTracker {
   private readonly inFlight = new Set<TrackedOp>()
   private readonly slow: TrackedOpSummary[] = []
-  private readonly complaintMs: number
-  private readonly historySize: number
+  private readonly limits: OpTrackerLimits
   /** Finished operations that were slow, since the start. */
   slowOps = 0
 
-  constructor(complaintMs: number, historySize: number) {
-    this.complaintMs = complaintMs
-    this.historySize = historySize
+  constructor(limits: OpTrackerLimits) {
+    this.limits = limits
   }
 
   get size(): number {
@@ -87,11 +93,11 @@ export class OpTracker {
 
   finish(op: TrackedOp, nowMs: number): void {
     this.inFlight.delete(op)
-    if (nowMs - op.startMs < this.complaintMs) return
+    if (nowMs - op.startMs < this.limits.complaintMs) return
     this.slowOps++
     op.mark('replied', nowMs)
     this.slow.push(op.describe(nowMs))
-    if (this.slow.length > this.historySize) this.slow.shift()
+    while (this.slow.length > this.limits.historySize) this.slow.shift()
   }
 
   /** Dropped without a reply: its client is gone. */
@@ -102,7 +108,8 @@ export class OpTracker {
   /** In flight for longer than the complaint time, for health. */
   slowInFlight(nowMs: number): number {
     let count = 0
-    for (const op of this.inFlight) if (nowMs - op.startMs >= this.complaintMs) count++
+    const { complaintMs } = this.limits
+    for (const op of this.inFlight) if (nowMs - op.startMs >= complaintMs) count++
     return count
   }
 

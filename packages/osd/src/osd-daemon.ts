@@ -24,7 +24,7 @@ import {
 } from '@shoal/base'
 import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
-import type { AdminServer } from '@shoal/monitor-client'
+import { type AdminServer, DaemonConfig, osdOptions } from '@shoal/monitor-client'
 import { memberOf, PlacementGroup, Reserver } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
@@ -45,7 +45,7 @@ import { pgSettings } from './pg-log-budget.ts'
 import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
-import { type OsdSettings, osdSettingsWith } from './settings.ts'
+import type { OsdSettings } from './settings.ts'
 import { shardLeases, shardSpace } from './shard-services.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
@@ -58,12 +58,18 @@ const drainPollMs = 20
 const goodbyeMsMax = 3_000
 const bytesPerTebibyte = 2 ** 40
 
+interface ConfiguredOsd extends PreparedOsd {
+  readonly config: DaemonConfig<OsdSettings>
+}
+
 export class OsdDaemon {
   private readonly env: Env
   private readonly options: OsdDaemonOptions
   private readonly parts: OsdParts
   private readonly whoami: OsdId
   private readonly incarnation: number
+  private readonly config: DaemonConfig<OsdSettings>
+  /** The newest values at any time: read at use. */
   private readonly settings: OsdSettings
   private readonly store: OsdStore
   private readonly uuid: string
@@ -92,39 +98,57 @@ export class OsdDaemon {
   private bootError: string | undefined
   private stopped = false
 
-  private constructor(env: Env, options: OsdDaemonOptions, parts: OsdParts, prepared: PreparedOsd) {
+  private constructor(env: Env, options: OsdDaemonOptions, parts: OsdParts, prepared: ConfiguredOsd) {
     this.env = env
     this.options = options
     this.parts = parts
     this.whoami = options.id
     this.incarnation = env.random.uint53() || 1
-    this.settings = osdSettingsWith(options.settings ?? {})
+    this.config = prepared.config
+    this.settings = this.config.settings
     this.store = prepared.store
     this.uuid = prepared.superblock.uuid
     this.fsid = prepared.superblock.fsid
     const { settings, whoami, incarnation, counters } = this
     const nowMs = env.clock.monotonicMs()
-    this.tracker = new OpTracker(settings.osd_op_complaint_time * 1000, settings.osd_op_history_size)
+    this.tracker = new OpTracker({
+      get complaintMs() {
+        return settings.osd_op_complaint_time * 1000
+      },
+      get historySize() {
+        return settings.osd_op_history_size
+      },
+    })
     this.localReserver = new Reserver(settings.osd_max_backfills)
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
     this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
     this.space = new SpaceWatch(env, this.store, {
       whoami,
-      failsafeRatio: settings.osd_failsafe_full_ratio,
+      get failsafeRatio() {
+        return settings.osd_failsafe_full_ratio
+      },
       clientBytes: () => this.sessions.spaceBytes,
     })
-    this.boot = new BootMachine(whoami, incarnation, settings.osd_max_markdown_count)
+    this.boot = new BootMachine(whoami, incarnation, () => settings.osd_max_markdown_count)
     this.requests = new MonitorRequests(env, parts.monitor, whoami)
     this.stats = new StatsReporter(env, {
-      intervalMs: settings.osd_mon_report_interval * 1000,
-      refreshMs: settings.osd_mon_report_refresh * 1000,
+      get intervalMs() {
+        return settings.osd_mon_report_interval * 1000
+      },
+      get refreshMs() {
+        return settings.osd_mon_report_refresh * 1000
+      },
       send: (pgs) => this.sendStats(pgs),
     })
     this.links = new PeerLinks(env.log.child('peers'), (from, message) => this.table.deliver(from, message))
     this.sessions = new ClientSessions(env, {
-      bytesMax: settings.osd_client_message_size_cap,
-      opsMax: settings.osd_client_message_cap,
+      get bytesMax() {
+        return settings.osd_client_message_size_cap
+      },
+      get opsMax() {
+        return settings.osd_client_message_cap
+      },
       tracker: this.tracker,
       counters,
       onOp: (session, op) => this.dispatcher.onOp(session, op),
@@ -137,15 +161,21 @@ export class OsdDaemon {
       counters,
       reply: (session, reply) => this.sessions.reply(session, reply),
     })
-    this.maps = new MapStore(this.store, settings.osd_map_keep, env.log.child('maps'))
+    this.maps = new MapStore(this.store, () => settings.osd_map_keep, env.log.child('maps'))
     this.heartbeats = new HeartbeatService(env, {
       whoami,
       incarnation,
       fsid: this.fsid,
       security: options.security,
-      intervalMs: settings.osd_heartbeat_interval * 1000,
-      idleIntervalMs: Math.max(settings.osd_heartbeat_interval, settings.osd_heartbeat_idle_interval) * 1000,
-      graceMs: settings.osd_heartbeat_grace * 1000,
+      get intervalMs() {
+        return settings.osd_heartbeat_interval * 1000
+      },
+      get idleIntervalMs() {
+        return Math.max(settings.osd_heartbeat_interval, settings.osd_heartbeat_idle_interval) * 1000
+      },
+      get graceMs() {
+        return settings.osd_heartbeat_grace * 1000
+      },
       counters,
       leases: this.leases,
       roomBytes: () => this.space.roomBytes,
@@ -158,6 +188,7 @@ export class OsdDaemon {
           epoch: this.table.placement?.map.epoch ?? (0 as Epoch),
         }),
     })
+    this.config.onChange((changed) => this.guarded(() => this.onConfigChange(changed), 'settings'))
   }
 
   /**
@@ -165,9 +196,12 @@ export class OsdDaemon {
    * it up a moment later. Rejects with EINVAL, EEXIST, EIO, EBUSY, ENOQUORUM, each with what to do.
    */
   static async start(env: Env, options: OsdDaemonOptions, parts: OsdParts): Promise<OsdDaemon> {
+    const config = new DaemonConfig(osdOptions, options.settings ?? {}, env.log)
+    parts.monitor.onConfig((effective) => config.apply(effective))
     await parts.monitor.start()
     try {
-      const daemon = new OsdDaemon(env, options, parts, await prepareOsd(env, options, parts))
+      const prepared = await prepareOsd(env, options, parts)
+      const daemon = new OsdDaemon(env, options, parts, { ...prepared, config })
       await daemon.run()
       return daemon
     } catch (error) {
@@ -224,6 +258,7 @@ export class OsdDaemon {
       this.table.onMap(map, false),
     )
     this.addresses = await this.listen()
+    this.config.started()
     env.log.info('osd starts', {
       uuid: this.uuid,
       incarnation: this.incarnation,
@@ -324,18 +359,28 @@ export class OsdDaemon {
     this.table.onMap(map, latest)
     const { placement } = this.table
     if (placement === undefined) return
-    const peers = chooseHeartbeatPeers(
-      map,
-      placement,
-      this.whoami,
-      this.table.ids,
-      this.settings.osd_heartbeat_min_peers,
-    )
-    this.space.onMap(map, peers.length)
-    this.heartbeats.setPeers(map, peers)
+    this.choosePeers(placement)
     this.dispatcher.onMap()
     this.links.deliverWaiting()
     if (latest) this.onLatestMap(map)
+  }
+
+  private choosePeers(placement: NonNullable<PgTable['placement']>): void {
+    const { map } = placement
+    const { osd_heartbeat_min_peers } = this.settings
+    const peers = chooseHeartbeatPeers(map, placement, this.whoami, this.table.ids, osd_heartbeat_min_peers)
+    this.space.onMap(map, peers.length)
+    this.heartbeats.setPeers(map, peers)
+  }
+
+  /** Most settings are read at use; these are held by somebody. */
+  private onConfigChange(changed: ReadonlySet<string>): void {
+    if (changed.has('osd_max_backfills')) {
+      this.localReserver.setSlots(this.settings.osd_max_backfills)
+      this.remoteReserver.setSlots(this.settings.osd_max_backfills)
+    }
+    const { placement } = this.table
+    if (changed.has('osd_heartbeat_min_peers') && placement !== undefined) this.choosePeers(placement)
   }
 
   /** The newest map of the monitors is one that was stored before the restart. */
@@ -476,6 +521,7 @@ export class OsdDaemon {
       status: () => this.status(),
       pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(wholePgId(pgId)) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
+      config: () => this.config.show(),
     }
   }
 
@@ -502,12 +548,12 @@ export class OsdDaemon {
     }
   }
 
-  /** A bug in what a map sets off ends the daemon: the subscription would swallow it. */
-  private guarded(run: () => void): void {
+  /** A bug in what a map (or a setting) sets off ends the daemon: the subscription would swallow it. */
+  private guarded(run: () => void, what = 'a map'): void {
     try {
       run()
     } catch (error) {
-      this.env.abort('a map could not be taken in', error)
+      this.env.abort(`${what} could not be taken in`, error)
     }
   }
 }

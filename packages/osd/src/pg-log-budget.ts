@@ -14,28 +14,30 @@ const requestBytes = 48
 const logShare = 0.75
 
 /**
- * Settings whose log lengths follow the number of PGs at the time they are read. `transactionBytesMax`: of the store; a
- * member that joins stores the log whole, and an OSD whose store refuses that could never serve again.
+ * Log lengths follow the number of PGs, and all of it the settings, at the time it is read. `transactionBytesMax`: of the
+ * store; a member that joins stores the log whole, and an OSD whose store refuses that could never serve again.
  */
 export function pgSettings(settings: OsdSettings, pgs: () => number, transactionBytesMax: number): PgSettings {
-  const budget = settings.osd_target_pg_log_entries_per_osd
+  const budget = (): number => settings.osd_target_pg_log_entries_per_osd
   const share = (entries: number, most: number): number =>
     Math.max(settings.osd_min_pg_log_entries, Math.min(most, Math.floor(entries / Math.max(1, pgs()))))
   return {
     get logEntriesMin() {
-      return share(budget, defaultPgSettings.logEntriesMin)
+      return share(budget(), defaultPgSettings.logEntriesMin)
     },
     get logEntriesMax() {
-      return share(budget * degradedFactor, defaultPgSettings.logEntriesMax)
+      return share(budget() * degradedFactor, defaultPgSettings.logEntriesMax)
     },
     get logBytesMax() {
       return logShare * transactionBytesMax - requestBytes * this.trimmedRequestsMax
     },
     // A record of a request without an entry is a third of an entry: they have the same budget.
     get trimmedRequestsMax() {
-      return share(budget, settings.osd_pg_log_dups_tracked)
+      return share(budget(), settings.osd_pg_log_dups_tracked)
     },
-    recoveryActiveMax: settings.osd_recovery_max_active,
+    get recoveryActiveMax() {
+      return settings.osd_recovery_max_active
+    },
     pieceBytesMax: defaultPgSettings.pieceBytesMax,
     scanObjects: defaultPgSettings.scanObjects,
   }

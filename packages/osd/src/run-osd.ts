@@ -25,6 +25,7 @@ export async function runOsd(env: Env, options: RunOsdOptions): Promise<RunningO
   const monitor = new GrpcMonitorClient(env, {
     monitors: options.monitors,
     entity: `osd.${options.id}`,
+    host: options.crushLocation['host'] ?? '',
     startTimeoutMs: options.monitorTimeoutMs ?? monitorTimeoutMsDefault,
   })
   const daemon = await OsdDaemon.start(env, options, {

@@ -33,6 +33,7 @@ const measureLowEveryMs = 20
 
 export interface SpaceWatchOptions {
   readonly whoami: OsdId
+  /** Read at use: it may change. */
   readonly failsafeRatio: number
   /** Bytes that the operations of clients under way may take. */
   readonly clientBytes: () => number
@@ -49,7 +50,7 @@ export class SpaceWatch implements PgSpace {
   private committedBytes = 0
   private changed = false
   private last: StoreUsage = { totalBytes: 0, usedBytes: 0, freeBytes: 0, metadataBytes: 0 }
-  private fullRatio: number
+  private mapFullRatio = 1
   private backfillFullRatio = 1
   private peers = 1
   private readonly roomOf = new Map<OsdId, number>()
@@ -58,12 +59,11 @@ export class SpaceWatch implements PgSpace {
     this.env = env
     this.store = store
     this.options = options
-    this.fullRatio = options.failsafeRatio
   }
 
   /** `peers`: OSDs that may be primaries of what lies here. */
   onMap(map: OsdMap, peers: number): void {
-    this.fullRatio = Math.min(map.fullRatio, this.options.failsafeRatio)
+    this.mapFullRatio = map.fullRatio
     this.backfillFullRatio = map.backfillfullRatio
     this.peers = Math.max(1, peers)
     for (const osd of this.roomOf.keys()) if (map.osds.get(osd)?.up !== true) this.roomOf.delete(osd)
@@ -99,6 +99,10 @@ export class SpaceWatch implements PgSpace {
 
   hasRoomFor(bytes: number): boolean {
     return this.roomBelow(this.options.failsafeRatio) >= bytes + writeOverheadBytes
+  }
+
+  private get fullRatio(): number {
+    return Math.min(this.mapFullRatio, this.options.failsafeRatio)
   }
 
   get isBackfillFull(): boolean {

@@ -8,6 +8,7 @@ import type { Env, PgId, Timer } from '@shoal/base'
 import type { PgStats } from '@shoal/cluster-map'
 
 export interface StatsReporterOptions {
+  /** Both are read at use: they may change. */
   readonly intervalMs: number
   readonly refreshMs: number
   readonly send: (pgs: readonly PgStats[]) => void

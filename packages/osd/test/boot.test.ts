@@ -12,7 +12,7 @@ function mapWith(epoch: number, up: boolean, incarnation: number, flags: readonl
 
 describe('boot', () => {
   it('repeats the boot, ever slower, until a map shows this run up', () => {
-    const boot = new BootMachine(me, 11, 5)
+    const boot = new BootMachine(me, 11, () => 5)
     const map = mapWith(1, false, 10)
     const sent: number[] = []
     for (let nowMs = 0; nowMs < 20_000; nowMs += 500) {
@@ -24,7 +24,7 @@ describe('boot', () => {
   })
 
   it('boots again at once when the monitors have ended its former run', () => {
-    const boot = new BootMachine(me, 11, 5)
+    const boot = new BootMachine(me, 11, () => 5)
     for (const nowMs of [0, 1_000, 3_000]) boot.poll(mapWith(1, true, 10), nowMs, true)
     boot.onMap(mapWith(1, true, 10), 3_000)
     boot.onMap(mapWith(2, false, 10), 3_100)
@@ -32,14 +32,14 @@ describe('boot', () => {
   })
 
   it('waits while noup is set and while its peers do not answer', () => {
-    const boot = new BootMachine(me, 11, 5)
+    const boot = new BootMachine(me, 11, () => 5)
     expect(boot.poll(mapWith(1, false, 0, ['noup']), 0, true)).toBeUndefined()
     expect(boot.poll(mapWith(1, false, 0), 0, false)).toBeUndefined()
     expect(boot.poll(mapWith(1, false, 0), 0, true)).toEqual({ kind: 'send-boot' })
   })
 
   it('comes back when marked down by mistake, with a growing pause when that happens too often', () => {
-    const boot = new BootMachine(me, 11, 2)
+    const boot = new BootMachine(me, 11, () => 2)
     const pauses: number[] = []
     let epoch = 1
     for (let round = 0; round < 5; round++) {
@@ -54,7 +54,7 @@ describe('boot', () => {
   })
 
   it('is silent after its goodbye', () => {
-    const boot = new BootMachine(me, 11, 5)
+    const boot = new BootMachine(me, 11, () => 5)
     boot.onMap(mapWith(1, true, 11), 0)
     boot.stop()
     expect(boot.onMap(mapWith(2, false, 11), 10)).toBeUndefined()

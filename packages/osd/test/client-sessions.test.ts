@@ -55,7 +55,7 @@ class FakeSession {
 function setUp(bytesMax: number, opsMax: number) {
   const { env } = makeSimEnv({ seed: 2 })
   const counters = new PerfCounters()
-  const tracker = new OpTracker(1_000, 5)
+  const tracker = new OpTracker({ complaintMs: 1_000, historySize: 5 })
   const closed: [number, readonly string[]][] = []
   const ops: ClientOp[] = []
   const sessions = new ClientSessions(env, {

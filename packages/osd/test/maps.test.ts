@@ -30,7 +30,7 @@ async function openStore(keep: number) {
   await FileObjectStore.create(env, '/store', { sizeBytes: mebibyte, journalBytes: mebibyte })
   const store = await FileObjectStore.mount(env, '/store')
   await claimStore(store, { whoami: 1 as never, uuid: 'u', fsid, state: 'preparing' })
-  return { store, reopen: () => new MapStore(store, keep, silentLog) }
+  return { store, reopen: () => new MapStore(store, () => keep, silentLog) }
 }
 
 describe('map store', () => {

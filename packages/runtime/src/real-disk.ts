@@ -2,7 +2,7 @@
  * The machine's file system. Writes and syncs are the fast path of journals, so they go straight to libuv's callbacks
  * (`fs.writev`, `fs.fdatasync`) instead of through FileHandle objects, and batches of small writes to a thread.
  */
-import { close, constants, fdatasync, fstat, ftruncate, open, read, readSync, writev } from 'node:fs'
+import { close, constants, fdatasync, fstat, ftruncate, read, readSync } from 'node:fs'
 import { lstat, mkdir, readdir, readFile, rename, rm, statfs } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import {
@@ -15,6 +15,7 @@ import {
   type OpenMode,
 } from '@shoal/base'
 import { lockDirectory } from './directory-lock.ts'
+import { DurableFile, openFile, writeAll } from './durable-file.ts'
 import { ReadGate } from './read-gate.ts'
 import { writeThread } from './write-thread.ts'
 
@@ -33,14 +34,10 @@ function toClusterError(error: NodeJS.ErrnoException, path: string): ClusterErro
 /** A longer read waits for the disk more likely, and gains less. */
 const readOnLoopBytesMax = 64 * 1024
 
-/** Most buffers one writev takes (IOV_MAX on Linux). */
-const chunksPerWriteMax = 1024
-
 class RealFile implements FileHandle {
   private readonly fd: number
   private readonly path: string
-  /** The same file, opened so that each write is on stable storage when it returns. */
-  private durableFd: Promise<number> | undefined
+  private durable: Promise<DurableFile> | undefined
   private readonly gate = new ReadGate()
 
   constructor(fd: number, path: string) {
@@ -76,12 +73,14 @@ class RealFile implements FileHandle {
   }
 
   write(chunks: readonly Uint8Array[], offset: number): Promise<void> {
-    return this.writeTo(this.fd, chunks, offset)
+    return attempt(this.path, () => writeAll(this.fd, chunks, offset))
   }
 
-  async writeDurable(chunks: readonly Uint8Array[], offset: number): Promise<void> {
-    this.durableFd ??= openFile(this.path, constants.O_RDWR | constants.O_DSYNC)
-    return this.writeTo(await this.durableFd, chunks, offset)
+  writeDurable(chunks: readonly Uint8Array[], offset: number): Promise<void> {
+    return attempt(this.path, async () => {
+      this.durable ??= DurableFile.open(this.path)
+      return (await this.durable).write(chunks, offset)
+    })
   }
 
   async writeMany(writes: readonly FileWrite[]): Promise<void> {
@@ -95,23 +94,6 @@ class RealFile implements FileHandle {
     } catch (error) {
       throw toClusterError(error as NodeJS.ErrnoException, this.path)
     }
-  }
-
-  private writeTo(fd: number, chunks: readonly Uint8Array[], offset: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const step = (rest: readonly Uint8Array[], at: number): void => {
-        if (rest.length === 0) return resolve()
-        const batch = rest.length > chunksPerWriteMax ? rest.slice(0, chunksPerWriteMax) : rest
-        writev(fd, batch as Uint8Array[], at, (error, written) => {
-          if (error !== null) reject(toClusterError(error, this.path))
-          else step(dropBytes(rest, written), at + written)
-        })
-      }
-      step(
-        chunks.filter((chunk) => chunk.length > 0),
-        offset,
-      )
-    })
   }
 
   datasync(): Promise<void> {
@@ -131,11 +113,8 @@ class RealFile implements FileHandle {
   }
 
   async close(): Promise<void> {
-    const { durableFd } = this
-    if (durableFd !== undefined) {
-      const fd = await durableFd
-      await this.call((done) => close(fd, done))
-    }
+    const durable = await this.durable
+    if (durable !== undefined) await attempt(this.path, () => durable.close())
     await this.call((done) => close(this.fd, done))
   }
 
@@ -144,21 +123,6 @@ class RealFile implements FileHandle {
       start((error) => (error === null || error === undefined ? resolve() : reject(toClusterError(error, this.path))))
     })
   }
-}
-
-function openFile(path: string, flags: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    open(path, flags, 0o600, (error, fd) => (error === null ? resolve(fd) : reject(toClusterError(error, path))))
-  })
-}
-
-/** What is left after a short write. */
-function dropBytes(chunks: readonly Uint8Array[], count: number): readonly Uint8Array[] {
-  let at = 0
-  let left = count
-  while (at < chunks.length && left >= (chunks[at] as Uint8Array).length) left -= (chunks[at++] as Uint8Array).length
-  if (left === 0) return chunks.slice(at)
-  return [(chunks[at] as Uint8Array).subarray(left), ...chunks.slice(at + 1)]
 }
 
 async function attempt<T>(path: string, work: () => Promise<T>): Promise<T> {
@@ -179,7 +143,7 @@ export class RealDisk implements Disk {
   }
 
   async open(path: string, mode: OpenMode): Promise<FileHandle> {
-    return new RealFile(await openFile(path, openFlags[mode]), path)
+    return attempt(path, async () => new RealFile(await openFile(path, openFlags[mode]), path))
   }
 
   makeDirectory(path: string): Promise<void> {

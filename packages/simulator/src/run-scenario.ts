@@ -11,6 +11,7 @@ import { checkReplicasEqual } from './checkers/replicas-equal.ts'
 import { checkShardsAgree } from './checkers/shards-agree.ts'
 import { ClusterReader } from './cluster/final-reader.ts'
 import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
+import { configViolations } from './config-check.ts'
 import { FaultRunner } from './faults/fault-runner.ts'
 import { installGuards } from './guards.ts'
 import { History, type Violation, type Workload } from './history.ts'
@@ -192,6 +193,7 @@ class Simulation {
     const { budget } = this.faults
     const reader = new ClusterReader(this.cluster, (osd) => budget.spoiledStores.has(osd))
     if (this.liveness === undefined) {
+      this.violations.push(...(await configViolations(this.cluster)))
       for (const pool of this.scenario.pools) {
         const copies = await reader.replicas(pool.name)
         const expected = { copies: (pgId: string) => this.cluster.copiesOf(pgId) ?? pool.size }

@@ -4,6 +4,7 @@ import type { OsdRow, OsdTreeNode, OsdUsageRow, PlacementReply } from '@shoal/mo
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
+import { parseLocation } from '../daemons/location.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
 import { addErasureProfileCommands } from './erasure-profile.ts'
@@ -152,6 +153,7 @@ function addChanges(osd: Command): void {
     osd
       .command('add')
       .option('--capacity <size>', 'as in 100G')
+      .option('--location <places...>', 'where CRUSH has it, as in host=alpha rack=r1 (default: this host)')
       .description('make a new OSD on this machine and start it'),
     addOsd,
   )
@@ -192,7 +194,7 @@ async function addOsd(
   options: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   const { addLocalOsd } = await import('../local/add-osd.ts')
-  const capacity = options['capacity']
-  const name = await addLocalOsd(context, typeof capacity === 'string' ? capacity : undefined)
+  const { capacity, location } = options as { readonly capacity?: string; readonly location?: readonly string[] }
+  const name = await addLocalOsd(context, capacity, location === undefined ? undefined : parseLocation(location))
   context.print({ name }, () => `${name} runs`)
 }

@@ -9,7 +9,7 @@ import { formatBytes, parseInteger } from '../output/units.ts'
 
 /** Ceph's order: placement groups, then the kind of pool, then the profile of an erasure-coded one. */
 function kindOf(words: readonly string[]): {
-  readonly pgNum: string
+  readonly pgNum: string | undefined
   readonly type: string | undefined
   readonly profile: string | undefined
 } {
@@ -20,7 +20,7 @@ function kindOf(words: readonly string[]): {
       hint: 'for example: shoal pool create NAME 32 erasure PROFILE',
     })
   }
-  return { pgNum: first === type ? '32' : (first ?? '32'), type, profile }
+  return { pgNum: first === type ? undefined : first, type, profile }
 }
 
 export function addPoolCommands(program: Command): void {
@@ -29,15 +29,14 @@ export function addPoolCommands(program: Command): void {
     pool
       .command('create')
       .argument('<pool>')
-      .argument('[words...]', '[PG-NUM, else 32] [erasure [PROFILE]]')
+      .argument('[words...]', '[PG-NUM, else osd_pool_default_pg_num] [erasure [PROFILE]]')
       .option('--size <n>', 'copies')
       .option('--min-size <n>', 'copies that must be there for I/O')
       .option('--rule <name>', 'CRUSH rule')
       .option('--application <name>', 'what it is for: block, object, file')
       .description('create a pool'),
     async (context, [name, ...rest], options) => {
-      const words = rest
-      const { pgNum, type, profile } = kindOf(words)
+      const { pgNum, type, profile } = kindOf(rest)
       const number = (option: string): number | undefined =>
         options[option] === undefined
           ? undefined
@@ -48,7 +47,7 @@ export function addPoolCommands(program: Command): void {
         await context.command({
           prefix: 'osd pool create',
           pool: name,
-          pg_num: parseInteger(pgNum, 'pg-num', 1),
+          ...(pgNum === undefined ? {} : { pg_num: parseInteger(pgNum, 'pg-num', 1) }),
           ...(type === undefined ? {} : { pool_type: type }),
           ...(profile === undefined ? {} : { erasure_code_profile: profile }),
           ...(size === undefined ? {} : { size }),

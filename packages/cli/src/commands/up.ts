@@ -31,6 +31,7 @@ export function addUpCommands(program: Command): void {
       .command('up')
       .description('run a cluster on this machine until Ctrl-C; the first run creates it')
       .option('--osds <n>', 'OSDs of a new cluster', '3')
+      .option('--hosts <n>', 'hosts that its OSDs pretend to be on, for trying out failures (default: this one)')
       .option('--mons <n>', 'monitors of a new cluster', '3')
       .option('--size <n>', 'copies of each object in new pools (default: 3, or as many as there are OSDs)')
       .option(
@@ -85,6 +86,7 @@ async function createFromOptions(
     host: text('bind'),
     monitors: parseInteger(text('mons'), '--mons', 1, 9),
     osds,
+    hosts: options['hosts'] === undefined ? undefined : parseInteger(text('hosts'), '--hosts', 1, osds),
     poolSize: options['size'] === undefined ? Math.min(3, osds) : parseInteger(text('size'), '--size', 1, 10),
     osdCapacityBytes: options['osdCapacity'] === undefined ? undefined : parseBytes(text('osdCapacity')),
     ms_auth: context.options.msAuth,

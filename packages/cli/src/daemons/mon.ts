@@ -2,10 +2,12 @@
 import { MonitorDaemon } from '@shoal/monitor'
 import { GrpcMonitorTransport } from '@shoal/monitor-client'
 import type { DaemonContext, RunningService } from './context.ts'
+import { localLocation } from './location.ts'
 
 export async function runMonitor({ env, layout, name }: DaemonContext): Promise<RunningService> {
   const daemon = await MonitorDaemon.start(env, {
     dataDirectory: layout.dataDirectory(name),
+    host: localLocation()['host'] ?? '',
     transport: new GrpcMonitorTransport(env),
     setLogLevel: (level) => env.log.setLevel(level),
   })

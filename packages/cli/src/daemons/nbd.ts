@@ -5,14 +5,20 @@ import { ClusterClient } from '@shoal/client'
 import { ImageExports, NbdServer } from '@shoal/gateway-nbd'
 import { GrpcMonitorClient, serveAdmin } from '@shoal/monitor-client'
 import { bindHost, type DaemonContext, daemonSecurity, monitorAddresses, type RunningService } from './context.ts'
+import { localLocation } from './location.ts'
 
 /** The cluster may come up after us: the gateway waits this long for its first map before the supervisor tries again. */
 const startTimeoutMs = 120_000
 
 export async function runNbdGateway(context: DaemonContext): Promise<RunningService> {
-  const { env, cluster } = context
+  const { env, cluster, name } = context
   const security = daemonSecurity(context)
-  const monitor = new GrpcMonitorClient(env, { monitors: monitorAddresses(cluster), startTimeoutMs })
+  const monitor = new GrpcMonitorClient(env, {
+    monitors: monitorAddresses(cluster),
+    entity: `client.${name}`,
+    host: localLocation()['host'] ?? '',
+    startTimeoutMs,
+  })
   await monitor.start()
   const client = await ClusterClient.connect(env, { monitor, security })
   const server = new NbdServer(
@@ -28,6 +34,7 @@ export async function runNbdGateway(context: DaemonContext): Promise<RunningServ
   const listening = await server.listen(address(cluster.nbdAddress))
   const admin = await serveAdmin(env, address(`${bindHost(cluster)}:0`), {
     perf: () => server.counters.summary(),
+    'config show': () => client.config.show(),
     ops: () => ({ inFlight: server.requestsInFlight() }),
   })
   return {

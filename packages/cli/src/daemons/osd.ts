@@ -7,13 +7,13 @@ import { localLocation } from './location.ts'
 export async function runOsdDaemon(context: DaemonContext): Promise<RunningService> {
   const { env, layout, cluster, name } = context
   const id = Number(name.slice('osd.'.length))
-  const capacityBytes = cluster.osds.find((osd) => osd.id === id)?.capacityBytes ?? 0
+  const osd = cluster.osds.find((one) => one.id === id)
   return runOsd(env, {
     id: osdId(id),
     dataDirectory: layout.dataDirectory(name),
     bindHost: bindHost(cluster),
-    sizeBytes: capacityBytes,
-    crushLocation: localLocation(),
+    sizeBytes: osd?.capacityBytes ?? 0,
+    crushLocation: { ...localLocation(), ...osd?.location },
     monitors: monitorAddresses(cluster),
     security: daemonSecurity(context),
     setLogLevel: (level) => env.log.setLevel(level),

@@ -3,11 +3,16 @@ import { ClusterError } from '@shoal/base'
 import type { CommandContext } from '../context.ts'
 import { parseBytes } from '../output/units.ts'
 import { spawnDaemon } from './daemon-spec.ts'
+import type { LocalOsd } from './layout.ts'
 import { readRunFile } from './process-table.ts'
 
 const startTimeoutMs = 30_000
 
-export async function addLocalOsd(context: CommandContext, capacity: string | undefined): Promise<string> {
+export async function addLocalOsd(
+  context: CommandContext,
+  capacity: string | undefined,
+  location: LocalOsd['location'],
+): Promise<string> {
   const { layout } = context
   const cluster = layout.read()
   const taken = new Set(cluster.osds.map((osd) => osd.id))
@@ -15,7 +20,8 @@ export async function addLocalOsd(context: CommandContext, capacity: string | un
   while (taken.has(id)) id++
   const capacityBytes =
     capacity === undefined ? (cluster.osds[0]?.capacityBytes ?? 10 * 1024 ** 3) : parseBytes(capacity)
-  layout.write({ ...cluster, osds: [...cluster.osds, { id, capacityBytes }].sort((a, b) => a.id - b.id) })
+  const osd: LocalOsd = { id, capacityBytes, ...(location === undefined ? {} : { location }) }
+  layout.write({ ...cluster, osds: [...cluster.osds, osd].sort((a, b) => a.id - b.id) })
   const name = `osd.${id}`
   // A supervisor sees the new line by itself; without one this command starts the process.
   if (readRunFile(layout, 'up') === undefined) spawnDaemon(layout, { name, kind: 'osd' }).unref()

@@ -4,12 +4,14 @@ import { existsSync, statfsSync } from 'node:fs'
 import { address, assert, ClusterError } from '@shoal/base'
 import { freePort } from './free-port.ts'
 import { createKeyring, loadSecurity } from './keyring.ts'
-import type { ClusterFile, ClusterLayout } from './layout.ts'
+import type { ClusterFile, ClusterLayout, LocalOsd } from './layout.ts'
 
 export interface CreateOptions {
   readonly host: string
   readonly monitors: number
   readonly osds: number
+  /** Pretended hosts over which the OSDs are spread; undefined: all are on this machine. */
+  readonly hosts: number | undefined
   readonly poolSize: number
   readonly osdCapacityBytes: number | undefined
   readonly ms_auth?: string | undefined
@@ -52,7 +54,7 @@ export async function createCluster(layout: ClusterLayout, options: CreateOption
     version: 1,
     fsid,
     monitors,
-    osds: Array.from({ length: options.osds }, (_, id) => ({ id, capacityBytes })),
+    osds: Array.from({ length: options.osds }, (_, id) => ({ id, capacityBytes, ...pretendedHost(id, options) })),
     nbdAddress: `${options.host}:${await freePort(options.host, nbdPort)}`,
     poolSize: options.poolSize,
     ms_auth: options.ms_auth ?? 'secret',
@@ -61,9 +63,14 @@ export async function createCluster(layout: ClusterLayout, options: CreateOption
   // One that is there already is of an attempt that came no further, or of the operator's choosing.
   if (!existsSync(layout.keyringFile)) createKeyring(layout.keyringFile)
   loadSecurity({ defaultKeyring: layout.keyringFile, settings: cluster })
-  await makeMonitorStores(layout, cluster)
+  await makeMonitorStores(layout, cluster, (options.hosts ?? 1) < options.poolSize ? 'osd' : 'host')
   layout.write(cluster)
   return cluster
+}
+
+/** Neighbours by number share a host: of 12 OSDs on 4 hosts, 0 to 2 are on the first. */
+function pretendedHost(id: number, { osds, hosts }: CreateOptions): Pick<LocalOsd, 'location'> {
+  return hosts === undefined ? {} : { location: { host: `host-${Math.floor((id * hosts) / osds)}` } }
 }
 
 /** A fair share of three quarters of what is free, at most 64 GiB: stores are sparse and take only what is written. */
@@ -73,7 +80,7 @@ function defaultCapacityBytes(directory: string, osds: number): number {
   return Math.min(64 * 1024 ** 3, share - (share % 1024 ** 2))
 }
 
-async function makeMonitorStores(layout: ClusterLayout, cluster: ClusterFile): Promise<void> {
+async function makeMonitorStores(layout: ClusterLayout, cluster: ClusterFile, failureDomain: string): Promise<void> {
   const [{ createRealEnv }, { MonitorDaemon }] = await Promise.all([import('@shoal/runtime'), import('@shoal/monitor')])
   const env = createRealEnv({ name: 'mkfs', logLevel: 'warn' })
   const createdMs = Date.now()
@@ -86,7 +93,7 @@ async function makeMonitorStores(layout: ClusterLayout, cluster: ClusterFile): P
         monitors,
         poolSize: cluster.poolSize,
         createdMs,
-        failureDomain: 'osd',
+        failureDomain,
       }),
     ),
   )

@@ -13,11 +13,18 @@ import { fileURLToPath } from 'node:url'
 import { ClusterError } from '@shoal/base'
 import { z } from 'zod'
 
+export interface LocalOsd {
+  readonly id: number
+  readonly capacityBytes: number
+  /** Where CRUSH has it, by bucket type: `host`, `rack`, ...; this machine's name where nothing is said. */
+  readonly location?: Readonly<Record<string, string>> | undefined
+}
+
 export interface ClusterFile {
   readonly version: 1
   readonly fsid: string
   readonly monitors: readonly { readonly name: string; readonly address: string }[]
-  readonly osds: readonly { readonly id: number; readonly capacityBytes: number }[]
+  readonly osds: readonly LocalOsd[]
   readonly nbdAddress: string
   /** Copies of each object in the pools that `up` makes. */
   readonly poolSize: number
@@ -30,7 +37,13 @@ const clusterSchema: z.ZodType<ClusterFile> = z.object({
   version: z.literal(1),
   fsid: z.string().min(1),
   monitors: z.array(z.object({ name: z.string(), address: z.string() })).min(1),
-  osds: z.array(z.object({ id: z.number().int(), capacityBytes: z.number().int() })),
+  osds: z.array(
+    z.object({
+      id: z.number().int(),
+      capacityBytes: z.number().int(),
+      location: z.record(z.string(), z.string()).optional(),
+    }),
+  ),
   nbdAddress: z.string(),
   poolSize: z.number().int(),
   ms_auth: z.string().optional(),

@@ -96,9 +96,9 @@ function onSubscribe(
   service: MonitorService,
   call: ServerWritableStream<SubscribeRequest__Output, MapUpdateMessage>,
 ): void {
-  const { entity, osdMapEpoch, monitorMapEpoch } = call.request
+  const { entity, host, osdMapEpoch, monitorMapEpoch } = call.request
   const session = service.subscribe(
-    { entity, osdMapEpoch: osdMapEpoch as Epoch, monitorMapEpoch },
+    { entity, host, osdMapEpoch: osdMapEpoch as Epoch, monitorMapEpoch },
     {
       update: (update) => call.write(mapUpdateMessage(update)),
       end(reason) {

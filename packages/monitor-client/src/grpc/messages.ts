@@ -92,6 +92,7 @@ export function mapUpdateMessage(update: MapUpdate): MapUpdateMessage {
     ...(update.osdMapFull === undefined ? {} : { osdMapFull: update.osdMapFull }),
     ...(update.monitorMap === undefined ? {} : { monitorMap: update.monitorMap }),
     ...(update.quorum === undefined ? {} : { quorum: update.quorum }),
+    ...(update.config === undefined ? {} : { config: update.config }),
   }
 }
 
@@ -102,6 +103,7 @@ export function mapUpdateFrom(message: MapUpdate__Output): MapUpdate {
     osdMapIncrementals: message.osdMapIncrementals,
     monitorMap: present(message.monitorMap),
     quorum: message.quorum === null ? undefined : { term: message.quorum.term, leaderId: message.quorum.leaderId },
+    config: present(message.config),
   }
 }
 

@@ -3,6 +3,7 @@ import { assert, ClusterError } from '@shoal/base'
 import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
+import { configCommands } from './config.ts'
 import { crushCommands } from './crush.ts'
 import { erasureProfileCommands } from './erasure-profiles.ts'
 import { osdChanges } from './osd-changes.ts'
@@ -12,6 +13,7 @@ import { poolCommands } from './pools.ts'
 
 const all = [
   ...clusterCommands,
+  ...configCommands,
   ...osdReports,
   ...osdChanges,
   ...blocklistCommands,

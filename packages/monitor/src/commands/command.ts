@@ -10,6 +10,7 @@ import type { MonitorSettings } from '../config.ts'
 import type { FailureDetector } from '../services/failure-detector.ts'
 import type { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
+import type { Operations } from '../state/operations.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
 
 export interface QuorumView {
@@ -25,6 +26,8 @@ export interface ClusterView {
   readonly state: ClusterState
   /** In a write, with the changes that the same proposal carries already. */
   readonly map: OsdMap
+  /** The same. */
+  readonly operations: Operations
   readonly settings: MonitorSettings
   readonly statistics: Statistics
   readonly failures: FailureDetector

@@ -23,11 +23,13 @@ import {
   type CommandReply,
   type CommandRequest,
   type ConsensusMessage,
+  DaemonConfig,
   HuntingMonitorClient,
   type MonitorConnection,
   type MonitorServer,
   type MonitorService,
   type MonitorTransport,
+  monitorOptions,
   type Report,
   type SubscribeRequest,
   type Subscriber,
@@ -35,11 +37,13 @@ import {
 } from '@shoal/monitor-client'
 import type { ClusterView, QuorumView } from '../commands/command.ts'
 import { findCommand } from '../commands/command-table.ts'
-import { type MonitorSettings, settingsWith } from '../config.ts'
+import type { MonitorSettings } from '../config.ts'
 import { ConsensusDriver, type StateMachine } from '../consensus/consensus-driver.ts'
+import { effectiveConfig } from '../services/effective-config.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
 import { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
+import { noOperations } from '../state/operations.ts'
 import { proposalCodec, type RecordedReply } from '../state/proposal.ts'
 import { Leader } from './leader.ts'
 import {
@@ -70,7 +74,10 @@ export interface MonitorOptions {
   /** Made by `mkfs` or `join`. */
   readonly dataDirectory: string
   readonly transport: MonitorTransport
+  /** In place of defaults; the configuration of the cluster counts more. */
   readonly settings?: Partial<MonitorSettings>
+  /** The machine, as CRUSH would name it, for masks of the configuration. */
+  readonly host?: string
   readonly setLogLevel?: (level: 'debug' | 'info' | 'warn' | 'error') => void
 }
 
@@ -86,6 +93,8 @@ export interface JoinOptions {
 export class MonitorDaemon implements MonitorService {
   private readonly env: Env
   private readonly options: MonitorOptions
+  private readonly config: DaemonConfig<MonitorSettings>
+  /** The newest values at any time: read at use. */
   private readonly settings: MonitorSettings
   private readonly identity: MonitorIdentity
   private readonly state: ClusterState
@@ -114,7 +123,9 @@ export class MonitorDaemon implements MonitorService {
   private constructor(env: Env, options: MonitorOptions, identity: MonitorIdentity) {
     this.env = env
     this.options = options
-    this.settings = settingsWith({ osd_pool_default_size: identity.poolSize, ...options.settings })
+    const start = { osd_pool_default_size: identity.poolSize, ...options.settings }
+    this.config = new DaemonConfig(monitorOptions, start, env.log)
+    this.settings = this.config.settings
     this.identity = identity
     this.state = blankState(identity.fsid)
     this.ops = new OpTracker(env.clock)
@@ -194,13 +205,14 @@ export class MonitorDaemon implements MonitorService {
     })
     const { name } = identity
     const { state, driver: consensus } = this
-    this.proposer = new Proposer(env, { name, state, consensus, logMax: this.settings.mon_log_max })
+    this.proposer = new Proposer(env, { name, state, consensus, logMax: () => this.settings.mon_log_max })
     try {
       this.server = await options.transport.serve(this.ownAddress(), this, this.adminHandlers())
     } catch (error) {
       await this.driver.close()
       throw error
     }
+    this.config.started()
     this.scheduleTick()
   }
 
@@ -232,7 +244,16 @@ export class MonitorDaemon implements MonitorService {
 
   private onStateChanged(): void {
     if (this.state.monitorMap.epoch > 0) this.peers.setMap(this.state.monitorMap)
+    this.followConfig()
     this.subscriptions.notify()
+  }
+
+  /** This monitor's own values. */
+  private followConfig(): void {
+    const { state, identity, options } = this
+    if (state.operations?.configVersion === this.config.version) return
+    const config = effectiveConfig(state.operations, state.osdMap, `mon.${identity.name}`, options.host ?? '')
+    if (config !== undefined) this.config.apply(config)
   }
 
   private onLeaderChange(leaderId: number, term: number): void {
@@ -353,7 +374,7 @@ export class MonitorDaemon implements MonitorService {
     const write = this.proposer.mutate((draft): CommandReply => {
       const known = this.state.replyTo(request.requestId)
       if (known !== undefined) return recordedReply(known)
-      const reply = command.run(args, { ...this.view(draft.map), draft })
+      const reply = command.run(args, { ...this.view(draft.map), operations: draft.operations.value, draft })
       const dataJson = reply.data === undefined ? '' : JSON.stringify(reply.data)
       draft.recordReply({ requestId: request.requestId, status: reply.status, dataJson })
       return reply
@@ -413,6 +434,7 @@ export class MonitorDaemon implements MonitorService {
     return {
       state,
       map,
+      operations: state.operations ?? noOperations,
       settings,
       statistics: leader?.statistics ?? this.quietStatistics,
       failures: leader?.failures ?? new FailureDetector(settings),
@@ -451,6 +473,7 @@ export class MonitorDaemon implements MonitorService {
       ops: () => this.ops.reports(),
       status: () => ({ name: this.identity.name, ...this.driver.status() }),
       sessions: () => this.subscriptions.entities(),
+      'config show': () => this.config.show(),
       'log level': (args) => {
         const level = logLevels.find((word) => word === args['level'])
         if (level === undefined) {

@@ -9,6 +9,7 @@ import { createOsdMap, type MonitorInfo, type MonitorMap, monitorMapCodec, type 
 import { type CrushMap, createReplicatedRule, emptyCrushMap } from '@shoal/crush'
 import { ConsensusDriver } from '../consensus/consensus-driver.ts'
 import { ClusterState } from '../state/cluster-state.ts'
+import { OsdMapHistory } from '../state/osd-map-history.ts'
 
 export interface MonitorIdentity {
   readonly fsid: string
@@ -124,5 +125,5 @@ export function initialOsdMap(options: Pick<MkfsOptions, 'fsid' | 'createdMs' | 
 /** What a monitor holds that has not been told anything. */
 export function blankState(fsid: string): ClusterState {
   const nobody: MonitorMap = { fsid, epoch: 0, monitors: [] }
-  return ClusterState.initial(nobody, createOsdMap(fsid, emptyCrushMap(), 0))
+  return new ClusterState(nobody, new OsdMapHistory(createOsdMap(fsid, emptyCrushMap(), 0)), undefined)
 }

@@ -18,7 +18,8 @@ export interface ProposerOptions {
   readonly name: string
   readonly state: ClusterState
   readonly consensus: Pick<ConsensusDriver, 'propose' | 'readBarrier'>
-  readonly logMax: number
+  /** Entries of the cluster log to keep; asked at each proposal. */
+  readonly logMax: () => number
 }
 
 interface Waiting {
@@ -95,7 +96,7 @@ export class Proposer {
       await this.options.consensus.readBarrier()
       return 'applied'
     }
-    const command = encode(proposalCodec, draft.finish(this.options.logMax))
+    const command = encode(proposalCodec, draft.finish(this.options.logMax()))
     return (await this.options.consensus.propose(command)) as ApplyResult
   }
 

@@ -1,10 +1,21 @@
 /**
- * Who follows the maps, and how far each has been told. A slow subscriber costs one flag: what it misses stays in the
- * history, and it is told in pages once it has drained.
+ * Who follows the maps and the configuration, and how far each has been told. A slow subscriber costs one flag: what it
+ * misses stays in the history, and it is told in pages once it has drained.
+ *
+ * Invariant 1: a subscriber that is told of nothing more has the values that the configuration has for it.
  */
 import { type ClusterError, type Epoch, encode } from '@shoal/base'
-import { monitorMapCodec, osdMapCodec } from '@shoal/cluster-map'
-import type { MapUpdate, Quorum, SubscribeRequest, Subscriber, SubscriberSession } from '@shoal/monitor-client'
+import { monitorMapCodec, type OsdMap, osdMapCodec } from '@shoal/cluster-map'
+import {
+  type EffectiveConfig,
+  effectiveConfigCodec,
+  type MapUpdate,
+  type Quorum,
+  type SubscribeRequest,
+  type Subscriber,
+  type SubscriberSession,
+} from '@shoal/monitor-client'
+import { effectiveConfig } from '../services/effective-config.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
 
 /** Incrementals in one update. */
@@ -12,11 +23,20 @@ const pageMax = 100
 
 interface Entry {
   readonly entity: string
+  readonly host: string
   readonly subscriber: Subscriber
   osdMapEpoch: Epoch
   monitorMapEpoch: number
   quorum: Quorum | undefined
+  config: ToldConfig | undefined
   blocked: boolean
+}
+
+/** What a subscriber was told, and what that was made of: compared by identity. */
+interface ToldConfig {
+  readonly stored: unknown
+  readonly crush: OsdMap['crush']
+  readonly values: EffectiveConfig['values']
 }
 
 export class Subscriptions {
@@ -40,10 +60,12 @@ export class Subscriptions {
   add(request: SubscribeRequest, subscriber: Subscriber): SubscriberSession {
     const entry: Entry = {
       entity: request.entity,
+      host: request.host,
       subscriber,
       osdMapEpoch: request.osdMapEpoch,
       monitorMapEpoch: request.monitorMapEpoch,
       quorum: undefined,
+      config: undefined,
       blocked: false,
     }
     this.entries.add(entry)
@@ -101,8 +123,30 @@ export class Subscriptions {
     const known = entry.quorum
     const quorum = known?.term === present.term && known.leaderId === present.leaderId ? undefined : present
     entry.quorum = present
-    const nothing = osdMapFull === undefined && osdMapIncrementals.length === 0
+    const config = this.nextConfig(entry)
+    const nothing = osdMapFull === undefined && osdMapIncrementals.length === 0 && config === undefined
     if (nothing && monitors === undefined && quorum === undefined) return undefined
-    return { osdMapFull, osdMapIncrementals, monitorMap: monitors, quorum }
+    return { osdMapFull, osdMapIncrementals, monitorMap: monitors, quorum, config }
   }
+
+  /** Its values, if they are others than it was told. */
+  private nextConfig(entry: Entry): Uint8Array | undefined {
+    const { operations, osdMap } = this.state
+    const told = entry.config
+    if (told !== undefined && told.stored === operations?.config && told.crush === osdMap.crush) return undefined
+    const config = effectiveConfig(operations, osdMap, entry.entity, entry.host)
+    if (config === undefined) return undefined
+    entry.config = { stored: operations?.config, crush: osdMap.crush, values: config.values }
+    return sameValues(told?.values, config.values) ? undefined : encode(effectiveConfigCodec, config)
+  }
+}
+
+function sameValues(told: EffectiveConfig['values'] | undefined, now: EffectiveConfig['values']): boolean {
+  return (
+    told?.length === now.length &&
+    now.every(({ name, value, from }, at) => {
+      const before = told[at]
+      return before?.name === name && before.value === value && before.from === from
+    })
+  )
 }

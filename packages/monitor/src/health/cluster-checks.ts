@@ -121,7 +121,7 @@ function noDownOut(view: ClusterView): Finding | undefined {
     severity: 'warning',
     summary: 'OSDs that stay down are never marked out',
     detail: ['mon_osd_down_out_interval is 0'],
-    mend: 'start the monitors with mon_osd_down_out_interval=600',
+    mend: 'shoal config set mon mon_osd_down_out_interval 600',
   }
 }
 

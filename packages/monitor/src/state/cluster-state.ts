@@ -1,5 +1,6 @@
 /**
- * The replicated state of the monitors: monitor map, OSD maps, cluster log, answers to recent commands.
+ * The replicated state of the monitors: monitor map, OSD maps, cluster log, answers to recent commands, and what operators
+ * keep.
  *
  * Invariant 1: the state is a function of the applied proposals alone. No clock, no randomness, no order of objects in
  *              memory enters it; two monitors at the same log index have the same snapshot, byte for byte.
@@ -8,6 +9,7 @@
 import { decode, encode } from '@shoal/base'
 import type { MonitorMap, OsdMap } from '@shoal/cluster-map'
 import type { ClusterLogEntry } from '@shoal/monitor-client'
+import { applyOperations, noOperations, type Operations } from './operations.ts'
 import { OsdMapHistory } from './osd-map-history.ts'
 import { type Proposal, type RecordedReply, stateSnapshotCodec } from './proposal.ts'
 
@@ -21,15 +23,17 @@ export class ClusterState {
   private history: OsdMapHistory
   private entries: ClusterLogEntry[] = []
   private readonly replies = new Map<string, RecordedReply>()
+  private operated: Operations | undefined
 
-  constructor(monitors: MonitorMap, osdMaps: OsdMapHistory) {
+  constructor(monitors: MonitorMap, osdMaps: OsdMapHistory, operations: Operations | undefined) {
     this.monitors = monitors
     this.history = osdMaps
+    this.operated = operations
   }
 
   /** The state of a cluster that never applied anything. Equal on all its first monitors. */
   static initial(monitors: MonitorMap, osdMap: OsdMap): ClusterState {
-    return new ClusterState(monitors, new OsdMapHistory(osdMap))
+    return new ClusterState(monitors, new OsdMapHistory(osdMap), noOperations)
   }
 
   get monitorMap(): MonitorMap {
@@ -49,15 +53,22 @@ export class ClusterState {
     return this.entries
   }
 
+  /** Undefined in a cluster of an earlier version, until an operator first uses something of it. */
+  get operations(): Operations | undefined {
+    return this.operated
+  }
+
   replyTo(requestId: string): RecordedReply | undefined {
     return this.replies.get(requestId)
   }
 
   apply(proposal: Proposal): ApplyResult {
-    const { osdMap, monitorMap } = proposal
+    const { osdMap, monitorMap, operations } = proposal
     if (osdMap !== undefined && osdMap.epoch !== this.history.last + 1) return 'overtaken'
     if (monitorMap !== undefined && monitorMap.epoch !== this.monitors.epoch + 1) return 'overtaken'
+    if (operations !== undefined && operations.version !== (this.operated?.version ?? 0) + 1) return 'overtaken'
     if (osdMap !== undefined) this.history.append(osdMap)
+    if (operations !== undefined) this.operated = applyOperations(this.operated ?? noOperations, operations)
     if (monitorMap !== undefined) this.monitors = monitorMap
     if (proposal.trimOsdMapsBefore > 0 && proposal.trimOsdMapsBefore <= this.history.last) {
       this.history.trim(proposal.trimOsdMapsBefore)
@@ -80,6 +91,7 @@ export class ClusterState {
       incrementals,
       log: this.entries,
       replies: [...this.replies.values()],
+      operations: this.operated,
     })
   }
 
@@ -89,6 +101,7 @@ export class ClusterState {
     this.history = OsdMapHistory.restore(snapshot.firstOsdMap, snapshot.incrementals)
     this.monitors = snapshot.monitorMap
     this.entries = [...snapshot.log]
+    this.operated = snapshot.operations
     this.replies.clear()
     for (const reply of snapshot.replies) this.replies.set(reply.requestId, reply)
   }

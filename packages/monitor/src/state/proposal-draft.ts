@@ -6,11 +6,13 @@ import type { Epoch } from '@shoal/base'
 import type { MonitorMap, OsdMap } from '@shoal/cluster-map'
 import type { ClusterLogEntry } from '@shoal/monitor-client'
 import type { ClusterState } from './cluster-state.ts'
+import { OperationsDraft } from './operations-draft.ts'
 import { OsdMapChange } from './osd-map-change.ts'
 import type { Proposal, RecordedReply } from './proposal.ts'
 
 export class ProposalDraft {
   readonly osd: OsdMapChange
+  readonly operations: OperationsDraft
   /** Stamped on everything in this proposal. */
   readonly wallMs: number
   private readonly from: string
@@ -22,6 +24,7 @@ export class ProposalDraft {
 
   constructor(state: ClusterState, from: string, wallMs: number) {
     this.osd = new OsdMapChange(state.osdMap)
+    this.operations = new OperationsDraft(state.operations)
     this.monitorsBefore = state.monitorMap
     this.from = from
     this.wallMs = wallMs
@@ -36,7 +39,13 @@ export class ProposalDraft {
   }
 
   get empty(): boolean {
-    return this.osd.empty && this.monitorsAfter === undefined && this.entries.length === 0 && this.trimBefore === 0
+    return (
+      this.osd.empty &&
+      this.operations.empty &&
+      this.monitorsAfter === undefined &&
+      this.entries.length === 0 &&
+      this.trimBefore === 0
+    )
   }
 
   setMonitors(monitors: MonitorMap['monitors']): void {
@@ -61,11 +70,13 @@ export class ProposalDraft {
 
   checkpoint(): () => void {
     const rollbackOsd = this.osd.checkpoint()
+    const rollbackOperations = this.operations.checkpoint()
     const { monitorsAfter, trimBefore } = this
     const entries = [...this.entries]
     const replies = [...this.replies]
     return () => {
       rollbackOsd()
+      rollbackOperations()
       this.monitorsAfter = monitorsAfter
       this.trimBefore = trimBefore
       this.entries = entries
@@ -81,6 +92,7 @@ export class ProposalDraft {
       replies: this.replies,
       trimOsdMapsBefore: this.trimBefore,
       logMax,
+      operations: this.operations.empty ? undefined : this.operations.finish(),
     }
   }
 }

@@ -5,9 +5,24 @@
  * everybody, and its proposer decides again. So applying needs no rules of its own, and monitors of different versions
  * cannot disagree about them.
  */
-import { array, bytes, type Codec, type Epoch, f64, oneOf, optional, string, struct, u32, versioned } from '@shoal/base'
+import {
+  array,
+  type ByteReader,
+  type ByteWriter,
+  bytes,
+  type Codec,
+  type Epoch,
+  f64,
+  oneOf,
+  optional,
+  string,
+  struct,
+  u32,
+  versioned,
+} from '@shoal/base'
 import { type MonitorMap, monitorMapCodec, type OsdMapIncremental, osdMapIncrementalCodec } from '@shoal/cluster-map'
 import type { ClusterLogEntry } from '@shoal/monitor-client'
+import { type Operations, type OperationsChange, operationsChangeCodec, operationsCodec } from './operations.ts'
 
 /** The answer to a command, kept so that a retry is answered and not carried out again. */
 export interface RecordedReply {
@@ -28,6 +43,36 @@ export interface Proposal {
   readonly trimOsdMapsBefore: Epoch
   /** How many log entries to keep. */
   readonly logMax: number
+  /** Applies to the version before its own only. */
+  readonly operations: OperationsChange | undefined
+}
+
+/**
+ * Version 1 without the operators' part, version 2 with it and for readers of version 2 only: a monitor of an earlier
+ * version must not skip what the others apply. Where the part is not used, nothing of it is written.
+ */
+function withOperations<Base extends object, Extra>(
+  what: string,
+  base: Codec<Base>,
+  extra: Codec<Extra>,
+): Codec<Base & { readonly operations: Extra | undefined }> {
+  type Whole = Base & { readonly operations: Extra | undefined }
+  const read = (reader: ByteReader, version: number): Whole => {
+    const value = base.read(reader)
+    return { ...value, operations: version < 2 ? undefined : extra.read(reader) }
+  }
+  const plain = versioned<Whole>(1, 1, what, { write: (writer, value) => base.write(writer, value), read })
+  const extended = versioned<Whole>(2, 2, what, {
+    write(writer: ByteWriter, value: Whole) {
+      base.write(writer, value)
+      if (value.operations !== undefined) extra.write(writer, value.operations)
+    },
+    read,
+  })
+  return {
+    write: (writer, value) => (value.operations === undefined ? plain : extended).write(writer, value),
+    read: (reader) => extended.read(reader),
+  }
 }
 
 const logEntryCodec: Codec<ClusterLogEntry> = struct<ClusterLogEntry>({
@@ -43,11 +88,9 @@ const recordedReplyCodec: Codec<RecordedReply> = struct<RecordedReply>({
   dataJson: string(),
 })
 
-export const proposalCodec: Codec<Proposal> = versioned(
-  1,
-  1,
+export const proposalCodec: Codec<Proposal> = withOperations(
   'proposal',
-  struct<Proposal>({
+  struct<Omit<Proposal, 'operations'>>({
     osdMap: optional(osdMapIncrementalCodec),
     monitorMap: optional(monitorMapCodec),
     log: array(logEntryCodec),
@@ -55,6 +98,7 @@ export const proposalCodec: Codec<Proposal> = versioned(
     trimOsdMapsBefore: u32<Epoch>(),
     logMax: u32(),
   }),
+  operationsChangeCodec,
 )
 
 /** The whole replicated state as bytes. */
@@ -64,17 +108,18 @@ export interface StateSnapshot {
   readonly incrementals: readonly Uint8Array[]
   readonly log: readonly ClusterLogEntry[]
   readonly replies: readonly RecordedReply[]
+  /** Undefined where nothing of it was ever used. */
+  readonly operations: Operations | undefined
 }
 
-export const stateSnapshotCodec: Codec<StateSnapshot> = versioned(
-  1,
-  1,
+export const stateSnapshotCodec: Codec<StateSnapshot> = withOperations(
   'monitor state',
-  struct<StateSnapshot>({
+  struct<Omit<StateSnapshot, 'operations'>>({
     monitorMap: monitorMapCodec,
     firstOsdMap: bytes(),
     incrementals: array(bytes()),
     log: array(logEntryCodec),
     replies: array(recordedReplyCodec),
   }),
+  operationsCodec,
 )

@@ -20,6 +20,7 @@ import { addItem, createReplicatedRule, emptyCrushMap } from '@shoal/crush'
 import type {
   ClusterLogEntry,
   CommandReply,
+  EffectiveConfig,
   FailureReport,
   MapSubscription,
   MonitorClient,
@@ -40,6 +41,7 @@ export class FakeMonitors {
   readonly reports: FailureReport[] = []
   readonly osdReports: StatsReport[] = []
   readonly listeners = new Set<(map: OsdMap) => void>()
+  readonly configListeners = new Set<(config: EffectiveConfig) => void>()
   readonly history = new Map<Epoch, OsdMap>()
   private readonly env: Env
   private readonly accusers = new Map<OsdId, Set<OsdId>>()
@@ -181,6 +183,7 @@ export class FakeMonitors {
 
 class FakeMonitorClient implements MonitorClient {
   readonly monitorMap: MonitorMap | undefined = undefined
+  config: EffectiveConfig | undefined
   private readonly env: Env
   private readonly monitors: FakeMonitors
   private readonly own = new Set<(map: OsdMap) => void>()
@@ -210,6 +213,15 @@ class FakeMonitorClient implements MonitorClient {
     this.monitors.listeners.add(later)
     this.own.add(later)
     return { cancel: () => this.monitors.listeners.delete(later) }
+  }
+
+  onConfig(listener: (config: EffectiveConfig) => void): MapSubscription {
+    const entry = (config: EffectiveConfig) => {
+      this.config = config
+      listener(config)
+    }
+    this.monitors.configListeners.add(entry)
+    return { cancel: () => this.monitors.configListeners.delete(entry) }
   }
 
   async waitForEpoch(epoch: Epoch): Promise<OsdMap> {

@@ -1,3 +1,4 @@
+export * from './config-in-force.ts'
 export * from './explain-violation.ts'
 export * from './linearizability.ts'
 export * from './map-epochs.ts'

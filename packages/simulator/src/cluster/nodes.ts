@@ -82,6 +82,7 @@ export class OsdNode extends DaemonNode<OsdDaemon> {
     const monitor = new HuntingMonitorClient(env, world.monitorNetwork.transport({ host: machine.host, scope }), {
       monitors: world.monitorAddresses(),
       entity: this.name,
+      host: place.host,
       startTimeoutMs,
     })
     world.watch(this as unknown as DaemonNode, monitor)

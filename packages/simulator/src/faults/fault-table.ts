@@ -1,5 +1,6 @@
 /** Every fault there is. */
 import { clockFaults } from './clock-faults.ts'
+import { configFaults } from './config-faults.ts'
 import { diskFaults } from './disk-faults.ts'
 import type { Fault } from './fault.ts'
 import { monitorFaults } from './monitor-faults.ts'
@@ -15,6 +16,7 @@ export const allFaults: readonly Fault[] = [
   ...diskFaults,
   ...clockFaults,
   ...operatorFaults,
+  ...configFaults,
   ...monitorFaults,
 ]
 

@@ -1,4 +1,5 @@
 import { clientBugs } from './client-bugs.ts'
+import { configBugs } from './config-bugs.ts'
 import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
@@ -13,4 +14,5 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...shardBugs,
   ...monitorBugs,
   ...clientBugs,
+  ...configBugs,
 ]

@@ -270,6 +270,14 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ...quickOut,
     osdSettings: { ...osdSettings, ...shortLogs },
   },
+  configuration: {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['registers'],
+    clients: 1,
+    faults: ['config-set', 'config-set', 'config-set', 'config-set', 'config-back', 'crash', 'restart', 'partition'],
+    everySeconds: 1,
+  },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
 

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import {
+  checkConfigInForce,
   checkReplicasEqual,
   MapEpochChecker,
+  osdTargets,
   PrimaryIntervalChecker,
   type RaftObservation,
   RaftSafetyChecker,
@@ -184,5 +186,37 @@ describe('caps', () => {
       'osd.1: queued is -1 at 1 ms; the cap is 10',
     ])
     expect(checker.peaks.get('queued')).toBe(12)
+  })
+})
+
+describe('the configuration in force', () => {
+  const place = { host: 'a', rack: 'r' }
+  const stored = ['global', 'osd', 'osd/rack:r', 'osd/host:b'].map((who) => ({
+    who,
+    section: '',
+    mask: '',
+    name: 'n',
+    value: `of ${who}`,
+    level: '',
+    needsRestart: false,
+  }))
+  const check = (row: { readonly name: string; readonly value: string; readonly source: string }) =>
+    checkConfigInForce(stored, [{ name: 'osd.0', targets: osdTargets('osd.0', place), own: { m: 3 }, rows: [row] }])
+
+  it('is the most precise that means the daemon, or its own', () => {
+    expect(check({ name: 'n', value: 'of osd/rack:r', source: 'osd/rack:r' })).toEqual([])
+    expect(check({ name: 'm', value: '3', source: 'default' })).toEqual([])
+  })
+
+  it('is not another value, one of another place, or one that was taken back', () => {
+    for (const row of [
+      { name: 'n', value: 'of osd', source: 'osd' },
+      { name: 'n', value: 'of osd/host:b', source: 'osd/host:b' },
+      { name: 'n', value: 'of osd', source: 'osd/rack:r' },
+      { name: 'm', value: '4', source: 'default' },
+      { name: 'm', value: '3', source: 'osd' },
+    ]) {
+      expect(check(row)).toHaveLength(1)
+    }
   })
 })

@@ -10,6 +10,7 @@ const update: MapUpdate = {
   osdMapIncrementals: [],
   monitorMap: undefined,
   quorum: undefined,
+  config: undefined,
 }
 
 it('a subscriber that is held back behind answers to something else hears again once there is room', async () => {
@@ -35,7 +36,7 @@ it('a subscriber that is held back behind answers to something else hears again 
   await time.settle(monitors.transport(endpoint('mon-a')).serve('mon-a:6789' as never, service, handlers))
   const connection = monitors.transport(endpoint('osd-0')).connect('mon-a:6789' as never)
   let updates = 0
-  const request = { entity: 'osd.0', osdMapEpoch: 0 as Epoch, monitorMapEpoch: 0 }
+  const request = { entity: 'osd.0', host: '', osdMapEpoch: 0 as Epoch, monitorMapEpoch: 0 }
   connection.subscribe(request, { onUpdate: () => updates++, onEnd: () => undefined })
   const maps = Array.from({ length: 16 }, (_, i) => connection.osdMap(i as Epoch, 60_000))
   await time.until(() => answers.length === maps.length)

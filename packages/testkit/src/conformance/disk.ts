@@ -44,6 +44,33 @@ function files(subject: () => ConformanceSubject): void {
       await file.close()
     }))
 
+  test('durable writes of any length, aligned or not, one at a time or several, arrive where they belong', () =>
+    subject().run(async () => {
+      const { env, directory } = subject()
+      const file = await env.disk.open(`${directory}/f`, 'create')
+      const expected = new Uint8Array(3 * 1024 * 1024)
+      await file.write([expected], 0)
+      const writes = [
+        [0, [512, 4096, 512]],
+        [8192, [100, 412, 1024]],
+        [20_000, [3_000]],
+        [65_536, [1_000_000, 48_576]],
+        [1_200_128, [700_000, 700_000, 32]],
+        [2_700_288, []],
+      ] as const
+      const write = async ([offset, lengths]: (typeof writes)[number], seed: number): Promise<void> => {
+        const chunks = lengths.map((length, at) => new Uint8Array(length + 3).fill(seed * 16 + at).subarray(3))
+        expected.set(concatBytes(chunks), offset)
+        await file.writeDurable(chunks, offset)
+      }
+      for (const [at, one] of writes.entries()) await write(one, at + 1)
+      await Promise.all(writes.map((one, at) => write(one, at + 8)))
+      const whole = new Uint8Array(expected.length)
+      expect(await file.read(whole, 0)).toBe(whole.length)
+      expect(Buffer.compare(whole, expected)).toBe(0)
+      await file.close()
+    }))
+
   test.each([true, false])('many writes at once all arrive (shared memory: %s)', (shared) =>
     subject().run(async () => {
       const { env, directory } = subject()

@@ -21,6 +21,10 @@ export interface MapUpdate {
    * The last message of a stream that the monitor ends.
    */
   'failure'?: (_shoal_monitor_v1_Failure | null);
+  /**
+   * The bytes of `effectiveConfigCodec`: what the configuration says for this subscriber, whenever that changed.
+   */
+  'config'?: (Buffer | Uint8Array | string);
 }
 
 export interface MapUpdate__Output {
@@ -41,4 +45,8 @@ export interface MapUpdate__Output {
    * The last message of a stream that the monitor ends.
    */
   'failure': (_shoal_monitor_v1_Failure__Output | null);
+  /**
+   * The bytes of `effectiveConfigCodec`: what the configuration says for this subscriber, whenever that changed.
+   */
+  'config': (Buffer);
 }

@@ -14,6 +14,10 @@ export interface SubscribeRequest {
    * The newest monitor map held; 0 for none.
    */
   'monitorMapEpoch'?: (number);
+  /**
+   * The machine, as CRUSH would name it: which masks of the configuration apply to it. Empty: none.
+   */
+  'host'?: (string);
 }
 
 export interface SubscribeRequest__Output {
@@ -29,4 +33,8 @@ export interface SubscribeRequest__Output {
    * The newest monitor map held; 0 for none.
    */
   'monitorMapEpoch': (number);
+  /**
+   * The machine, as CRUSH would name it: which masks of the configuration apply to it. Empty: none.
+   */
+  'host': (string);
 }
