@@ -42,7 +42,10 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
 function checkShardSteps(ops: readonly ObjectOp[]): Refusal | undefined {
   const step = ops.find((one) => !isShardOp(one))
   if (step === undefined) return undefined
-  return { code: 'EOPNOTSUPP', detail: `${step.kind}: objects of an erasure-coded pool have no omap: use a replicated pool for it` }
+  return {
+    code: 'EOPNOTSUPP',
+    detail: `${step.kind}: objects of an erasure-coded pool have no omap: use a replicated pool for it`,
+  }
 }
 
 function isListing(op: ClientOp): boolean {

@@ -74,11 +74,7 @@ export class CopyBackend implements PgBackend {
     this.transfer = new ObjectTransfer(core, temporaries)
   }
 
-  loadRequest(
-    object: ObjectId,
-    ops: readonly ObjectOp[],
-    cached: CachedObject | undefined,
-  ): LoadRequest | undefined {
+  loadRequest(object: ObjectId, ops: readonly ObjectOp[], cached: CachedObject | undefined): LoadRequest | undefined {
     const wanted = loadRequestFor(object, ops)
     return wanted === undefined && cached === undefined ? { object, omapKeys: [], extents: [] } : wanted
   }
@@ -105,9 +101,7 @@ export class CopyBackend implements PgBackend {
 
   fetch(object: ObjectId, version: Version, sources: readonly OsdId[], onFetched: OnFetched): void {
     const source = sources[0] as OsdId
-    this.transfer.fetch(object, version, source, (errno, bytes) =>
-      onFetched(errno, bytes, errno === 0 ? [] : [source]),
-    )
+    this.transfer.fetch(object, version, source, (errno, bytes) => onFetched(errno, bytes, errno === 0 ? [] : [source]))
   }
 
   recoverMessage(object: ObjectId, version: Version): PeerMessage {

@@ -29,7 +29,7 @@ export interface PeeringRules {
 export function findBestInfo(
   infos: ReadonlyMap<OsdId, PgInfo>,
   primary: OsdId,
-  isBetter: PeeringRules['isBetter'] = isBetterCopy,
+  rules: Pick<PeeringRules, 'isBetter'> = copyRules,
 ): OsdId | undefined {
   let started = 0
   for (const info of infos.values()) {
@@ -39,7 +39,7 @@ export function findBestInfo(
   let best: readonly [OsdId, PgInfo] | undefined
   for (const [osd, info] of infos) {
     if (info.lastBackfill.kind !== 'complete' || info.lastEpochStarted < started) continue
-    if (best === undefined || isBetter(osd, info, best[1], primary)) best = [osd, info]
+    if (best === undefined || rules.isBetter(osd, info, best[1], primary)) best = [osd, info]
   }
   return best?.[0]
 }

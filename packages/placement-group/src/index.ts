@@ -1,6 +1,7 @@
 export { defaultPgSettings, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
 export * from './effects.ts'
 export { isShardOp } from './erasure/shard-read-ops.ts'
+export { memberMapping, memberOf, osdOf, placesOf, shardOf } from './member.ts'
 export {
   clientAttributes,
   decodeObjectAttribute,
@@ -9,7 +10,6 @@ export {
   type ObjectAttribute,
   objectAttributeName,
 } from './object-attribute.ts'
-export { memberMapping, memberOf, osdOf, placesOf, shardOf } from './member.ts'
 export { type Caller, checkLockOp, lockIn, locksIn, whyNotLocked } from './object-lock.ts'
 export { isTemporary } from './object-transfer.ts'
 export { needsSpace, spaceBytesOf, writeOverheadBytes } from './op-space.ts'

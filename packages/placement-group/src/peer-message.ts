@@ -143,7 +143,12 @@ export type PeerMessage =
       readonly transaction: Transaction
     }
   /** primary -> member: bytes of its shard of an object. */
-  | { readonly kind: 'sub-read'; readonly tid: number; readonly object: ObjectId; readonly extents: readonly ShardRange[] }
+  | {
+      readonly kind: 'sub-read'
+      readonly tid: number
+      readonly object: ObjectId
+      readonly extents: readonly ShardRange[]
+    }
   | {
       readonly kind: 'sub-read-reply'
       readonly tid: number

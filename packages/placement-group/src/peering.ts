@@ -226,7 +226,7 @@ export class Peering {
   private choose(): void {
     const { core } = this
     const all = new Map<OsdId, PgInfo>([[core.whoami, core.currentInfo()], ...this.infos])
-    const best = findBestInfo(all, core.whoami, this.rules.isBetter)
+    const best = findBestInfo(all, core.whoami, this.rules)
     if (best === undefined) return this.become('incomplete')
     this.best = best
     const choice = this.rules.chooseActing(all, best, core.mapping, core.pool?.size ?? core.mapping.acting.length)

@@ -13,8 +13,8 @@
 import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool, pgShard } from '@shoal/base'
 import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
 import { type Message, type ObjectId, zeroVersion } from '@shoal/wire'
-import { Backfill } from './backfill.ts'
 import { CopyBackend, type PgBackend } from './backend.ts'
+import { Backfill } from './backfill.ts'
 import { ClientIo } from './client-io.ts'
 import { defaultPgSettings, PgCore, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
 import type { PgEffect, PgInput } from './effects.ts'
@@ -108,8 +108,7 @@ export class PlacementGroup {
       onUnblocked: (object) => this.clientIo.retry(object),
       onBackfilled: () => this.onBackfilled(),
       onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
-      recoverMessage: (object, version) =>
-        this.backend.recoverMessage(object, version, this.recovery.sources(object)),
+      recoverMessage: (object, version) => this.backend.recoverMessage(object, version, this.recovery.sources(object)),
     })
     this.clientIo = new ClientIo(this.core, this.backend, this.recoveryView())
     this.peering = new Peering(this.core, this.backend.rules, {

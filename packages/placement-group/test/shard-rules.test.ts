@@ -51,7 +51,7 @@ describe('the log that wins', () => {
       [member(2, 2), info({ lastUpdate: "5'7", started: 4 })],
       [member(3, 3), info({ lastUpdate: "5'6", started: 5, lastBackfill: backfillStart })],
     ])
-    expect(findBestInfo(all, member(0, 0), rules.isBetter)).toBe(member(1, 1))
+    expect(findBestInfo(all, member(0, 0), rules)).toBe(member(1, 1))
   })
 
   test('takes back what only some have, from what they keep; what they keep nothing of is missing', () => {
@@ -116,8 +116,22 @@ describe('the prior set', () => {
       return [...buildPriorSet(osds, mapping([0, 1, none]), history, past, known, member(0, 0), 2).blockedBy]
     }
     expect(blockedBy(new Map([[member(0, 0), served]]))).toEqual([])
-    expect(blockedBy(new Map([[member(0, 0), served], [member(1, 1), served]]))).toEqual([])
+    expect(
+      blockedBy(
+        new Map([
+          [member(0, 0), served],
+          [member(1, 1), served],
+        ]),
+      ),
+    ).toEqual([])
     // The other survivor's store was lost: its shard is not what it was.
-    expect(blockedBy(new Map([[member(0, 0), served], [member(1, 1), info({})]]))).toEqual([member(2, 2)])
+    expect(
+      blockedBy(
+        new Map([
+          [member(0, 0), served],
+          [member(1, 1), info({})],
+        ]),
+      ),
+    ).toEqual([member(2, 2)])
   })
 })

@@ -65,7 +65,16 @@ class Bench {
     const logged = entry(`${after.exists ? 'modify' : 'delete'} ${at} thing ${this.prior}`)
     const { code, layout } = this
     const collections = this.stores.map((_, shard) => shardPgId(simulatedPg, shard))
-    const { byShard } = shardSteps({ layout, code, collections, object: id, version: version(at), steps, before, after })
+    const { byShard } = shardSteps({
+      layout,
+      code,
+      collections,
+      object: id,
+      version: version(at),
+      steps,
+      before,
+      after,
+    })
     for (const [shard, store] of this.stores.entries()) {
       store.submit({ ops: byShard[shard] ?? [] })
       const log = this.logs[shard] as RollbackLog
@@ -115,7 +124,8 @@ function applied(data: Uint8Array, ops: readonly ObjectOp[]): Uint8Array {
     else if (op.kind === 'append') put(now.length, op.data)
     else if (op.kind === 'write-full') now = op.data.slice()
     else if (op.kind === 'truncate') resize(op.sizeBytes)
-    else if (op.kind === 'zero') put(op.offset, new Uint8Array(Math.max(0, Math.min(op.length, now.length - op.offset))))
+    else if (op.kind === 'zero')
+      put(op.offset, new Uint8Array(Math.max(0, Math.min(op.length, now.length - op.offset))))
     else if (op.kind === 'remove') now = new Uint8Array(0)
   }
   return now
@@ -179,7 +189,8 @@ describe('shards of an object', () => {
         expect(divergent.every((one) => log.canUndo(one))).toBe(true)
         store.submit({ ops: log.undo(divergent, new Set([objectKey(id)])) })
         // Of an object that did not exist, the log of the copy says so, and it goes.
-        if (prior === "0'0") store.submit({ ops: [{ kind: 'remove', collection: shardPgId(simulatedPg, shard), object: id }] })
+        if (prior === "0'0")
+          store.submit({ ops: [{ kind: 'remove', collection: shardPgId(simulatedPg, shard), object: id }] })
         expect(snapshot(store)).toEqual(kept[shard])
       }
     }
@@ -187,7 +198,11 @@ describe('shards of an object', () => {
 
   it('reads back of a stripe only what a write changes in part', () => {
     const layout = { k: 2, chunkBytes: unit }
-    const whole = (offset: number, length: number): ObjectOp => ({ kind: 'write', offset, data: new Uint8Array(length) })
+    const whole = (offset: number, length: number): ObjectOp => ({
+      kind: 'write',
+      offset,
+      data: new Uint8Array(length),
+    })
     expect(stripesToLoad(layout, [whole(0, 32)], 64)).toEqual([])
     expect(stripesToLoad(layout, [whole(3, 32)], 64)).toEqual([0, 2])
     expect(stripesToLoad(layout, [whole(3, 32)], 20)).toEqual([0])

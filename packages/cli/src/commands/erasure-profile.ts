@@ -24,7 +24,9 @@ export function addErasureProfileCommands(osd: Command): void {
   )
   action(profile.command('get').argument('<name>').description('its words'), async (context, [name]) => {
     const data = (await context.command({ prefix: 'osd erasure-code-profile get', name })).data as object
-    context.print(data, () => formatPairs(Object.entries(data).map(([key, value]) => [`${key}:`, String(value) || '-'])))
+    context.print(data, () =>
+      formatPairs(Object.entries(data).map(([key, value]) => [`${key}:`, String(value) || '-'])),
+    )
   })
   action(profile.command('ls').description('profiles'), async (context) => {
     const { data } = await context.command({ prefix: 'osd erasure-code-profile ls' })

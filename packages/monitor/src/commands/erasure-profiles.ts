@@ -49,7 +49,9 @@ export function prepareErasurePool(
   const profile = parseErasureCodeProfile(words)
   const size = profile.k + profile.m
   if (args.size !== undefined && args.size !== size) {
-    throw new ClusterError('EINVAL', `profile '${name}' has ${size} shards, not ${args.size}`, { hint: 'leave out size' })
+    throw new ClusterError('EINVAL', `profile '${name}' has ${size} shards, not ${args.size}`, {
+      hint: 'leave out size',
+    })
   }
   return {
     dataShards: profile.k,
@@ -113,11 +115,11 @@ export const erasureProfileCommands: readonly Command[] = [
   }),
   writeCommand('osd erasure-code-profile rm', z.object({ name: z.string() }), ({ name }, { draft }) => {
     if (draft.map.erasureProfiles?.has(name) !== true) return done(`there is no profile '${name}'`)
-    const users = [...draft.map.pools.values()].filter(
-      (pool) => pool.options.get('erasure_code_profile') === name,
-    )
+    const users = [...draft.map.pools.values()].filter((pool) => pool.options.get('erasure_code_profile') === name)
     if (users.length > 0) {
-      throw new ClusterError('EBUSY', `profile '${name}' is used by pool '${users[0]?.name}'`, { hint: 'shoal pool ls' })
+      throw new ClusterError('EBUSY', `profile '${name}' is used by pool '${users[0]?.name}'`, {
+        hint: 'shoal pool ls',
+      })
     }
     draft.osd.setErasureProfile(name, null)
     return done(`profile '${name}' removed`)

@@ -56,11 +56,6 @@ export function readStash(key: Uint8Array, value: Uint8Array): Stash {
   return { version: version as Version, object: decode(objectIdCodec, value) }
 }
 
-/** Removes all records of stashes; the stashes themselves are objects of the collection. */
-export function clearStashRecords(collection: PgId): TransactionOp {
-  return { kind: 'meta-remove-range', collection, from: new Uint8Array([stashTag]), to: new Uint8Array([stashTag + 1]) }
-}
-
 function keyOf({ epoch, version }: Version): string {
   return `${epoch}'${version}`
 }

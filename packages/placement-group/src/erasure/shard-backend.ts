@@ -98,11 +98,7 @@ export class ShardBackend implements PgBackend {
 
   // Loading
 
-  loadRequest(
-    object: ObjectId,
-    ops: readonly ObjectOp[],
-    cached: CachedObject | undefined,
-  ): LoadRequest | undefined {
+  loadRequest(object: ObjectId, ops: readonly ObjectOp[], cached: CachedObject | undefined): LoadRequest | undefined {
     const request = { object, omapKeys: [], extents: loadRequestFor(object, ops)?.extents ?? [], ops }
     if (cached === undefined || request.extents.length > 0) return request
     return stripesToLoad(this.coding().layout, ops, cached.sizeBytes).length > 0 ? request : undefined

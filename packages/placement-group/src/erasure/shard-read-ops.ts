@@ -65,12 +65,7 @@ function failure(code: ErrorCode, detail: string): ShardReadOutcome {
   return { errno: errorTable[code].errno, detail, results: [] }
 }
 
-const omapWrites: ReadonlySet<ObjectOp['kind']> = new Set([
-  'omap-set',
-  'omap-remove',
-  'omap-clear',
-  'omap-set-header',
-])
+const omapWrites: ReadonlySet<ObjectOp['kind']> = new Set(['omap-set', 'omap-remove', 'omap-clear', 'omap-set-header'])
 
 /** Whether shards can do this step: omap has no place in a code. (In Ceph, too, it reads as empty and cannot be written.) */
 export function isShardOp(op: ObjectOp): boolean {

@@ -89,7 +89,8 @@ export class ShardReader {
       const wanted = piecesOf(layout, range)
       const shards = wanted.map(({ shard }) => shard)
       const used = code.minimumToDecode(shards, holders.keys())
-      if (used.length === shards.length && used.every((shard) => shards.includes(shard))) return { pieces: wanted, wanted }
+      if (used.length === shards.length && used.every((shard) => shards.includes(shard)))
+        return { pieces: wanted, wanted }
       this.core.count('degradedReads')
       const offset = Math.min(...wanted.map((piece) => piece.offset))
       const end = Math.max(...wanted.map((piece) => piece.offset + piece.length))
@@ -166,7 +167,8 @@ export class ShardReader {
     else attempt.failed.add(from)
     if (attempt.waiting.size > 0) return
     this.attempts.delete(tid)
-    if (attempt.failed.size > 0 && attempt.answers.size < askedOf(attempt)) return this.attempt(attempt.read, attempt.failed)
+    if (attempt.failed.size > 0 && attempt.answers.size < askedOf(attempt))
+      return this.attempt(attempt.read, attempt.failed)
     attempt.read.onRead(this.assemble(attempt))
   }
 
@@ -187,7 +189,10 @@ export class ShardReader {
       if (pieces !== wanted) {
         const offset = (pieces[0] as Piece).offset
         const chunks = new Map([...have].map(([shard, { bytes }]) => [shard, bytes]))
-        for (const [shard, bytes] of code.decode(chunks, wanted.map((piece) => piece.shard))) {
+        for (const [shard, bytes] of code.decode(
+          chunks,
+          wanted.map((piece) => piece.shard),
+        )) {
           have.set(shard, { offset, bytes })
         }
       }

@@ -97,7 +97,8 @@ class Working {
       const stripe = this.stripe(index, from === 0 ? end : 0)
       if (data === undefined) stripe.bytes.fill(0, from, end)
       else stripe.bytes.set(data.subarray(at - offset, at - offset + end - from), from)
-      for (let unit = Math.floor(from / layout.chunkBytes); unit * layout.chunkBytes < end; unit++) stripe.dirty.add(unit)
+      for (let unit = Math.floor(from / layout.chunkBytes); unit * layout.chunkBytes < end; unit++)
+        stripe.dirty.add(unit)
       at += end - from
     }
     if (offset === 0 && length >= this.low) this.low = 0

@@ -68,7 +68,10 @@ export class ShardTransfer extends ObjectTransfer {
     if (own !== undefined) return [own]
     const code = this.code()
     if (byShard.size < code.k) return undefined
-    return [...byShard.keys()].sort((a, b) => a - b).slice(0, code.k).map((shard) => byShard.get(shard) as OsdId)
+    return [...byShard.keys()]
+      .sort((a, b) => a - b)
+      .slice(0, code.k)
+      .map((shard) => byShard.get(shard) as OsdId)
   }
 
   protected override get pieceBytes(): number {

@@ -143,14 +143,7 @@ const codes: readonly (readonly [number, number])[] = [
 ]
 
 /** Those that write no omap, and make no pools themselves. */
-const codedWorkloads: ReadonlySet<string> = new Set([
-  'plain',
-  'registers',
-  'counters',
-  'extents',
-  'listing',
-  'locks',
-])
+const codedWorkloads: ReadonlySet<string> = new Set(['plain', 'registers', 'counters', 'extents', 'listing', 'locks'])
 
 function domainsOf({ osds, failureDomain }: Pick<Scenario, 'osds' | 'failureDomain'>): number {
   return new Set(osds.map((osd) => (failureDomain === 'osd' ? osd.id : osd[failureDomain]))).size
