@@ -58,6 +58,8 @@ export class PoolHandle {
   private readonly monitor: MonitorClient
   private readonly throttle: Throttle
   private id: PoolId | undefined
+  /** Of a handle that was made for an id instead of a name. */
+  private fixedId: PoolId | undefined
   private resolving: Promise<Pool> | undefined
 
   constructor(name: string, namespace: string, objecter: Objecter, monitor: MonitorClient, throttle: Throttle) {
@@ -66,6 +68,18 @@ export class PoolHandle {
     this.objecter = objecter
     this.monitor = monitor
     this.throttle = throttle
+  }
+
+  /** The pool with this id, whatever its name is or becomes. */
+  inPool(id: number): PoolHandle {
+    const handle = new PoolHandle(`#${id}`, this.namespace, this.objecter, this.monitor, this.throttle)
+    handle.fixedId = id as PoolId
+    return handle
+  }
+
+  /** ENOENT when there is no such pool. */
+  async poolId(): Promise<PoolId> {
+    return (this.knownPool() ?? (await this.resolve())).id
   }
 
   /**
@@ -191,6 +205,7 @@ export class PoolHandle {
   /** A pool that was removed and made again under the same name is another pool. */
   private knownPool(): Pool | undefined {
     const { map } = this.objecter
+    if (this.fixedId !== undefined) return map.pools.get(this.fixedId)
     const pool = (this.id === undefined ? undefined : map.pools.get(this.id)) ?? poolByName(map, this.name)
     this.id = pool?.id
     return pool
