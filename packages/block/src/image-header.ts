@@ -43,7 +43,10 @@ export function dataIoOf(io: ObjectIo, { name, dataPool }: ImageHeader): ObjectI
   if (dataPool === undefined) return io
   const data = io.inPool?.(dataPool)
   if (data !== undefined) return data
-  throw new ClusterError('EOPNOTSUPP', `the data of image ${name} is in pool ${dataPool}, which cannot be reached from here`)
+  throw new ClusterError(
+    'EOPNOTSUPP',
+    `the data of image ${name} is in pool ${dataPool}, which cannot be reached from here`,
+  )
 }
 
 /** Compatible: the image was shrunk once, so that a write which came too late may have left objects beyond its end. */

@@ -273,12 +273,7 @@ export class ImageStore {
         if (!isClusterError(error, 'ENOENT')) throw error
       }
     }
-    await this.removeObjects(
-      header,
-      firstGone,
-      Math.ceil(header.shrinkingFromBytes / header.objectBytes),
-      onProgress,
-    )
+    await this.removeObjects(header, firstGone, Math.ceil(header.shrinkingFromBytes / header.objectBytes), onProgress)
     try {
       return await this.replace(current, { ...header, shrinkingFromBytes: 0 })
     } catch (error) {

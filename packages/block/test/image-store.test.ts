@@ -292,7 +292,9 @@ test('an image with a data pool keeps its data there, and nothing else', async (
   expect(await store.usage('a')).toMatchObject({ objects: 2 })
   await store.resize('a', 50)
   expect(dataObjects(other)).toHaveLength(1)
-  await expect(storeOn(new MemoryObjects()).create('b', 1, objectBytes, 9)).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
+  await expect(storeOn(new MemoryObjects()).create('b', 1, objectBytes, 9)).rejects.toMatchObject({
+    code: 'EOPNOTSUPP',
+  })
   await store.remove('a')
   expect(dataObjects(other)).toEqual([])
 })

@@ -44,6 +44,9 @@ it('profiles decide about pools, and pools keep what they were made from', async
   expect((await ask({ prefix: 'osd crush rule dump', name: 'data' })).data).toMatchObject({ pools: ['data'], type: 3 })
   expect((await ask({ prefix: 'osd pool get', pool: 'data' })).data).toMatchObject({ erasure_code_profile: 'wide' })
 
+  expect(await codeOf({ prefix: 'osd pool set', pool: 'data', var: 'crush_rule', val: 'replicated_rule' })).toBe(
+    'EINVAL',
+  )
   expect(await codeOf({ prefix: 'osd pool set', pool: 'data', var: 'size', val: '5' })).toBe('EPERM')
   expect(await codeOf({ prefix: 'osd pool set', pool: 'data', var: 'min_size', val: '3' })).toBe('EINVAL')
   expect(await codeOf({ prefix: 'osd pool set', pool: 'data', var: 'min_size', val: '4' })).toBe('done')

@@ -3,7 +3,7 @@
  * Ceph's PGBackend; order, log, peering and recovery are the same for both.
  */
 import type { OsdId } from '@shoal/base'
-import type { ObjectId, ObjectOp, TransactionOp, Version } from '@shoal/wire'
+import type { ClientOp, ObjectId, ObjectOp, TransactionOp, Version } from '@shoal/wire'
 import { copyRules, type PeeringRules } from './choose-acting.ts'
 import type { PgCore } from './core.ts'
 import type { LoadRequest, ObjectState } from './effects.ts'
@@ -21,13 +21,6 @@ export type WriteSteps = readonly TransactionOp[] | ShardSteps
 /** errno 0: the object is here, durably. `failed`: who could not give it. */
 export type OnFetched = (errno: number, bytes: number, failed: readonly OsdId[]) => void
 
-export interface ReadRequest {
-  /** Session of whose operation it is. */
-  readonly client: number
-  readonly object: ObjectId
-  readonly ops: readonly ObjectOp[]
-}
-
 export interface PgBackend {
   readonly rules: PeeringRules
   readonly transfer: ObjectTransfer
@@ -39,7 +32,7 @@ export interface PgBackend {
   /** `loaded` or `load-failed` answers the token. */
   load(request: LoadRequest, token: number): void
   /** `read-done` answers the token. */
-  executeRead(request: ReadRequest, token: number): void
+  executeRead(op: ClientOp, token: number): void
   /** `steps` change the object as a whole; what they become on the members. */
   plan(entry: LogEntry, steps: readonly TransactionOp[], before: ObjectState, after: CachedObject): WriteSteps
   createReplicator<Q>(targets: WriteTargets, onDone: (write: InFlightWrite<Q>) => void): WriteReplicator<Q>
@@ -83,8 +76,8 @@ export class CopyBackend implements PgBackend {
     this.core.emit({ kind: 'load', request, token })
   }
 
-  executeRead({ client, object, ops }: ReadRequest, token: number): void {
-    this.core.emit({ kind: 'execute-read', client, object, ops, token })
+  executeRead({ request, object, ops }: ClientOp, token: number): void {
+    this.core.emit({ kind: 'execute-read', client: request.client, object, ops, token })
   }
 
   plan(_entry: LogEntry, steps: readonly TransactionOp[]): WriteSteps {

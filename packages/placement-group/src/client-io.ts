@@ -288,7 +288,7 @@ export class ClientIo {
       else this.answers.failWith(session, op, input.errno, input.detail)
       this.run(queue)
     })
-    this.backend.executeRead({ client: op.request.client, object: op.object, ops: op.ops }, token)
+    this.backend.executeRead(op, token)
     return true
   }
 

@@ -122,7 +122,8 @@ async function put(context: CommandContext, [name, file]: readonly string[], opt
     ])
     sizeBytes += piece.length
   }
-  if (sizeBytes === 0 && from === undefined) await pool.execute(name as string, [{ kind: 'write-full', data: new Uint8Array(0) }])
+  if (sizeBytes === 0 && from === undefined)
+    await pool.execute(name as string, [{ kind: 'write-full', data: new Uint8Array(0) }])
   context.print({ object: name, sizeBytes }, () => '')
 }
 

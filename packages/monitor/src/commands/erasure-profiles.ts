@@ -1,7 +1,7 @@
 /** Erasure code profiles, and pools that are made from them (Ceph's `osd erasure-code-profile`). */
 import { ClusterError } from '@shoal/base'
-import { erasurePoolOptions, erasureProfileOf, type OsdMap, type Pool } from '@shoal/cluster-map'
-import { createErasureRule, ruleIdOf } from '@shoal/crush'
+import { erasurePoolOptions, erasureProfileOf, type OsdMap, type Pool, type PoolType } from '@shoal/cluster-map'
+import { createErasureRule, ruleIdOf, ruleTypeErasure, ruleTypeReplicated } from '@shoal/crush'
 import { type ErasureCodeProfile, formatErasureCodeProfile, parseErasureCodeProfile } from '@shoal/erasure'
 import { z } from 'zod'
 import { type Command, done, noArguments, readCommand, type WriteView, writeCommand } from './command.ts'
@@ -64,13 +64,22 @@ export function prepareErasurePool(
 
 function ruleFor(name: string, mayCreate: boolean, profile: ErasureCodeProfile, view: WriteView): number {
   const { draft } = view
-  const present = ruleIdOf(draft.map.crush, name)
-  if (present !== undefined) return present
-  if (!mayCreate) {
-    throw new ClusterError('ENOENT', `there is no CRUSH rule '${name}'`, { hint: 'shoal crush rule ls' })
-  }
+  if (!mayCreate || ruleIdOf(draft.map.crush, name) !== undefined) return ruleOfType(draft.map, name, 'erasure')
   createRule(name, profile, view)
   return ruleIdOf(draft.map.crush, name) as number
+}
+
+/** ENOENT for a rule that is not there, EINVAL for one that is of no use: sets of shards keep their places, those of copies close up. */
+export function ruleOfType(map: OsdMap, name: string, type: PoolType): number {
+  const id = ruleIdOf(map.crush, name)
+  if (id === undefined) {
+    throw new ClusterError('ENOENT', `there is no CRUSH rule '${name}'`, { hint: 'shoal crush rule ls' })
+  }
+  const wanted = type === 'erasure' ? ruleTypeErasure : ruleTypeReplicated
+  if (map.crush.rules[id]?.type === wanted) return id
+  throw new ClusterError('EINVAL', `CRUSH rule '${name}' is not for ${type} pools`, {
+    hint: `shoal crush rule create-${type === 'erasure' ? 'erasure' : 'replicated'}`,
+  })
 }
 
 function createRule(name: string, profile: ErasureCodeProfile, { draft }: WriteView): void {

@@ -1,7 +1,6 @@
 /** Commands about pools. */
 import { ClusterError, type PoolId } from '@shoal/base'
-import { type OsdMap, type Pool, poolByName } from '@shoal/cluster-map'
-import { ruleIdOf } from '@shoal/crush'
+import { type OsdMap, type Pool, type PoolType, poolByName } from '@shoal/cluster-map'
 import type { PoolStatsRow } from '@shoal/monitor-client'
 import { z } from 'zod'
 import {
@@ -16,7 +15,7 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
-import { belowDataShards, dataShardsOf, prepareErasurePool } from './erasure-profiles.ts'
+import { belowDataShards, dataShardsOf, prepareErasurePool, ruleOfType } from './erasure-profiles.ts'
 import { poolRow, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10
@@ -59,7 +58,7 @@ function createPool(args: z.output<typeof createArguments>, view: WriteView) {
     minSize,
     pgNum,
     pgpNum: Math.min(args.pgp_num ?? pgNum, pgNum),
-    crushRule: code?.crushRule ?? chooseRule(draft.map, args.rule),
+    crushRule: code?.crushRule ?? chooseRule(draft.map, args.rule, 'replicated'),
     hashPool: true,
     created: draft.osd.epoch,
     lastChange: draft.osd.epoch,
@@ -96,14 +95,8 @@ function checkPgBudget(view: ClusterView, replaced: Pool | undefined, copies: nu
   })
 }
 
-function chooseRule(map: OsdMap, name: string | undefined): number {
-  if (name !== undefined) {
-    const id = ruleIdOf(map.crush, name)
-    if (id === undefined) {
-      throw new ClusterError('ENOENT', `there is no CRUSH rule '${name}'`, { hint: 'shoal crush rule ls' })
-    }
-    return id
-  }
+function chooseRule(map: OsdMap, name: string | undefined, type: PoolType): number {
+  if (name !== undefined) return ruleOfType(map, name, type)
   const id = map.crush.rules.findIndex((rule) => rule?.type === 1)
   if (id < 0) {
     throw new ClusterError('ENOENT', 'there is no CRUSH rule for replicated pools', {
@@ -180,7 +173,7 @@ function changedPool(pool: Pool, name: string, value: string, view: WriteView): 
       return { ...pool, minSize }
     }
     case 'crush_rule':
-      return { ...pool, crushRule: chooseRule(view.draft.map, value) }
+      return { ...pool, crushRule: chooseRule(view.draft.map, value, pool.type) }
     case 'pg_num':
     case 'pgp_num':
       if (integer(1, pgNumMax) === pool.pgNum) return pool

@@ -13,6 +13,7 @@ import {
   stripeWidth,
 } from '@shoal/erasure'
 import {
+  type ClientOp,
   type ObjectId,
   type ObjectOp,
   type ObjectOpResult,
@@ -20,7 +21,7 @@ import {
   type TransactionOp,
   type Version,
 } from '@shoal/wire'
-import type { OnFetched, PgBackend, ReadRequest, WriteSteps } from '../backend.ts'
+import type { OnFetched, PgBackend, WriteSteps } from '../backend.ts'
 import type { PgCore } from '../core.ts'
 import type { LoadRequest, ObjectState } from '../effects.ts'
 import { type MissingObject, MissingSet } from '../missing-set.ts'
@@ -179,8 +180,9 @@ export class ShardBackend implements PgBackend {
 
   // Reading
 
-  executeRead(request: ReadRequest, token: number): void {
-    const { client, object, ops } = request
+  executeRead(op: ClientOp, token: number): void {
+    const { object, ops } = op
+    const { client } = op.request
     if (ops.every(({ kind }) => kind === 'list-objects')) {
       return this.core.emit({ kind: 'execute-read', client, object, ops, token })
     }
@@ -199,7 +201,7 @@ export class ShardBackend implements PgBackend {
         }
         this.readRanges(object, state, ranges, (data) => {
           const caller = { client, nowMs: this.core.clock.wallMs() }
-          const outcome = executeShardRead(this.core.pgId, request, { ...state, extents: data }, caller)
+          const outcome = executeShardRead(this.core.pgId, op, { ...state, extents: data }, caller)
           done(outcome.errno, outcome.detail, outcome.results)
         })
       },

@@ -1,7 +1,6 @@
 /** The read steps of an operation on an erasure-coded object, whose bytes have been put together. */
 import { type ErrorCode, errorTable, type PgId } from '@shoal/base'
-import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
-import type { ReadRequest } from '../backend.ts'
+import type { ClientOp, ObjectOp, ObjectOpResult } from '@shoal/wire'
 import type { ObjectState } from '../effects.ts'
 import type { Caller } from '../object-lock.ts'
 import { executeWrite } from '../op-executor.ts'
@@ -34,7 +33,7 @@ const asStat: ReadonlySet<ObjectOp['kind']> = new Set(['map-extents', 'omap-get-
  */
 export function executeShardRead(
   collection: PgId,
-  { object, ops }: ReadRequest,
+  { object, ops }: Pick<ClientOp, 'object' | 'ops'>,
   state: ObjectState,
   caller: Caller,
 ): ShardReadOutcome {
