@@ -44,7 +44,7 @@ describe('an erasure-coded pool, 4+2 on six OSDs', () => {
     for (const [at, size] of [1, 4096, 16_384, 16_385, 100_000, 1_048_577].entries()) {
       await put(`object-${at}`, randomBytes(size))
     }
-    for (let at = 6; at < 16; at++) await put(`object-${at}`, randomBytes(40_000))
+    for (let at = 6; at < 10; at++) await put(`object-${at}`, randomBytes(40_000))
     await expectAll()
     await cluster.ok('object', 'setxattr', 'object-1', 'colour', 'blue', '--pool', 'coded')
     expect(await cluster.ok('object', 'getxattr', 'object-1', 'colour', '--pool', 'coded')).toBe('blue\n')
@@ -56,8 +56,8 @@ describe('an erasure-coded pool, 4+2 on six OSDs', () => {
 
   test.each([
     [0, 1],
-    [2, 3],
-    [4, 5],
+    [2, 5],
+    [3, 4],
   ])(
     'reads everything, and writes, without osd.%i and osd.%i',
     async (one, other) => {
@@ -66,7 +66,7 @@ describe('an erasure-coded pool, 4+2 on six OSDs', () => {
       await cluster.ok('daemon', 'stop', `osd.${other}`)
       await expectAll()
       await put(`object-${one}`, randomBytes(30_000))
-      await put(`object-${other + 5}`, randomBytes(3_000), 5_000)
+      await put(`object-${other + 4}`, randomBytes(3_000), 5_000)
       await cluster.ok('daemon', 'start', `osd.${one}`)
       await cluster.ok('daemon', 'start', `osd.${other}`)
       await cluster.untilHealthy()
@@ -78,7 +78,7 @@ describe('an erasure-coded pool, 4+2 on six OSDs', () => {
   )
 
   test('overwrites at any alignment while OSDs are killed read back equal', async () => {
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 4; round++) {
       const { pid } = await cluster.daemon(`osd.${round}`)
       process.kill(pid, 'SIGKILL')
       for (let i = 0; i < 3; i++) await put(`object-${4 + i}`, randomBytes(1 + 3_777 * i), 1_234 * (round + 1) * (i + 1))

@@ -16,11 +16,12 @@ import {
   type PgId,
   unreachable,
 } from '@shoal/base'
-import type { ObjectStore } from '@shoal/object-store'
+import type { ObjectPage, ObjectStore } from '@shoal/object-store'
 import {
   type Caller,
   clientAttributes,
   decodeObjectAttribute,
+  isTemporary,
   lockIn,
   locksIn,
   objectAttributeName,
@@ -112,14 +113,20 @@ export class ReadExecutor {
       case 'omap-get-range':
         return this.omapRange(object, op, budget)
       case 'list-objects':
-        return {
-          kind: 'objects',
-          ...(await this.store.list(this.collection, op.after, Math.min(op.limit, listObjectsMax))),
-        }
+        return { kind: 'objects', ...(await this.list(op.after, Math.min(op.limit, listObjectsMax))) }
       case 'list-locks':
         return { kind: 'locks', locks: locksIn(await this.allXattrs(object), op.name, caller.nowMs) }
       default:
         return this.guard(object, op, caller)
+    }
+  }
+
+  /** A page without any object that clients may see would look like the end. */
+  private async list(after: ObjectId | undefined, limit: number): Promise<ObjectPage> {
+    for (let from = after; ; ) {
+      const page = await this.store.list(this.collection, from, limit)
+      if (!page.more || page.objects.some((object) => !isTemporary(object))) return page
+      from = page.objects.at(-1)
     }
   }
 
