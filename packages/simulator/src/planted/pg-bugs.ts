@@ -31,8 +31,8 @@ export const pgBugs: readonly PlantedBug[] = [
     mechanism: 'replicas are sent only the first step of a compound operation',
     promise: 'a compound operation applies as a whole on every copy',
     file: replicator,
-    find: 'whole ??= seal(steps);',
-    replace: 'whole ??= seal(steps.slice(0, 1));',
+    find: 'whole ??= seal(same);',
+    replace: 'whole ??= seal(same.slice(0, 1));',
     scenario: 'failover',
   },
   {
