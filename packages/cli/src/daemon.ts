@@ -3,12 +3,14 @@ import { parseArgs } from 'node:util'
 import { ClusterError } from '@shoal/base'
 import { createRealEnv, installCrashHandlers } from '@shoal/runtime'
 import type { RunningService } from './daemons/context.ts'
+import { reportCrashes } from './daemons/crashes.ts'
 import { runMonitor } from './daemons/mon.ts'
 import { runNbdGateway } from './daemons/nbd.ts'
 import { runOsdDaemon } from './daemons/osd.ts'
 import { findSpec } from './local/daemon-spec.ts'
 import { ClusterLayout } from './local/layout.ts'
 import { removeRunFile, writeRunFile } from './local/process-table.ts'
+import { programVersion } from './version.ts'
 
 /** A stop that takes longer ends the process anyway; the journal makes that safe. */
 const stopTimeoutMs = 15_000
@@ -21,10 +23,21 @@ const name = positionals[0] ?? ''
 const layout = new ClusterLayout(values.data ?? '')
 const cluster = layout.read()
 const spec = findSpec(cluster, name)
-const env = createRealEnv({ name, logLevel: process.env['SHOAL_LOG_LEVEL'] ?? 'info' })
+const env = createRealEnv({
+  name,
+  logLevel: process.env['SHOAL_LOG_LEVEL'] ?? 'info',
+  subsystem: spec.kind === 'nbd' ? '' : spec.kind,
+  crashDirectory: layout.crashDirectory,
+  version: programVersion,
+})
 installCrashHandlers(env)
 
 const run = { mon: runMonitor, osd: runOsdDaemon, nbd: runNbdGateway }[spec.kind]
+
+/** The machine's word: no such file, no permission, no room. */
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && typeof (error as { readonly errno?: unknown }).errno === 'number'
+}
 
 let stopping = false
 let started: RunningService | undefined
@@ -42,7 +55,8 @@ const stop = (): void => {
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
 
 try {
-  const service = await run({ env, layout, cluster, name, keyring: values.keyring })
+  const context = { env, layout, cluster, name, keyring: values.keyring }
+  const service = await run(context)
   started = service
   writeRunFile(layout, {
     name,
@@ -51,12 +65,14 @@ try {
     adminAddress: service.adminAddress,
     dataDirectory: layout.dataDirectory(name),
   })
+  reportCrashes(context)
   env.log.info('running', { address: service.address, adminAddress: service.adminAddress })
 } catch (error) {
-  const hint = error instanceof ClusterError ? error.hint : undefined
+  // What no error of operation explains is a bug, and leaves a report.
+  if (!(error instanceof ClusterError) && !isSystemError(error)) env.abort('cannot start', error)
   env.log.error('cannot start', {
     error: error instanceof Error ? error.message : String(error),
-    hint,
+    hint: error instanceof ClusterError ? error.hint : undefined,
     stack: error instanceof Error ? error.stack : undefined,
   })
   process.exit(1)

@@ -4,15 +4,20 @@ import { addAuthCommands } from './commands/auth.ts'
 import { addBlockCommands } from './commands/block.ts'
 import { addClusterCommands } from './commands/cluster.ts'
 import { addConfigCommands } from './commands/config.ts'
+import { addCrashCommands } from './commands/crash.ts'
 import { addCrushCommands } from './commands/crush.ts'
 import { addDaemonCommands } from './commands/daemon.ts'
+import { addHealthCommands } from './commands/health.ts'
 import { addMonitorCommands } from './commands/mon.ts'
 import { addNbdCommands } from './commands/nbd.ts'
 import { addObjectCommands } from './commands/object.ts'
 import { addOsdCommands } from './commands/osd.ts'
 import { addPgCommands } from './commands/pg.ts'
 import { addPoolCommands } from './commands/pool.ts'
+import { addUsageCommand } from './commands/pool-quota.ts'
+import { addTellCommand } from './commands/tell.ts'
 import { addUpCommands } from './commands/up.ts'
+import { programVersion } from './version.ts'
 
 function seconds(text: string): number {
   const value = Number(text)
@@ -25,7 +30,7 @@ export function buildProgram(): Command {
     // Before any subcommand is made: they inherit it. Usage errors reach `main` instead of ending the process.
     .exitOverride()
     .description('A distributed storage cluster: objects, block devices and shared files out of one pool of disks')
-    .version('0.1.0')
+    .version(programVersion)
     .option('--data <dir>', 'directory of a cluster on this machine (default: $SHOAL_DATA, then the nearest .shoal)')
     .option('--monitors <addresses>', 'monitors of the cluster, HOST:PORT,... (default: as in the directory)')
     .option('--keyring <file>', "the cluster's key (default: $SHOAL_KEYRING, then `keyring` in the directory)")
@@ -44,8 +49,12 @@ export function buildProgram(): Command {
   for (const add of [
     addUpCommands,
     addClusterCommands,
+    addHealthCommands,
     addConfigCommands,
+    addCrashCommands,
+    addUsageCommand,
     addDaemonCommands,
+    addTellCommand,
     addAuthCommands,
     addMonitorCommands,
     addOsdCommands,

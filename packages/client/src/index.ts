@@ -6,3 +6,4 @@ export {
   type OperationOutcome,
   PoolHandle,
 } from './pool-handle.ts'
+export { type Notification, Watch, type WatchHandlers, type WatchOptions } from './watch.ts'

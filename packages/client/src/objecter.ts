@@ -51,6 +51,7 @@ import {
   type ObjectId,
   type ObjectOp,
 } from '@shoal/wire'
+import { LingerTable } from './linger-table.ts'
 
 const sweepMs = 500
 /** After a reset or a refusal the PG is tried again this much later, doubling. */
@@ -112,7 +113,8 @@ interface Target {
 }
 
 export class Objecter {
-  private readonly env: Pick<Env, 'clock' | 'timers'>
+  readonly env: Pick<Env, 'clock' | 'timers' | 'log'>
+  readonly lingers: LingerTable = new LingerTable(() => this.placement)
   private readonly log: Log
   private readonly options: ObjecterOptions
   private readonly messenger: Messenger
@@ -197,6 +199,7 @@ export class Objecter {
 
   async close(): Promise<void> {
     this.closed = true
+    this.lingers.close()
     this.subscription.cancel()
     this.sweep?.cancel()
     for (const target of this.targets.values()) {
@@ -330,6 +333,7 @@ export class Objecter {
   private onFrame(frame: ReceivedFrame): void {
     const message = decodeMessage(frame.type, frame.header, frame.payload)
     if (message.type === 'client-op-reply') this.onReply(message)
+    else if (message.type === 'watch-event') this.lingers.onEvent(message)
   }
 
   private onReply(reply: ClientOpReply): void {
@@ -365,6 +369,7 @@ export class Objecter {
     }
     this.log.debug('session reset', { osd, error: error?.message })
     for (const target of this.targets.values()) if (target.mapping.actingPrimary === osd) this.retryLater(target)
+    this.lingers.onReset(osd)
   }
 
   private rejectAll(osd: OsdId, error: ClusterError): void {
@@ -381,6 +386,7 @@ export class Objecter {
     const before = this.placement.map
     this.placement = new PlacementCache(map, this.placement)
     for (const target of this.targets.values()) this.remap(target, before, map)
+    this.lingers.onMap()
     for (const [key, session] of this.sessions) {
       const osd = Number(key.slice(0, key.indexOf('@'))) as OsdId
       const info = map.osds.get(osd)

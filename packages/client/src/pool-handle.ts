@@ -6,10 +6,12 @@ import {
   isWriteOp,
   type LockMode,
   type LockRenewal,
+  type NotifyOutcome,
   type ObjectId,
   type ObjectLock,
   type ObjectOp,
   type ObjectOpResult,
+  type ObjectWatcher,
   type OmapEntry,
   objectNameBytesMax,
   objectNamespaceBytesMax,
@@ -18,8 +20,10 @@ import {
 } from '@shoal/wire'
 import type { Objecter } from './objecter.ts'
 import type { Throttle } from './throttle.ts'
+import { Watch, type WatchHandlers, type WatchOptions } from './watch.ts'
 
 const operationTimeoutMs = 120_000
+const notifyTimeoutMs = 10_000
 const listPage = 1000
 
 export interface OperationOutcome {
@@ -166,6 +170,37 @@ export class PoolHandle {
   /** All locks on an object that hold now, or one of them. */
   async locks(objectName: string, name = ''): Promise<readonly ObjectLock[]> {
     return answer((await this.execute(objectName, [{ kind: 'list-locks', name }])).results[0], 'locks').locks
+  }
+
+  /** Watches an object until the watch is closed, or its `onError` is called; see `Watch`. Rejects with ENOENT or EBUSY. */
+  async watch(objectName: string, handlers: WatchHandlers, options: WatchOptions = {}): Promise<Watch> {
+    const pool = (this.knownPool() ?? (await this.resolve())).id
+    const { env, lingers } = this.objecter
+    return Watch.register(
+      {
+        env,
+        lingers,
+        place: { pool, namespace: this.namespace, name: objectName },
+        execute: (ops, timeoutMs) => this.execute(objectName, ops, { timeoutMs }),
+      },
+      handlers,
+      options,
+    )
+  }
+
+  /**
+   * Tells all watchers of an object (at most 64 KiB), and resolves with what they said, and who did not answer in time
+   * (milliseconds, 1 to 60,000). Rejects with ENOENT without the object. After a failure a watcher may be told twice.
+   */
+  async notify(objectName: string, data: Uint8Array, timeoutMs: number = notifyTimeoutMs): Promise<NotifyOutcome> {
+    const ops: ObjectOp[] = [{ kind: 'notify', timeoutMs, data }]
+    const outcome = await this.execute(objectName, ops, { timeoutMs: timeoutMs + operationTimeoutMs })
+    const { notifyId, acks, timedOut } = answer(outcome.results[0], 'notified')
+    return { notifyId, acks, timedOut }
+  }
+
+  async listWatchers(objectName: string): Promise<readonly ObjectWatcher[]> {
+    return answer((await this.execute(objectName, [{ kind: 'list-watchers' }])).results[0], 'watchers').watchers
   }
 
   /** The entries of the omap whose keys begin with `prefix`, in order, page by page. */

@@ -23,6 +23,8 @@ export const pgStates = [
   'wait',
   'unknown',
   'recovery_toofull',
+  'forced_recovery',
+  'forced_backfill',
 ] as const
 export type PgState = (typeof pgStates)[number]
 

@@ -49,10 +49,18 @@ const groups: readonly (readonly string[])[] = [
     'status',
     'health',
     'health detail',
+    'health mute OSD_DOWN 1h --sticky',
+    'health unmute OSD_DOWN',
+    'health history 5',
+    'health history --code OSD_DOWN',
     'log hello there',
     'log last 3',
     'daemon ls',
     'daemon perf osd.0',
+    'tell osd.0 help',
+    'tell osd.0 log level level=1 subsystem=ms',
+    'tell mon.a log recent count=2',
+    'tell nbd.0 perf',
     'daemon ops osd.0',
     'daemon perf mon.a',
     'daemon ops mon.a',
@@ -64,6 +72,13 @@ const groups: readonly (readonly string[])[] = [
     'pg ls',
     'pg ls active',
     'pg query 1.0',
+    'pg list-unfound 1.0',
+    'pg force-recovery 1.0',
+    'pg cancel-force-recovery 1.0',
+    'pg force-backfill 1.0',
+    'pg cancel-force-backfill 1.0',
+    'pg repeer 1.0',
+    'df',
   ],
   [
     'osd ls',
@@ -77,13 +92,22 @@ const groups: readonly (readonly string[])[] = [
     'osd unset noout',
     'osd in 0',
     'osd pg-upmap-items 1.0 0 1',
+    'osd set-nearfull-ratio 0.84',
+    'osd set-backfillfull-ratio 0.91',
+    'osd set-full-ratio 0.96',
     'osd blocklist add client.4711 60',
     'osd blocklist ls',
     'osd blocklist rm client.4711',
     'osd blocklist clear',
     'osd rm-pg-upmap-items 1.0',
+    'osd drain 2 --no-wait',
+    'crush reweight osd.2 0.01',
   ],
   [
+    'crash ls',
+    'crash ls-new',
+    'crash archive-all',
+    'crash prune 365',
     'config set osd osd_max_backfills 2',
     'config set osd/class:ssd osd_max_backfills 4',
     'config get osd.0',
@@ -126,6 +150,8 @@ const groups: readonly (readonly string[])[] = [
     'crush set-device-class ssd osd.0',
     'pool create extra 8 --size 2',
     'pool ls',
+    'pool set-quota objects max_objects 100000',
+    'pool get-quota objects',
     'pool get extra',
     'pool get extra size',
     'pool set extra min_size 1',
@@ -136,6 +162,8 @@ const groups: readonly (readonly string[])[] = [
   [
     'object put one FILES/in',
     'object get one FILES/out',
+    'object listwatchers one',
+    'object notify one hello',
     'object stat one',
     'object ls',
     'object truncate one 4',
@@ -163,7 +191,15 @@ const groups: readonly (readonly string[])[] = [
 
 const failures: readonly (readonly [line: string, exitCode: number, code: string])[] = [
   ['health frob', 22, 'EINVAL'],
+  ['health mute NOTHING', 22, 'EINVAL'],
+  ['health mute OSD_DOWN', 2, 'ENOENT'],
+  ['health mute OSD_DOWN soon --sticky', 22, 'EINVAL'],
+  ['health history x', 22, 'EINVAL'],
   ['log last x', 22, 'EINVAL'],
+  ['crash info none', 2, 'ENOENT'],
+  ['crash archive none', 2, 'ENOENT'],
+  ['crash rm none', 2, 'ENOENT'],
+  ['crash prune never', 22, 'EINVAL'],
   ['config set osd osd_max_backfils 2', 22, 'EINVAL'],
   ['config set osd osd_max_backfills many', 22, 'EINVAL'],
   ['config set osd osd_read_lease 2', 1, 'EPERM'],
@@ -175,6 +211,10 @@ const failures: readonly (readonly [line: string, exitCode: number, code: string
   ['config help nonsense', 22, 'EINVAL'],
   ['config log x', 22, 'EINVAL'],
   ['config reset 4711', 34, 'ERANGE'],
+  ['tell osd.0 nonsense', 95, 'EOPNOTSUPP'],
+  ['tell osd.0 a=b', 22, 'EINVAL'],
+  ['tell osd.0 log level level=much', 22, 'EINVAL'],
+  ['tell osd.0 assert', 1, 'EPERM'],
   ['daemon perf osd.9', 2, 'ENOENT'],
   ['daemon start osd.9', 2, 'ENOENT'],
   ['daemon stop nonsense', 2, 'ENOENT'],
@@ -221,6 +261,11 @@ const failures: readonly (readonly [line: string, exitCode: number, code: string
   ['fsck osd.0', 16, 'EBUSY'],
   ['fsck mon.a', 22, 'EINVAL'],
   ['auth create', 16, 'EBUSY'],
+  ['mon rebuild', 16, 'EBUSY'],
+  ['osd safe-to-destroy 0', 16, 'EBUSY'],
+  ['osd lost 0', 1, 'EPERM'],
+  ['osd replace 0', 1, 'EPERM'],
+  ['pg mark-unfound-lost 1.0 delete', 1, 'EPERM'],
 ]
 
 /** Names of all commands that do something. */
@@ -268,7 +313,22 @@ describe('commands', () => {
     expect(await once(serving, 'exit')).toEqual([0, null])
   }, 120_000)
 
+  test('a watcher of an object is told, until Ctrl-C', async () => {
+    ran.push('object watch')
+    await succeeds('object put watched FILES/in')
+    const words = [shoal, '--data', cluster.directory, '--format', 'json', 'object', 'watch', 'watched']
+    const watching = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] })
+    await cluster.until('somebody watches', async () => {
+      const { data } = await run('object listwatchers watched')
+      return Array.isArray(data) && data.length === 1
+    })
+    await succeeds('object notify watched hello')
+    watching.kill('SIGINT')
+    expect(await once(watching, 'exit')).toEqual([0, null])
+  }, 120_000)
+
   test('a daemon is stopped, checked and started; then all are stopped', async () => {
+    await cluster.until('osd.2 may stop', async () => (await run('osd ok-to-stop 2')).code === 0)
     for (const line of ['osd down 2', 'daemon stop osd.2', 'fsck osd.2', 'daemon start osd.2']) await succeeds(line)
     await succeeds('down')
     const { code, stderr } = await cluster.run('--timeout', '2', 'status')

@@ -5,6 +5,7 @@ import { TestCluster } from './support/cluster.ts'
 interface ConfigRow {
   readonly value: string
   readonly source: string
+  readonly pending?: string
 }
 
 let cluster: TestCluster
@@ -42,16 +43,22 @@ describe('options', () => {
     )
   }, 120_000)
 
-  test('stay after all daemons were killed', async () => {
+  test('stay after all daemons were killed; then those that need a restart are in force', async () => {
+    await cluster.ok('config', 'set', 'osd.0', 'osd_store_data_cache_size', '32M')
+    await cluster.until('it waits for a restart', async () => {
+      const [row] = await cluster.json<readonly ConfigRow[]>('config', 'show', 'osd.0', 'osd_store_data_cache_size')
+      return row?.value === String(16 * 2 ** 20) && row.pending === String(32 * 2 ** 20)
+    })
     await cluster.powerCut()
     await cluster.start()
     expect(await slots('osd.0')).toBe(7)
     expect(await shown('osd.1', 'osd_max_backfills')).toBe('8 of osd.1')
+    expect(await shown('osd.0', 'osd_store_data_cache_size')).toBe(`${32 * 2 ** 20} of osd.0`)
     expect(await shown('mon.a', 'osd_pool_default_pg_num')).toBe('16 of mon')
     await cluster.ok('config', 'rm', 'osd.1', 'osd_max_backfills')
     await cluster.until('osd.1 goes by the one for all', async () => (await slots('osd.1')) === 7)
     const log = await cluster.ok('config', 'log', '1')
-    expect(log).toMatch(/--- 5 --- .*\n- osd\.1 osd_max_backfills = 8/)
+    expect(log).toMatch(/--- 6 --- .*\n- osd\.1 osd_max_backfills = 8/)
   }, 180_000)
 
   test('with a wrong name or value are refused, with what would be right', async () => {

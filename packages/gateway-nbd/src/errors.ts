@@ -10,6 +10,7 @@ const nbdErrorOf: Partial<Record<ErrorCode, NbdError>> = {
   E2BIG: 'EINVAL',
   EFBIG: 'ENOSPC',
   ENOSPC: 'ENOSPC',
+  EDQUOT: 'ENOSPC',
   EOVERFLOW: 'EOVERFLOW',
   EOPNOTSUPP: 'ENOTSUP',
   ESHUTDOWN: 'ESHUTDOWN',

@@ -91,7 +91,7 @@ export class Messenger {
 
   private constructor(env: MessengerEnv, options: MessengerOptions, handler: MessengerHandler) {
     this.env = env
-    this.closings = new ClosingLog(env.clock, env.log.child('messenger'), this.counters)
+    this.closings = new ClosingLog(env.clock, env.log.child('ms'), this.counters)
     this.options = options
     this.limits = { ...defaultLimits, ...options.limits }
     this.security = options.security ?? openSecurity

@@ -65,6 +65,7 @@ export class HuntingMonitorClient implements MonitorClient {
   private readonly requestPrefix: string
   private nextRequest = 1
   private readonly closers = new Set<() => void>()
+  private readonly leaderListeners = new Set<(term: number) => void>()
 
   constructor(env: Env, transport: MonitorTransport, options: MonitorClientOptions) {
     if (options.monitors.length === 0) {
@@ -72,18 +73,21 @@ export class HuntingMonitorClient implements MonitorClient {
         hint: 'name the monitors with --mon HOST:PORT, or start a cluster with `shoal up`',
       })
     }
-    this.env = env
+    this.env = { ...env, log: env.log.child('monc') }
     this.options = options
     this.requestPrefix = hexEncode(env.random.bytes(8))
-    this.maps = new MapFollower(env.log)
-    this.session = new MonitorSession(env, transport, {
+    this.maps = new MapFollower(this.env.log)
+    this.session = new MonitorSession(this.env, transport, {
       entity: options.entity ?? `client.${this.requestPrefix}`,
       host: options.host ?? '',
       monitors: options.monitors,
       maps: this.maps,
-      onNewTerm: () => this.reports.repeatStats(),
+      onNewTerm: () => {
+        this.reports.repeatStats()
+        for (const listener of [...this.leaderListeners]) listener(this.leaderTerm)
+      },
     })
-    this.reports = new ReportQueue(env, this.session)
+    this.reports = new ReportQueue(this.env, this.session)
   }
 
   get osdMap(): OsdMap | undefined {
@@ -124,6 +128,15 @@ export class HuntingMonitorClient implements MonitorClient {
 
   onConfig(listener: (config: EffectiveConfig) => void): MapSubscription {
     return this.maps.onConfig(listener)
+  }
+
+  get leaderTerm(): number {
+    return this.session.leaderTerm
+  }
+
+  onNewLeader(listener: (term: number) => void): MapSubscription {
+    this.leaderListeners.add(listener)
+    return { cancel: () => this.leaderListeners.delete(listener) }
   }
 
   waitForEpoch(epoch: Epoch, timeoutMs: number): Promise<OsdMap> {

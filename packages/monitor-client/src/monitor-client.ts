@@ -86,6 +86,10 @@ export interface MonitorClient {
   readonly config: EffectiveConfig | undefined
   /** Called for each newer one. The first comes before the first map. */
   onConfig(listener: (config: EffectiveConfig) => void): MapSubscription
+  /** Called when a leader of a later term is heard of: what only the memory of the one before held is gone. */
+  onNewLeader(listener: (term: number) => void): MapSubscription
+  /** Of the newest leader that was heard of; 0 before. */
+  readonly leaderTerm: number
   /** Resolves once `osdMap.epoch` is at least this. */
   waitForEpoch(epoch: Epoch, timeoutMs: number): Promise<OsdMap>
   /** A past map, for past intervals; ENOENT once trimmed (the answer's hint tells the oldest kept). */

@@ -24,6 +24,8 @@ const backoffMsMax = 3_000
 
 export class MonitorSession {
   closed = false
+  /** Of the newest leader that was heard of. */
+  leaderTerm = 0
   private readonly env: Env
   private readonly transport: MonitorTransport
   private readonly options: MonitorSessionOptions
@@ -33,7 +35,6 @@ export class MonitorSession {
   private timer: Timer | undefined
   private failures = 0
   private backoffMs = backoffMsMin
-  private term = 0
   private generation = 0
 
   constructor(env: Env, transport: MonitorTransport, options: MonitorSessionOptions) {
@@ -113,8 +114,8 @@ export class MonitorSession {
     }
     this.failures = 0
     this.backoffMs = backoffMsMin
-    if (update.quorum !== undefined && update.quorum.leaderId !== 0 && update.quorum.term > this.term) {
-      this.term = update.quorum.term
+    if (update.quorum !== undefined && update.quorum.leaderId !== 0 && update.quorum.term > this.leaderTerm) {
+      this.leaderTerm = update.quorum.term
       this.options.onNewTerm()
     }
   }

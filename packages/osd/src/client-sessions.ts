@@ -8,7 +8,7 @@
  */
 import { ClusterError, type Env, type PgId } from '@shoal/base'
 import type { LossySession, ReceivedFrame } from '@shoal/messenger'
-import { type ClientOp, type ClientOpReply, decodeMessage, encodeMessage } from '@shoal/wire'
+import { type ClientOp, type ClientOpReply, decodeMessage, encodeMessage, type WatchEvent } from '@shoal/wire'
 import { type OpTracker, TrackedOp } from './op-tracker.ts'
 import type { PerfCounters } from './perf-counters.ts'
 
@@ -84,12 +84,22 @@ export class ClientSessions {
       tracker.finish(tracked, nowMs)
       this.release(client, tracked)
     }
-    const { type, header, payload } = encodeMessage(reply)
-    const clear = client.session.send({ type, tid: reply.request.tid, traceId: 0, header, payload })
-    if (!clear && !client.clogged) {
-      client.clogged = true
-      client.session.pause()
-    }
+    this.send(client, reply, reply.request.tid)
+  }
+
+  /** Something that the client did not ask for; dropped when the session is gone. */
+  sendEvent(sessionId: number, event: WatchEvent): void {
+    const client = this.sessions.get(sessionId)
+    if (client !== undefined) this.send(client, event, 0)
+  }
+
+  /** It waits for other clients: it must not keep them out, nor pass for slow. Whoever parks it bounds how many wait. */
+  park(sessionId: number, tid: number): void {
+    const client = this.sessions.get(sessionId)
+    const tracked = client?.ops.get(tid)
+    if (client === undefined || tracked === undefined) return
+    this.options.tracker.drop(tracked)
+    this.release(client, tracked)
   }
 
   mark(sessionId: number, tid: number, stage: string): void {
@@ -105,6 +115,15 @@ export class ClientSessions {
         this.options.tracker.drop(tracked)
         this.release(client, tracked)
       }
+    }
+  }
+
+  private send(client: ClientSession, message: ClientOpReply | WatchEvent, tid: number): void {
+    const { type, header, payload } = encodeMessage(message)
+    const clear = client.session.send({ type, tid, traceId: 0, header, payload })
+    if (!clear && !client.clogged) {
+      client.clogged = true
+      client.session.pause()
     }
   }
 

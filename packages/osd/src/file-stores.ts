@@ -2,13 +2,12 @@
 import type { Env } from '@shoal/base'
 import { FileObjectStore, type MountOptions } from '@shoal/object-store'
 import type { ObjectStoreFactory } from './osd-options.ts'
+import type { OsdSettings } from './settings.ts'
 
 const mebibyte = 1024 * 1024
 
-/** What of an OSD's 256 MB the store may have; its caches and its waiting writes are what grows with load. */
+/** What of an OSD's 256 MB the store may have beside its caches: waiting writes are what grows with load. */
 const memory: MountOptions = {
-  dataCacheBytes: 16 * mebibyte,
-  metaCacheBytes: 16 * mebibyte,
   pendingBytesMax: 32 * mebibyte,
   dirtyBytesMax: 36 * mebibyte,
 }
@@ -18,6 +17,11 @@ export const fileObjectStores: ObjectStoreFactory = {
   exists: (env: Env, directory: string) => env.disk.exists(`${directory}/superblock`),
   create: (env: Env, directory: string, sizeBytes: number) => FileObjectStore.create(env, directory, { sizeBytes }),
   /** A journal that lost its tail is a matter for the peers: they have what is missing. */
-  mount: (env: Env, directory: string) =>
-    FileObjectStore.mount(env, directory, { ...memory, onJournalDamage: 'recover' }),
+  mount: (env: Env, directory: string, settings: OsdSettings) =>
+    FileObjectStore.mount({ ...env, log: env.log.child('store') }, directory, {
+      ...memory,
+      dataCacheBytes: settings.osd_store_data_cache_size,
+      metaCacheBytes: settings.osd_store_meta_cache_size,
+      onJournalDamage: 'recover',
+    }),
 }

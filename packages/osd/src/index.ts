@@ -1,4 +1,5 @@
 export { fileObjectStores } from './file-stores.ts'
+export { type OsdArchive, readOsdArchive } from './osd-archive.ts'
 export { OsdDaemon } from './osd-daemon.ts'
 export type { ObjectStoreFactory, OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 export type { PerfSummary } from './perf-counters.ts'

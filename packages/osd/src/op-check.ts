@@ -1,7 +1,7 @@
 /** What a client operation must satisfy before a placement group sees it: input from the network may be anything. */
 import { type ErrorCode, type PgId, pgPool, pgSeed } from '@shoal/base'
 import { hashObjectName, isFenced, type OsdMap, seedOfHash } from '@shoal/cluster-map'
-import { checkLockOp, isReservedAttribute, isShardOp } from '@shoal/placement-group'
+import { checkLockOp, checkWatchOp, isReservedAttribute, isShardOp } from '@shoal/placement-group'
 import {
   type ClientOp,
   headSnap,
@@ -61,7 +61,7 @@ function checkSteps(ops: readonly ObjectOp[]): Refusal | undefined {
   let writes = false
   for (const step of ops) {
     writes ||= isWriteOp(step)
-    const refusal = checkStep(step)
+    const refusal = checkStep(step, ops.length)
     if (refusal !== undefined) return refusal
     if ('data' in step) writeBytes += step.data.length
     if (writeBytes > opLimits.writeBytesMax) {
@@ -74,7 +74,7 @@ function checkSteps(ops: readonly ObjectOp[]): Refusal | undefined {
   return undefined
 }
 
-function checkStep(step: ObjectOp): Refusal | undefined {
+function checkStep(step: ObjectOp, steps: number): Refusal | undefined {
   switch (step.kind) {
     case 'write':
     case 'compare-extent':
@@ -111,6 +111,15 @@ function checkStep(step: ObjectOp): Refusal | undefined {
     case 'assert-locked':
     case 'list-locks': {
       const detail = checkLockOp(step)
+      return detail === undefined ? undefined : { code: 'EINVAL', detail }
+    }
+    case 'list-watchers':
+    case 'watch-ping':
+    case 'notify':
+    case 'notify-ack':
+    case 'watch':
+    case 'unwatch': {
+      const detail = checkWatchOp(step, steps)
       return detail === undefined ? undefined : { code: 'EINVAL', detail }
     }
     default:

@@ -22,9 +22,17 @@ import {
   type Timer,
   wholePgId,
 } from '@shoal/base'
-import type { OsdAddresses, OsdMap, OsdStats, PgStats } from '@shoal/cluster-map'
+import { type OsdAddresses, type OsdMap, type OsdStats, osdFeatures, type PgStats } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
-import { type AdminServer, DaemonConfig, osdOptions } from '@shoal/monitor-client'
+import {
+  type AdminHandlers,
+  type AdminServer,
+  crashHandlers,
+  DaemonConfig,
+  followLogLevels,
+  logHandlers,
+  osdOptions,
+} from '@shoal/monitor-client'
 import { memberOf, PlacementGroup, Reserver } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
@@ -45,13 +53,12 @@ import { pgSettings } from './pg-log-budget.ts'
 import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
+import { QuotaRequests } from './quota-requests.ts'
 import type { OsdSettings } from './settings.ts'
 import { shardLeases, shardSpace } from './shard-services.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
-/** Bits that this build understands, for rolling upgrades. */
-const featuresSupported = 0
 const bootPollMs = 500
 const drainMsMax = 2_000
 const drainPollMs = 20
@@ -82,6 +89,7 @@ export class OsdDaemon {
   private readonly space: SpaceWatch
   private readonly boot: BootMachine
   private readonly requests: MonitorRequests
+  private readonly quotas: QuotaRequests
   private readonly stats: StatsReporter
   private readonly links: PeerLinks
   private readonly sessions: ClientSessions
@@ -132,6 +140,9 @@ export class OsdDaemon {
     })
     this.boot = new BootMachine(whoami, incarnation, () => settings.osd_max_markdown_count)
     this.requests = new MonitorRequests(env, parts.monitor, whoami)
+    this.quotas = new QuotaRequests(env, parts.monitor, (answer) =>
+      this.table.find(answer.pgId)?.feed({ kind: 'quota-answer', answer }),
+    )
     this.stats = new StatsReporter(env, {
       get intervalMs() {
         return settings.osd_mon_report_interval * 1000
@@ -197,10 +208,12 @@ export class OsdDaemon {
    */
   static async start(env: Env, options: OsdDaemonOptions, parts: OsdParts): Promise<OsdDaemon> {
     const config = new DaemonConfig(osdOptions, options.settings ?? {}, env.log)
+    followLogLevels(config, parts.log)
     parts.monitor.onConfig((effective) => config.apply(effective))
     await parts.monitor.start()
+    config.started()
     try {
-      const prepared = await prepareOsd(env, options, parts)
+      const prepared = await prepareOsd(env, options, parts, config.settings)
       const daemon = new OsdDaemon(env, options, parts, { ...prepared, config })
       await daemon.run()
       return daemon
@@ -230,6 +243,7 @@ export class OsdDaemon {
     await this.drain()
     this.stats.stop()
     this.requests.stop()
+    this.quotas.stop()
     await this.feed?.stop()
     await this.admin?.close()
     await this.messenger?.close()
@@ -258,7 +272,6 @@ export class OsdDaemon {
       this.table.onMap(map, false),
     )
     this.addresses = await this.listen()
-    this.config.started()
     env.log.info('osd starts', {
       uuid: this.uuid,
       incarnation: this.incarnation,
@@ -273,6 +286,7 @@ export class OsdDaemon {
     })
     this.feed = feed
     parts.monitor.onOsdMap((map) => this.guarded(() => feed.push(map)))
+    parts.monitor.onNewLeader(() => this.guarded(() => this.table.onNewLeader()))
     const { osdMap } = parts.monitor
     if (osdMap !== undefined) this.guarded(() => feed.push(osdMap))
     this.pollBoot()
@@ -283,7 +297,13 @@ export class OsdDaemon {
     const any: Address = address(`${this.options.bindHost}:0`)
     this.messenger = await Messenger.create(
       env,
-      { name: entityName('osd', whoami), nonce: incarnation, fsid, featuresSupported, security: this.options.security },
+      {
+        name: entityName('osd', whoami),
+        nonce: incarnation,
+        fsid,
+        featuresSupported: 0,
+        security: this.options.security,
+      },
       {
         onSession: (session) => this.sessions.add(session),
         onPeerFrame: (peer, frame) => links.onFrame(peer, frame),
@@ -293,7 +313,7 @@ export class OsdDaemon {
     links.attach(this.messenger)
     const data = await this.messenger.bind(any)
     const heartbeat = await this.heartbeats.start(any)
-    this.admin = await this.parts.admin.serve(any, adminHandlers(this.adminView(), this.parts.setLogLevel))
+    this.admin = await this.parts.admin.serve(any, this.adminHandlers())
     return { data, heartbeat, admin: this.admin.address }
   }
 
@@ -325,7 +345,8 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests } = this
+    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests, quotas } =
+      this
     return {
       env,
       store,
@@ -334,8 +355,11 @@ export class OsdDaemon {
       remoteReserver,
       send: (to, message) => links.send(to, message),
       reply: (session, reply) => sessions.reply(session, reply),
+      sendEvent: (session, event) => sessions.sendEvent(session, event),
+      park: (session, tid) => sessions.park(session, tid),
       mark: (session, tid, stage) => sessions.mark(session, tid, stage),
       publishStats: (published) => stats.publish(published),
+      askQuota: (ask) => quotas.ask(ask),
       requestUpThru: (epoch) => requests.requestUpThru(epoch),
       requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
@@ -343,6 +367,7 @@ export class OsdDaemon {
       removed: (pgId) => {
         this.table.remove(pgId)
         if (this.table.find(wholePgId(pgId)) === undefined) stats.forget(wholePgId(pgId))
+        stats.touch()
       },
     }
   }
@@ -426,7 +451,7 @@ export class OsdDaemon {
         uuid: this.uuid,
         incarnation: this.incarnation,
         addresses: this.addresses,
-        features: featuresSupported,
+        features: osdFeatures,
         crushLocation: options.crushLocation,
         deviceClass: options.deviceClass,
         crushWeight: store.usage().totalBytes / bytesPerTebibyte,
@@ -507,6 +532,14 @@ export class OsdDaemon {
     for (const pgId of pgs) this.table.find(pgId)?.feed({ kind: 'session-closed', session })
   }
 
+  private adminHandlers(): AdminHandlers {
+    return {
+      ...adminHandlers(this.adminView()),
+      ...logHandlers(this.parts.log),
+      ...crashHandlers(this.env, this.settings),
+    }
+  }
+
   private adminView(): Parameters<typeof adminHandlers>[0] {
     return {
       perf: () => ({
@@ -522,6 +555,7 @@ export class OsdDaemon {
       pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(wholePgId(pgId)) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
       config: () => this.config.show(),
+      operatePg: (pgId, command) => this.table.find(pgId)?.operate(command),
     }
   }
 

@@ -1,7 +1,7 @@
 /** What an OSD is started with. */
 import type { Env, OsdId } from '@shoal/base'
 import type { MessengerSecurity } from '@shoal/messenger'
-import type { AdminTransport, MonitorClient } from '@shoal/monitor-client'
+import type { AdminTransport, LogControl, MonitorClient } from '@shoal/monitor-client'
 import type { ObjectStore } from '@shoal/object-store'
 import type { OsdSettings } from './settings.ts'
 
@@ -16,7 +16,8 @@ export type OsdStore = ObjectStore & {
 export interface ObjectStoreFactory {
   exists(env: Env, directory: string): Promise<boolean>
   create(env: Env, directory: string, sizeBytes: number): Promise<void>
-  mount(env: Env, directory: string): Promise<OsdStore>
+  /** With the settings of the OSD, as far as the store has a use for them. */
+  mount(env: Env, directory: string, settings: OsdSettings): Promise<OsdStore>
 }
 
 export interface OsdDaemonOptions {
@@ -40,6 +41,6 @@ export interface OsdParts {
   readonly monitor: MonitorClient
   readonly stores: ObjectStoreFactory
   readonly admin: AdminTransport
-  /** Changes the level of the process's log; the method `log level` is not offered without it. */
-  readonly setLogLevel?: (level: 'debug' | 'info' | 'warn' | 'error') => void
+  /** The process's log: its levels follow the options; `log level` is not offered without it. */
+  readonly log?: LogControl
 }

@@ -5,8 +5,8 @@
  * Invariant 2: effects start in the order given; `transact`s reach the store in that order, and so their commits return.
  * Invariant 3: a broken invariant, of the machine or of the store, ends the daemon with the machine's state in the log.
  */
-import { errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
-import type { PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
+import { ClusterError, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
+import type { OperatorAnswer, OperatorCommand, PgEffect, PgInput, PgTimer } from '@shoal/placement-group'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
@@ -29,6 +29,8 @@ export class PgHost {
   private readonly timers = new Map<PgTimer, Timer>()
   private readonly reserved = new Set<string>()
   private queue: PgInput[] = []
+  private readonly operators = new Map<number, (answer: OperatorAnswer) => void>()
+  private operatorCount = 0
   private running = false
   private closed = false
 
@@ -65,6 +67,22 @@ export class PgHost {
     return this.machine.query()
   }
 
+  /** Rejects with what the placement group says against it, and with ESHUTDOWN when it is gone from here. */
+  operate(command: OperatorCommand): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const id = ++this.operatorCount
+      this.operators.set(id, (answer) => {
+        this.operators.delete(id)
+        if (answer.kind === 'done') resolve(answer.result)
+        else reject(answer.error)
+      })
+      this.feed({ kind: 'operator', id, command })
+      // Without a map the machine takes no input, and after its end neither.
+      const error = new ClusterError('EAGAIN', `this OSD does not serve ${this.pgId} now`, { retry: true })
+      if (!this.running) this.operators.get(id)?.({ kind: 'failed', error })
+    })
+  }
+
   /** No further input; timers and reservations are given up. */
   close(): void {
     this.closed = true
@@ -97,6 +115,10 @@ export class PgHost {
         return services.send(effect.to, effect.message)
       case 'reply':
         return services.reply(effect.session, effect.reply)
+      case 'watch-event':
+        return services.sendEvent(effect.session, effect.event)
+      case 'park':
+        return services.park(effect.session, effect.tid)
       case 'transact':
         return this.transact(effect)
       case 'load':
@@ -127,7 +149,16 @@ export class PgHost {
 
   /** Effects that only pass something on. */
   private tell(
-    effect: Effect<'request-up-thru' | 'request-pg-temp' | 'publish-stats' | 'log' | 'count' | 'mark'>,
+    effect: Effect<
+      | 'request-up-thru'
+      | 'request-pg-temp'
+      | 'publish-stats'
+      | 'ask-quota'
+      | 'operator-answer'
+      | 'log'
+      | 'count'
+      | 'mark'
+    >,
   ): void {
     const { services } = this
     switch (effect.kind) {
@@ -137,6 +168,10 @@ export class PgHost {
         return services.counters.add(effect.counter, effect.by)
       case 'publish-stats':
         return services.publishStats(effect.stats)
+      case 'ask-quota':
+        return services.askQuota(effect.ask)
+      case 'operator-answer':
+        return this.operators.get(effect.id)?.(effect.answer)
       case 'request-up-thru':
         return services.requestUpThru(effect.epoch)
       case 'request-pg-temp':

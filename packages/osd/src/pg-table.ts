@@ -122,6 +122,11 @@ export class PgTable {
     for (const { host } of [...this.entries.values()]) host.feed({ kind: 'activate-map' })
   }
 
+  /** Another monitor leads, and knows nothing of what was agreed about quotas. */
+  onNewLeader(): void {
+    for (const { host } of this.entries.values()) host.feed({ kind: 'quota-forgotten' })
+  }
+
   /** A message of a member, whose map this OSD has by now. */
   deliver(from: OsdId, message: PgEnvelope): void {
     const { pgId } = message

@@ -1,7 +1,9 @@
 /** From an empty directory to a mounted store that belongs to this OSD (mkfs and mount). Each step may be repeated. */
 import { ClusterError, type Disk, type Env } from '@shoal/base'
 import type { MonitorClient } from '@shoal/monitor-client'
+import { keepKeyCopy } from './key-copy.ts'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
+import type { OsdSettings } from './settings.ts'
 import { claimStore, makeUuid, readSuperblock, type Superblock, storeDirectory, writeSuperblock } from './superblock.ts'
 
 export interface PreparedOsd {
@@ -12,7 +14,12 @@ export interface PreparedOsd {
 }
 
 /** Rejects with EINVAL (another OSD's directory), EEXIST (the id belongs to another store), EIO (a store that lost data). */
-export async function prepareOsd(env: Env, options: OsdDaemonOptions, parts: OsdParts): Promise<PreparedOsd> {
+export async function prepareOsd(
+  env: Env,
+  options: OsdDaemonOptions,
+  parts: OsdParts,
+  settings: OsdSettings,
+): Promise<PreparedOsd> {
   const { id, dataDirectory } = options
   const superblock = await openSuperblock(env, options, parts.monitor)
   if (superblock.whoami !== id) {
@@ -29,9 +36,10 @@ export async function prepareOsd(env: Env, options: OsdDaemonOptions, parts: Osd
   if (isNew && !(await parts.stores.exists(env, directory))) {
     await parts.stores.create(env, directory, options.sizeBytes)
   }
-  const store = await parts.stores.mount(env, directory)
+  const store = await parts.stores.mount(env, directory, settings)
   try {
     await claimStore(store, superblock)
+    if (options.security?.secret !== undefined) await keepKeyCopy(store, options.security.secret)
     if (!isNew) return { superblock, store, isNew }
     await parts.monitor.command({ prefix: 'osd new', uuid: superblock.uuid, id })
     const ready: Superblock = { ...superblock, state: 'ready' }

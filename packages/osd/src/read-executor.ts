@@ -25,6 +25,7 @@ import {
   lockIn,
   locksIn,
   objectAttributeName,
+  watchersIn,
   whyNotLocked,
 } from '@shoal/placement-group'
 import { compareHolds, type ObjectId, type ObjectOp, type ObjectOpResult, opLimits } from '@shoal/wire'
@@ -116,6 +117,11 @@ export class ReadExecutor {
         return { kind: 'objects', ...(await this.list(op.after, Math.min(op.limit, listObjectsMax))) }
       case 'list-locks':
         return { kind: 'locks', locks: locksIn(await this.allXattrs(object), op.name, caller.nowMs) }
+      case 'list-watchers':
+      case 'watch-ping':
+      case 'notify':
+        // What becomes of it, the placement group decides by who they are.
+        return { kind: 'watchers', watchers: watchersIn(await this.allXattrs(object)) }
       default:
         return this.guard(object, op, caller)
     }
@@ -191,6 +197,12 @@ export class ReadExecutor {
       case 'omap-get-range':
       case 'list-objects':
       case 'list-locks':
+      case 'list-watchers':
+      case 'watch-ping':
+      case 'notify':
+      case 'notify-ack':
+      case 'watch':
+      case 'unwatch':
         throw new StepFailure('EINVAL', `${op.kind} is not a guard`)
       default:
         return unreachable(op)

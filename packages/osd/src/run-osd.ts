@@ -9,7 +9,7 @@ export interface RunOsdOptions extends OsdDaemonOptions {
   readonly monitors: readonly Address[]
   /** How long to look for a monitor before giving up; the supervisor starts the process again. */
   readonly monitorTimeoutMs?: number
-  readonly setLogLevel?: OsdParts['setLogLevel']
+  readonly log?: OsdParts['log']
 }
 
 export interface RunningOsd {
@@ -32,7 +32,7 @@ export async function runOsd(env: Env, options: RunOsdOptions): Promise<RunningO
     monitor,
     stores: fileObjectStores,
     admin: new GrpcAdminTransport(env),
-    ...(options.setLogLevel === undefined ? {} : { setLogLevel: options.setLogLevel }),
+    ...(options.log === undefined ? {} : { log: options.log }),
   })
   const { data, admin } = daemon.listening
   return { address: data, adminAddress: admin, stop: () => daemon.stop() }

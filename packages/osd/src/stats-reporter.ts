@@ -47,6 +47,11 @@ export class StatsReporter {
     return this.latest.get(pgId)
   }
 
+  /** What concerns the OSD as a whole has changed: how many placement groups lie here. */
+  touch(): void {
+    this.reportWithin(this.options.intervalMs)
+  }
+
   /** Everything, now: after a boot. */
   reportAll(): void {
     for (const pgId of this.latest.keys()) this.changed.add(pgId)

@@ -1,5 +1,5 @@
 /** Recovery and backfill on a small cluster: what moves, what stops them, and that every slot comes back. */
-import { must, type OsdId, type PgId, type PoolId } from '@shoal/base'
+import { must, type OsdId, type PgId, type PoolId, pgId } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
 import { placeObject } from '@shoal/cluster-map'
 import { describe, expect, it } from 'vitest'
@@ -112,6 +112,32 @@ describe('recovery by log', () => {
     await expectNoSlotsHeld(cluster)
   })
 
+  it('takes the PG that is forced next, and the others in their turn', async () => {
+    const cluster = await MiniCluster.create(48, 3, slow)
+    const pool = await cluster.pool('things', 8, 3, 2)
+    const things = await cluster.client('things')
+    cluster.kill(2)
+    await putMany(cluster, things, 240, 2_000)
+    await cluster.start(2, slow)
+    await untilRecovered(cluster, 5)
+    const waiting = [...cluster.monitors.pgStats.values()].filter(({ states }) => states.includes('recovery_wait'))
+    const { pgId: pg, actingPrimary } = waiting.at(-1) as (typeof waiting)[number]
+    const force = (verb: string): Promise<unknown> => cluster.ask(actingPrimary, `pg ${verb}`, { pgid: pg })
+    expect(await force('force-recovery')).toEqual({ pgId: pg, changed: true })
+    expect(await force('force-recovery')).toEqual({ pgId: pg, changed: false })
+    expect(await force('force-backfill')).toEqual({ pgId: pg, changed: false })
+    await cluster.until(() => cluster.monitors.pgStats.get(pg)?.states.includes('forced_recovery') === true)
+    await cluster.until(() => cluster.monitors.pgStats.get(pg)?.states.includes('clean') === true)
+    const left = waiting.filter((one) => cluster.monitors.pgStats.get(one.pgId)?.states.includes('clean') !== true)
+    expect(left.length).toBeGreaterThanOrEqual(waiting.length - 2)
+    const [next] = left as [(typeof waiting)[number]]
+    const other = (verb: string): Promise<unknown> => cluster.ask(next.actingPrimary, `pg ${verb}`, { pgid: next.pgId })
+    await other('force-recovery')
+    expect(await other('cancel-force-recovery')).toEqual({ pgId: next.pgId, changed: true })
+    await cluster.untilClean(pool, 120_000)
+    await expectNoSlotsHeld(cluster)
+  })
+
   it('stops while norecover is set, and goes on after', async () => {
     const cluster = await MiniCluster.create(43, 3, slow)
     const pool = await cluster.pool('things', 8, 3, 2)
@@ -173,6 +199,28 @@ describe('backfill', () => {
     await cluster.untilClean(pool)
     expect(cluster.machines.flatMap((machine) => machine.aborts)).toEqual([])
     for (const name of names) expect(await cluster.get(things, name)).toEqual(bytesOf(4, 10))
+  })
+
+  it('tells how many copies are left, fewer and fewer', async () => {
+    const cluster = await MiniCluster.create(49, 4, shortLogs)
+    const pool = await cluster.pool('things', 1, 3, 2)
+    const things = await cluster.client('things')
+    await putMany(cluster, things, 300, 500)
+    const pg = pgId(pool, 0)
+    const stats = () => cluster.monitors.pgStats.get(pg)
+    const leaving = stats()?.acting[1] as OsdId
+    cluster.monitors.setOsd(leaving, { weight: 0 })
+    const left: number[] = []
+    await cluster.until(() => {
+      const now = stats()?.misplacedCopies ?? 0
+      if (now !== left.at(-1)) left.push(now)
+      return left.length > 1 && now === 0 && stats()?.states.includes('clean') === true
+    }, 120_000)
+    const from = left.indexOf(300)
+    expect(from).toBeGreaterThanOrEqual(0)
+    const counts = left.slice(from)
+    expect(counts).toEqual(counts.toSorted((a, b) => b - a))
+    expect(counts.length).toBeGreaterThan(2)
   })
 
   it('lets writes pass while nobackfill holds it in the middle of a window', async () => {

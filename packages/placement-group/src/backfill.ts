@@ -40,6 +40,8 @@ interface Window {
   readonly end: BackfillCursor
   readonly remove: readonly ObjectId[]
   readonly removeKeys: ReadonlySet<string>
+  /** So many it is about. */
+  readonly objects: number
   /** To be sent yet. */
   left: { object: ObjectId; version: Version }[]
   stage: 'filling' | 'storing' | 'abandoned'
@@ -50,6 +52,8 @@ interface Target {
   info: PgInfo
   /** Writes up to here are sent. */
   started: BackfillCursor
+  /** Objects that the cursor has passed in this interval. */
+  passed: number
 }
 
 export interface BackfillEvents {
@@ -76,6 +80,8 @@ export class Backfill {
   backfilledObjects = 0
   backfilledBytes = 0
   private tooFull = false
+  /** An operator wants it done before others. */
+  isForced = false
 
   constructor(core: PgCore, events: BackfillEvents) {
     this.core = core
@@ -101,6 +107,7 @@ export class Backfill {
     this.reservations.reset()
     this.targets = []
     this.tooFull = false
+    this.isForced = false
     this.endWindow()
   }
 
@@ -111,7 +118,12 @@ export class Backfill {
   }
 
   setTargets(infos: ReadonlyMap<OsdId, PgInfo>): void {
-    this.targets = [...infos].map(([osd, info]) => ({ osd, info, started: info.lastBackfill }))
+    this.targets = [...infos].map(([osd, info]) => ({
+      osd,
+      info,
+      started: info.lastBackfill,
+      passed: 0,
+    }))
   }
 
   get osds(): readonly OsdId[] {
@@ -124,6 +136,15 @@ export class Backfill {
 
   get isRunning(): boolean {
     return this.reservations.isGranted && this.isNeeded
+  }
+
+  /** Copies that are to be made or compared yet; more than that, where an earlier interval has begun. */
+  get copiesLeft(): number {
+    let copies = 0
+    for (const { info, passed } of this.targets) {
+      if (info.lastBackfill.kind !== 'complete') copies += Math.max(0, this.core.objects - passed)
+    }
+    return copies
   }
 
   get isTooFull(): boolean {
@@ -155,7 +176,18 @@ export class Backfill {
   start(): void {
     const target = this.current
     if (target === undefined || this.reservations.isAsked || this.isHeldBack) return
-    this.reservations.request([target.osd], backfillPriority(this.core))
+    this.reservations.request([target.osd], backfillPriority(this.core, this.isForced))
+  }
+
+  /** False: it is so already, or there is nothing to backfill. Asks for its slots anew, at its new place in the queues. */
+  force(on: boolean): boolean {
+    if (this.isForced === on || (on && !this.isNeeded)) return false
+    this.isForced = on
+    if (!this.reservations.isGranted) {
+      this.reservations.release()
+      this.start()
+    }
+    return true
   }
 
   private get isHeldBack(): boolean {
@@ -240,7 +272,8 @@ export class Backfill {
       listing.objects.filter(({ object }) => isFilled(end, object))
     const have = new Map(within(theirs).map(({ object, version }) => [objectKey(object), version]))
     const left: { object: ObjectId; version: Version }[] = []
-    for (const one of within(own)) {
+    const ours = within(own)
+    for (const one of ours) {
       const version = have.get(objectKey(one.object))
       if (version === undefined || !equalVersions(version, one.version)) left.push(one)
       have.delete(objectKey(one.object))
@@ -249,7 +282,14 @@ export class Backfill {
       .map(({ object }) => object)
       .filter((object) => have.has(objectKey(object)))
     this.scanning = undefined
-    this.window = { end, remove, removeKeys: new Set(remove.map(objectKey)), left, stage: 'filling' }
+    this.window = {
+      end,
+      remove,
+      removeKeys: new Set(remove.map(objectKey)),
+      objects: ours.length,
+      left,
+      stage: 'filling',
+    }
     // From here on the target follows every write in the window; those of differing objects wait for their turn.
     for (const { object, version } of left) this.recovering.set(objectKey(object), version)
     ;(this.current as Target).started = end
@@ -314,6 +354,7 @@ export class Backfill {
     if (target === undefined || target.osd !== from || this.window?.stage !== 'storing') return
     target.info = info
     target.started = info.lastBackfill
+    target.passed += this.window.objects
     this.endWindow()
     this.events.onUnblocked()
     if (info.lastBackfill.kind !== 'complete') {
@@ -321,8 +362,9 @@ export class Backfill {
       return
     }
     this.reservations.release()
-    if (this.isNeeded) this.start()
-    else this.events.onBackfilled()
+    if (this.isNeeded) return this.start()
+    this.isForced = false
+    this.events.onBackfilled()
   }
 }
 

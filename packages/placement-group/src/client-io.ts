@@ -19,7 +19,9 @@ import {
   type ObjectId,
   type ObjectOpResult,
   objectKey,
+  type TransactionOp,
   type Version,
+  type WatchId,
   zeroVersion,
 } from '@shoal/wire'
 import type { PgBackend, WriteSteps } from './backend.ts'
@@ -34,8 +36,10 @@ import { type Execution, executeWrite } from './op-executor.ts'
 import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
 import { planFailure, planWrite } from './plan-write.ts'
+import type { QuotaShare } from './quota-share.ts'
 import { ReadLease } from './read-lease.ts'
 import type { DoneRequest } from './request-table.ts'
+import { WatchTable, watchReadOf } from './watch-table.ts'
 import type { InFlightWrite, WriteReplicator, WriteTargets } from './write-replicator.ts'
 
 /** What client I/O must know of recovery. */
@@ -73,30 +77,39 @@ interface ObjectQueue {
 const failuresOfRequests: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'E2BIG', 'EFBIG', 'EOPNOTSUPP'])
 /** The driver holds sessions back long before: this bounds what gets past it. */
 const waitingMax = 4_096
+/** No session has this id. */
+const nobody = -1
+const ownOpsPerInterval = 2 ** 20
 
 export class ClientIo {
   private readonly core: PgCore
   private readonly backend: PgBackend
   private readonly recovery: RecoveryView
+  private readonly quota: QuotaShare
   private readonly queues = new Map<string, ObjectQueue>()
   private readonly writes: WriteReplicator<ObjectQueue>
   private readonly answers: OpAnswers
   private readonly cache: ObjectCache
   readonly lease: ReadLease
+  readonly watches: WatchTable
   private waitingForActive: { readonly session: number; readonly op: ClientOp }[] = []
   private active = false
+  /** Operations of the placement group itself, of this interval. */
+  private ownOps = 0
   readOps = 0
   writeOps = 0
   readBytes = 0
   writeBytes = 0
 
-  constructor(core: PgCore, backend: PgBackend, recovery: RecoveryView) {
+  constructor(core: PgCore, backend: PgBackend, recovery: RecoveryView, quota: QuotaShare) {
     this.core = core
     this.backend = backend
     this.recovery = recovery
+    this.quota = quota
     this.cache = backend.cache
     this.answers = new OpAnswers(core)
     this.lease = new ReadLease(core)
+    this.watches = new WatchTable(core, this.answers, { drop: (object, watch) => this.dropWatch(object, watch) })
     this.writes = backend.createReplicator(recovery, (write) => this.onWritten(write))
   }
 
@@ -115,7 +128,9 @@ export class ClientIo {
     for (const write of this.writes.reset()) {
       for (const { session, op } of write.answers) this.fail(session, op, 'ESTALE', detail)
     }
+    for (const { session, op } of this.watches.reset()) this.fail(session, op, 'ESTALE', detail)
     this.waitingForActive = []
+    this.ownOps = 0
     this.queues.clear()
     this.cache.clear()
   }
@@ -146,6 +161,8 @@ export class ClientIo {
       this.waitingForActive.push({ session, op })
       return
     }
+    const [first] = op.ops
+    if (first?.kind === 'notify-ack') return this.watches.onAck(session, op, first)
     this.lease.want()
     const writes = op.ops.some(isWriteOp)
     if (writes && this.answerKnown(session, op)) return
@@ -189,7 +206,7 @@ export class ClientIo {
     if (done !== undefined) {
       if (done.errno === 0 && this.isBehind(op.object)) this.enqueue({ session, op, writes: true, done })
       else if (done.errno !== 0) this.answers.failWith(session, op, done.errno, 'it failed when it was first tried')
-      else this.answers.reply(session, op, noResults(op), done.version)
+      else this.answerWrite(session, op, noResults(op), done.version)
       return true
     }
     if (log.isRequestOver(op.request)) {
@@ -279,6 +296,12 @@ export class ClientIo {
         queue.waiting.unshift({ session, op, writes: false })
         return this.lease.waitFor()
       }
+      const watching = watchReadOf(op.ops)
+      const [stored] = input.results
+      if (watching !== undefined && stored?.kind === 'watchers') {
+        this.watches.onRead(session, op, watching, stored.watchers)
+        return this.run(queue)
+      }
       this.readOps++
       this.readBytes += bytesOf(input.results)
       const results = input.results.map((result, at) =>
@@ -328,6 +351,8 @@ export class ClientIo {
     const changes = execution.kind === 'done' && (execution.steps.length > 0 || execution.after.exists)
     // Invariant 3: what is told about the object must not depend on a write that may yet be lost.
     if (execution.kind === 'done' && !changes && queue.inFlight > 0) return false
+    if (changes && this.quota.isLimited && !this.isWithinQuota(queue, head, state, execution))
+      return queue.waiting[0] !== head
     queue.loaded = undefined
     queue.waiting.shift()
     if (execution.kind === 'failed') this.onFailed(queue, head, execution)
@@ -342,7 +367,7 @@ export class ClientIo {
       return false
     }
     queue.waiting.shift()
-    this.answers.reply(session, op, noResults(op), version)
+    this.answerWrite(session, op, noResults(op), version)
     return true
   }
 
@@ -350,6 +375,27 @@ export class ClientIo {
     const { space, mapping } = this.core
     const bytes = spaceBytesOf(op.ops)
     return space.admits(mapping.acting, bytes) && space.admits(this.recovery.backfillTargets, bytes)
+  }
+
+  /** False: it is refused, or waits at the head of its queue until the quota's share is known. */
+  private isWithinQuota(
+    queue: ObjectQueue,
+    head: Waiting,
+    before: ObjectState,
+    { after }: Extract<Execution, { kind: 'done' }>,
+  ): boolean {
+    const growth = after.sizeBytes - before.sizeBytes
+    const verdict = this.quota.admits(growth, Number(after.exists) - Number(before.exists))
+    if (verdict === 'yes') return true
+    if (verdict === 'wait') {
+      queue.loaded = before
+      return false
+    }
+    queue.loaded = undefined
+    queue.waiting.shift()
+    this.core.count('quotaRefusals')
+    this.fail(head.session, head.op, 'EDQUOT', 'the pool has reached its quota: remove objects or raise it')
+    return false
   }
 
   private onFailed(
@@ -403,6 +449,7 @@ export class ClientIo {
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
     const plan = this.backend.plan(entry, steps, before, after)
     this.replicate(queue, entry, plan, { session, op, results: execution.results })
+    if (this.quota.isLimited) this.quota.onOrdered()
   }
 
   private replicate(
@@ -416,6 +463,14 @@ export class ClientIo {
     this.writes.replicate(queue, entry, steps, answer, detail)
   }
 
+  /** Not of a client: an operator gave up what is unfound. Waits for nothing; clients' operations on it wait for recovery. */
+  orderLost(entry: LogEntry, steps: readonly TransactionOp[], memberSteps: readonly TransactionOp[]): void {
+    this.forget(entry.object)
+    const queue = this.queueOf(entry.object)
+    queue.inFlight++
+    this.writes.replicate(queue, entry, steps, undefined, '', memberSteps)
+  }
+
   /** A member has a write on stable storage. */
   onCommitted(tid: number, osd: OsdId): void {
     this.writes.onCommitted(tid, osd)
@@ -426,10 +481,31 @@ export class ClientIo {
     queue.inFlight--
     assert(queue.inFlight >= 0, 'writes in flight are counted')
     for (const { session, op, results } of write.answers) {
-      if (write.errno === 0) this.answers.reply(session, op, results, write.version)
+      if (write.errno === 0) this.answerWrite(session, op, results, write.version)
       else this.answers.failWith(session, op, write.errno, write.detail)
     }
     this.run(queue)
+  }
+
+  private answerWrite(session: number, op: ClientOp, results: readonly ObjectOpResult[], version: Version): void {
+    this.answers.reply(session, op, results, version)
+    if (this.watches.size > 0 || op.ops[0]?.kind === 'watch') this.watches.onWritten(session, op)
+  }
+
+  /** A write of the placement group's own, which nobody waits for. Its id is this primary's in this interval alone. */
+  private dropWatch(object: ObjectId, { client, cookie }: WatchId): void {
+    const { pgId, whoami, map, interval } = this.core
+    const tid = interval.since * ownOpsPerInterval + ++this.ownOps
+    this.onOp(nobody, {
+      type: 'client-op',
+      request: { client: Number.MAX_SAFE_INTEGER - whoami, tid },
+      oldestTid: tid,
+      pgId,
+      epoch: map.epoch,
+      object,
+      ops: [{ kind: 'unwatch', client, cookie }],
+      attempt: 0,
+    })
   }
 
   private fail(session: number, op: ClientOp, code: ErrorCode, detail: string): void {

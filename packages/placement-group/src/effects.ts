@@ -7,8 +7,8 @@
  * 2. A `send`, `reply` or other effect never waits for an earlier `transact`; what must be durable first is expressed by the
  *    machine, which holds the effect back until the `committed` input.
  */
-import type { Epoch, OsdId } from '@shoal/base'
-import type { OsdMap, PgMapping, PgStats } from '@shoal/cluster-map'
+import type { ClusterError, Epoch, OsdId } from '@shoal/base'
+import type { OsdMap, PgMapping, PgStats, QuotaAnswer, QuotaAsk } from '@shoal/cluster-map'
 import type {
   ClientOp,
   ClientOpReply,
@@ -18,6 +18,7 @@ import type {
   ObjectOpResult,
   OmapEntry,
   Transaction,
+  WatchEvent,
 } from '@shoal/wire'
 
 /** What the machine must know of an object before it can order a write: its attributes, and the values its guards ask for. */
@@ -48,12 +49,18 @@ export type PgTimer =
   | 'wait-previous-lease'
   | 'recovery-retry'
   | 'peering-retry'
+  | 'quota'
   | 'stats'
   | 'settle'
+  | 'watch'
 
 export type PgEffect =
   | { readonly kind: 'send'; readonly to: OsdId; readonly message: Message }
   | { readonly kind: 'reply'; readonly session: number; readonly reply: ClientOpReply }
+  /** To a watcher; a session that is gone does not matter. */
+  | { readonly kind: 'watch-event'; readonly session: number; readonly event: WatchEvent }
+  /** The operation waits for other clients now: it is answered later, and takes no room of those that work. */
+  | { readonly kind: 'park'; readonly session: number; readonly tid: number }
   /** Input `committed` with this token follows once it is durable. */
   | { readonly kind: 'transact'; readonly transaction: Transaction; readonly token: number }
   /** Input `loaded` with this token follows. Reads see every `transact` given before. */
@@ -91,6 +98,10 @@ export type PgEffect =
   | { readonly kind: 'reserve'; readonly slot: ReservationSlot; readonly priority: number; readonly round: number }
   | { readonly kind: 'release'; readonly slot: ReservationSlot }
   | { readonly kind: 'publish-stats'; readonly stats: PgStats }
+  /** To the `operator` input of this id. */
+  | { readonly kind: 'operator-answer'; readonly id: number; readonly answer: OperatorAnswer }
+  /** Of the monitors; input `quota-answer` follows, or never when a later ask overtakes this one. */
+  | { readonly kind: 'ask-quota'; readonly ask: QuotaAsk }
   | {
       readonly kind: 'log'
       readonly level: 'debug' | 'info' | 'warn' | 'error'
@@ -141,9 +152,25 @@ export type PgInput =
       readonly more: boolean
     }
   | { readonly kind: 'timer'; readonly timer: PgTimer }
+  /** Of the primary. Effect `operator-answer` follows at once. */
+  | { readonly kind: 'operator'; readonly id: number; readonly command: OperatorCommand }
+  | { readonly kind: 'quota-answer'; readonly answer: QuotaAnswer }
+  /** Another monitor leads: it knows nothing of what is used and held. */
+  | { readonly kind: 'quota-forgotten' }
   | { readonly kind: 'reservation-granted'; readonly slot: ReservationSlot; readonly round: number }
   /** Somebody of a higher priority has the slot now: it is gone already. */
   | { readonly kind: 'reservation-revoked'; readonly slot: ReservationSlot; readonly round: number }
+
+/** What an operator asks of one placement group, through the admin endpoint of its primary. */
+export type OperatorCommand =
+  | { readonly kind: 'list-unfound' }
+  | { readonly kind: 'mark-unfound-lost'; readonly mode: 'revert' | 'delete' }
+  /** Before others, when slots are given out; until it is done, or cancelled. */
+  | { readonly kind: 'force'; readonly what: 'recovery' | 'backfill'; readonly on: boolean }
+
+export type OperatorAnswer =
+  | { readonly kind: 'done'; readonly result: unknown }
+  | { readonly kind: 'failed'; readonly error: ClusterError }
 
 export interface ObjectPiece {
   readonly sizeBytes: number

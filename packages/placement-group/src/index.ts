@@ -12,6 +12,7 @@ export {
 } from './object-attribute.ts'
 export { type Caller, checkLockOp, lockIn, locksIn, whyNotLocked } from './object-lock.ts'
 export { isTemporary } from './object-transfer.ts'
+export { checkWatchOp, watchersIn } from './object-watch.ts'
 export { needsSpace, spaceBytesOf, writeOverheadBytes } from './op-space.ts'
 export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
 export { distrustCopy, loadPgState, pgRecordRange, type StoredPg } from './pg-store.ts'

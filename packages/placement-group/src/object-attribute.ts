@@ -3,13 +3,15 @@ import { type Codec, decode, encode, versioned } from '@shoal/base'
 import { type RequestId, requestIdCodec, type Version, versionCodec, zeroVersion } from '@shoal/wire'
 import { shardAttributeName } from './erasure/shard-attribute.ts'
 import { isLockAttribute } from './object-lock.ts'
+import { watchAttributeName } from './object-watch.ts'
 
 /** Reserved: clients can neither set nor see it. */
 export const objectAttributeName = '_'
 
-/** Attributes of the placement group itself, that one and those of shards and locks, which clients never see. */
+/** Attributes of the placement group itself, that one and those of shards, locks and watchers, which clients never see. */
 export function isReservedAttribute(name: string): boolean {
-  return name === objectAttributeName || name === shardAttributeName || isLockAttribute(name)
+  if (name === objectAttributeName || name === shardAttributeName || name === watchAttributeName) return true
+  return isLockAttribute(name)
 }
 
 export function clientAttributes(xattrs: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, Uint8Array> {

@@ -22,6 +22,7 @@ import {
   objectAttributeName,
 } from './object-attribute.ts'
 import { type Caller, changeLock, encodeLock, lockAttributeName, lockIn, locksIn, whyNotLocked } from './object-lock.ts'
+import { changeWatchers, encodeWatchers, watchAttributeName, watchersIn } from './object-watch.ts'
 
 /** What the machine remembers of an object between operations. */
 export interface CachedObject {
@@ -138,6 +139,10 @@ class Run {
       case 'omap-get-header':
       case 'omap-get-range':
       case 'list-objects':
+      case 'list-watchers':
+      case 'watch-ping':
+      case 'notify':
+      case 'notify-ack':
         throw new Failure('EOPNOTSUPP', `${op.kind} cannot stand in an operation that writes`)
       default:
         this.write(op)
@@ -305,6 +310,9 @@ class Run {
       case 'unlock':
       case 'break-lock':
         return this.writeLock(op)
+      case 'watch':
+      case 'unwatch':
+        return this.writeWatch(op)
       default:
         throw new Failure('EOPNOTSUPP', `${op.kind} is not known here`)
     }
@@ -324,6 +332,21 @@ class Run {
     const value = encodeLock(outcome.lock)
     this.xattrs = new Map(this.xattrs).set(name, value)
     this.steps.push({ kind: 'set-xattrs', ...at, xattrs: new Map([[name, value]]) })
+  }
+
+  private writeWatch(op: Extract<ObjectOp, { kind: 'watch' | 'unwatch' }>): void {
+    this.requireObject()
+    const outcome = changeWatchers(watchersIn(this.xattrs), op, this.caller.client)
+    if (outcome.kind === 'failed') throw new Failure(outcome.code, outcome.detail)
+    const at = { collection: this.collection, object: this.object }
+    if (outcome.watchers.length === 0) {
+      this.xattrs = without(this.xattrs, watchAttributeName)
+      this.steps.push({ kind: 'remove-xattrs', ...at, names: [watchAttributeName] })
+      return
+    }
+    const value = encodeWatchers(outcome.watchers)
+    this.xattrs = new Map(this.xattrs).set(watchAttributeName, value)
+    this.steps.push({ kind: 'set-xattrs', ...at, xattrs: new Map([[watchAttributeName, value]]) })
   }
 
   private touch(): void {

@@ -4,7 +4,7 @@ import { isWriteOp, type ObjectOp } from '@shoal/wire'
 /** What a write may take besides its bytes: the rest of the blocks at both of its ends. */
 export const writeOverheadBytes: number = 2 * 4096
 
-/** Removals give space back, and locks are given back: that goes on when nothing else does. */
+/** Removals give space back, and locks and watches are given back: that goes on when nothing else does. */
 export function needsSpace(ops: readonly ObjectOp[]): boolean {
   return ops.some((step) => {
     switch (step.kind) {
@@ -16,6 +16,7 @@ export function needsSpace(ops: readonly ObjectOp[]): boolean {
       case 'omap-clear':
       case 'unlock':
       case 'break-lock':
+      case 'unwatch':
         return false
       default:
         return isWriteOp(step)

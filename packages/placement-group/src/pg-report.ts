@@ -8,6 +8,7 @@ import type { ClientIo } from './client-io.ts'
 import type { PgCore } from './core.ts'
 import { osdOf, placesOf } from './member.ts'
 import type { Peering } from './peering.ts'
+import type { QuotaShare } from './quota-share.ts'
 import type { Recovery } from './recovery.ts'
 
 export interface PgParts {
@@ -17,6 +18,7 @@ export interface PgParts {
   readonly recovery: Recovery
   readonly backfill: Backfill
   readonly clientIo: ClientIo
+  readonly quota: QuotaShare
 }
 
 /** Counters of operations are told so long after they changed; changes of state at once. */
@@ -49,6 +51,8 @@ export class PgReport {
     this.note(8, backfill.isRunning)
     this.note(9, backfill.isTooFull)
     this.note(10, isOwedPromises)
+    this.note(11, recovery.isForced)
+    this.note(12, backfill.isForced)
     if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
     const isLaggy = peering.phase === 'started' && isOwedPromises
@@ -106,6 +110,8 @@ export class PgReport {
     if (recovery.isTooFull) states.push('recovery_toofull')
     else if (recovery.isRunning) states.push('recovering')
     else if (recovery.isWaiting && peering.phase === 'started') states.push('recovery_wait')
+    if (recovery.isForced) states.push('forced_recovery')
+    if (backfill.isForced) states.push('forced_backfill')
     if (backfill.isTooFull) states.push('backfill_toofull')
     else if (backfill.isRunning) states.push('backfilling')
     else if (backfill.isNeeded) states.push('backfill_wait')
@@ -130,7 +136,7 @@ export class PgReport {
       bytes: core.bytes,
       logEntries: core.log.length,
       degradedCopies: undersized + recovery.missingCopies,
-      misplacedCopies: backfill.isNeeded ? core.objects : 0,
+      misplacedCopies: backfill.copiesLeft,
       unfoundObjects: recovery.unfoundCount,
       lastEpochClean: core.info.history.lastEpochClean,
       readOps: clientIo.readOps,
@@ -144,7 +150,7 @@ export class PgReport {
 
   /** For `pg query`. */
   query(hasMap: boolean): object {
-    const { core, peering, recovery, backfill, clientIo } = this.parts
+    const { core, peering, recovery, backfill, clientIo, quota } = this.parts
     if (!hasMap) return { pgId: core.pgId, interval: core.interval, info: core.currentInfo() }
     const objects = [...core.missing.values()].slice(0, 20)
     const { tail, head, length, trimmedRequests } = core.log
@@ -178,6 +184,8 @@ export class PgReport {
         backfilledBytes: backfill.backfilledBytes,
       },
       clientIo: { writesInFlight: clientIo.writesInFlight, leaseIsHeld: clientIo.lease.isHeld },
+      watches: clientIo.watches.summary(),
+      ...(quota.isLimited ? { quota: quota.summary() } : {}),
       ...(core.isPrimary ? { stats: this.stats() } : {}),
     }
   }

@@ -10,17 +10,28 @@
  *     backend     keeps objects as copies, or as shards of a code
  *     transfer    moves one object
  */
-import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool, pgShard } from '@shoal/base'
+import {
+  assert,
+  type Clock,
+  ClusterError,
+  type Epoch,
+  isClusterError,
+  type OsdId,
+  type PgId,
+  pgPool,
+  pgShard,
+} from '@shoal/base'
 import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
 import { type Message, type ObjectId, zeroVersion } from '@shoal/wire'
 import { CopyBackend, type PgBackend } from './backend.ts'
 import { Backfill } from './backfill.ts'
 import { ClientIo } from './client-io.ts'
 import { defaultPgSettings, PgCore, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
-import type { PgEffect, PgInput } from './effects.ts'
+import type { OperatorCommand, PgEffect, PgInput } from './effects.ts'
 import { RollbackLog } from './erasure/rollback-log.ts'
 import { ShardBackend } from './erasure/shard-backend.ts'
 import { InputRouter } from './input-router.ts'
+import { LostObjects } from './lost-objects.ts'
 import { osdOf } from './member.ts'
 import { MissingSet } from './missing-set.ts'
 import type { ObjectTransfer } from './object-transfer.ts'
@@ -30,6 +41,7 @@ import { newPgInfo, type PastInterval } from './pg-info.ts'
 import { PgLog } from './pg-log.ts'
 import { PgReport } from './pg-report.ts'
 import type { StoredPg } from './pg-store.ts'
+import { QuotaShare } from './quota-share.ts'
 import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
 
@@ -58,9 +70,13 @@ export class PlacementGroup {
   private readonly backfill: Backfill
   private readonly replica: Replica
   private readonly transfer: ObjectTransfer
+  private readonly quota: QuotaShare
+  private readonly lost: LostObjects
   private hasCollection: boolean
   private intervalPending = true
   private removing = false
+  /** In this interval, and since this OSD is up. */
+  private toldPrimary = false
   private readonly report: PgReport
   private readonly router: InputRouter
   /** The map that the stored record takes into account. */
@@ -110,7 +126,10 @@ export class PlacementGroup {
       onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
       recoverMessage: (object, version) => this.backend.recoverMessage(object, version, this.recovery.sources(object)),
     })
-    this.clientIo = new ClientIo(this.core, this.backend, this.recoveryView())
+    this.quota = new QuotaShare(this.core)
+    const view = this.recoveryView()
+    this.clientIo = new ClientIo(this.core, this.backend, view, this.quota)
+    this.lost = new LostObjects(this.core, this.recovery, this.clientIo, view)
     this.peering = new Peering(this.core, this.backend.rules, {
       onStarted: (infos, backfill) => {
         this.backfill.setTargets(backfill)
@@ -118,8 +137,8 @@ export class PlacementGroup {
       },
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
     })
-    const { core, backend, peering, recovery, backfill, clientIo, replica, transfer } = this
-    const parts = { core, backend, peering, recovery, backfill, clientIo, replica, transfer }
+    const { core, backend, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
+    const parts = { core, backend, peering, recovery, backfill, clientIo, replica, transfer, quota }
     this.report = new PgReport(parts)
     this.router = new InputRouter(parts, {
       onInfo: (from, message) => this.onInfo(from, message),
@@ -200,6 +219,13 @@ export class PlacementGroup {
         return this.core.answer(input.token, input)
       case 'timer':
         return this.onTimer(input.timer)
+      case 'operator':
+        return this.onOperator(input.id, input.command)
+      case 'quota-answer':
+        if (this.quota.onAnswer(input.answer)) this.clientIo.retry()
+        return
+      case 'quota-forgotten':
+        return this.quota.onForgotten()
       case 'reservation-granted':
       case 'reservation-revoked':
         return this.router.onReservation(input)
@@ -214,6 +240,11 @@ export class PlacementGroup {
         return this.peering.onLeaseTimer()
       case 'peering-retry':
         return this.peering.onRetryTimer()
+      case 'watch':
+        return this.clientIo.watches.onTimer()
+      case 'quota':
+        if (this.quota.onTimer()) this.clientIo.retry()
+        return
       case 'stats':
         return this.report.onTimer(this.reports)
       case 'settle':
@@ -248,6 +279,7 @@ export class PlacementGroup {
     core.mapping = mapping
     if (!ended) {
       core.interval = { ...interval, mapEpoch: map.epoch }
+      if (this.quota.onMap()) this.clientIo.retry()
       return
     }
     if (first) this.beginLife(map.epoch)
@@ -291,6 +323,7 @@ export class PlacementGroup {
     this.core.clean = false
     this.strays.clear()
     this.clientIo.reset()
+    this.quota.reset()
     this.recovery.reset()
     this.backfill.reset()
     this.backend.reset()
@@ -306,6 +339,7 @@ export class PlacementGroup {
       // So that a restart need not go back to maps that nobody keeps any more.
       if (core.map.epoch - this.storedMapEpoch >= storeMapsEvery) this.storeInterval()
       if (core.isPrimary) this.onMapWithinInterval()
+      else if (!this.toldPrimary) this.tellPrimary()
       return
     }
     this.intervalPending = false
@@ -315,6 +349,7 @@ export class PlacementGroup {
   }
 
   private onMapWithinInterval(): void {
+    this.clientIo.watches.onMap()
     this.peering.onMap()
     if (this.peering.phase === 'started') this.continueRecovery()
   }
@@ -336,10 +371,14 @@ export class PlacementGroup {
     core.transact([{ kind: 'create-collection', collection: core.pgId }, core.recordOp()])
   }
 
-  /** Every copy offers itself to whoever leads the interval, who may not know of it, or may have asked too early. */
+  /**
+   * Every copy offers itself to whoever leads the interval, who may not know of it, or may have asked too early. Nobody
+   * listens to an OSD that is not up yet: a stray, whose start begins no interval, offers itself again when it is.
+   */
   private tellPrimary(): void {
     const { core } = this
     const { actingPrimary } = core.mapping
+    this.toldPrimary = core.isUp(core.whoami)
     if (actingPrimary !== noPrimary && core.isUp(actingPrimary)) this.replica.sendInfo(actingPrimary)
   }
 
@@ -379,8 +418,44 @@ export class PlacementGroup {
     if (this.peering.phase !== 'started') return this.peering.onInfo(from, message)
     const { acting, up } = this.core.mapping
     if (acting.includes(from) || up.includes(from)) return
-    if (this.core.clean) this.core.send(from, { kind: 'remove' })
-    else this.strays.add(from)
+    if (this.core.clean) return this.core.send(from, { kind: 'remove' })
+    this.strays.add(from)
+    this.recovery.onStray(from, message.info)
+  }
+
+  private onOperator(id: number, command: OperatorCommand): void {
+    try {
+      const result = this.operate(command)
+      this.core.emit({ kind: 'operator-answer', id, answer: { kind: 'done', result } })
+    } catch (error) {
+      if (!isClusterError(error)) throw error
+      this.core.emit({ kind: 'operator-answer', id, answer: { kind: 'failed', error } })
+    }
+  }
+
+  private operate(command: OperatorCommand): unknown {
+    const { core } = this
+    if (!core.isPrimary || this.peering.phase !== 'started') {
+      throw new ClusterError('EAGAIN', `osd.${core.whoami} does not serve ${core.pgId} now`, {
+        hint: `shoal pg query ${core.pgId}`,
+      })
+    }
+    switch (command.kind) {
+      case 'list-unfound':
+        return this.lost.list()
+      case 'mark-unfound-lost':
+        if (core.shard !== undefined) {
+          throw new ClusterError('EOPNOTSUPP', 'objects of an erasure-coded pool cannot be given up', {
+            hint: 'bring back OSDs until k shards are there: shoal osd tree',
+          })
+        }
+        if (!core.mayServe) throw new ClusterError('EAGAIN', `${core.pgId} has fewer members than min_size`)
+        return this.lost.mark(command.mode)
+      case 'force': {
+        const part = command.what === 'recovery' ? this.recovery : this.backfill
+        return { pgId: core.pgId, changed: part.force(command.on) }
+      }
+    }
   }
 
   /** Copies that are not needed once the PG is clean. */
@@ -396,7 +471,10 @@ export class PlacementGroup {
     // First: client I/O asks what the members miss.
     this.recovery.start(infos, [...core.mapping.acting, ...this.backfill.osds])
     this.backend.onStarted()
-    if (core.mayServe) this.clientIo.activate()
+    if (core.mayServe) {
+      this.quota.activate()
+      this.clientIo.activate()
+    }
     if (!this.recovery.isNeeded) this.onRecovered()
   }
 

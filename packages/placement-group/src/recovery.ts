@@ -42,8 +42,10 @@ export class Recovery {
   private readonly events: RecoveryEvents
   private readonly active = new Map<string, ActiveRecovery>()
   private readonly urgent = new Map<string, ObjectId>()
-  /** Objects of which no reachable copy is good, until something changes. */
+  /** Objects of which no reachable copy is good. */
   private readonly unfound = new Map<string, ObjectId>()
+  /** Those of them that are not looked for again before something changes. */
+  private readonly searched = new Set<string>()
   /** Objects that a member could not fetch, until it is time to try again. */
   private readonly deferred = new Map<string, ObjectId>()
   private readonly reservations: Reservations
@@ -51,7 +53,9 @@ export class Recovery {
   private pending = false
   /** Some member has no room for what it misses. */
   isTooFull = false
-  private peerInfos: ReadonlyMap<OsdId, PgInfo> = new Map()
+  /** An operator wants it done before others. */
+  isForced = false
+  private peerInfos: Map<OsdId, PgInfo> = new Map()
   private members: readonly OsdId[] = []
   recoveredObjects = 0
   recoveredBytes = 0
@@ -75,9 +79,11 @@ export class Recovery {
     this.reservations.reset()
     this.pending = false
     this.isTooFull = false
+    this.isForced = false
     this.active.clear()
     this.urgent.clear()
     this.unfound.clear()
+    this.searched.clear()
     this.deferred.clear()
     this.peerMissing.clear()
     this.members = []
@@ -85,13 +91,51 @@ export class Recovery {
 
   /** Peering is done: `infos` tells which other copies may be sources, `members` who must be whole: acting and those being filled. */
   start(infos: ReadonlyMap<OsdId, PgInfo>, members: readonly OsdId[]): void {
-    this.peerInfos = infos
+    this.peerInfos = new Map(infos)
     this.members = members
     this.begin()
   }
 
   get unfoundCount(): number {
     return this.unfound.size
+  }
+
+  get unfoundObjects(): readonly MissingObject[] {
+    return [...this.unfound.values()].flatMap((object) => this.core.missing.get(object) ?? [])
+  }
+
+  /** Whether it is known what this OSD has. */
+  wasAsked(osd: OsdId): boolean {
+    return this.core.isUp(osd) && (this.peerInfos.has(osd) || this.core.mapping.acting.includes(osd))
+  }
+
+  /** A copy that nobody asked for offers itself: it may have what is looked for. */
+  onStray(osd: OsdId, info: PgInfo): void {
+    this.peerInfos.set(osd, info)
+    if (this.unfound.size > 0) this.retry()
+  }
+
+  /** The object is to be no more, by an operator's choice: nobody misses it. */
+  onGivenUp(object: ObjectId): void {
+    for (const missing of this.peerMissing.values()) missing.delete(object)
+    this.onSettled(object)
+  }
+
+  /** What this copy has is the newest version now, by an operator's choice: everybody else misses that. */
+  onReverted(object: ObjectId, version: Version, isKept: (osd: OsdId) => boolean): void {
+    for (const osd of this.members) {
+      if (osd !== this.core.whoami && isKept(osd)) this.missingAt(osd).set({ object, need: version })
+    }
+    this.onSettled(object)
+  }
+
+  private onSettled(object: ObjectId): void {
+    const key = objectKey(object)
+    this.unfound.delete(key)
+    this.searched.delete(key)
+    this.begin()
+    this.work()
+    this.events.onObjectRecovered(object)
   }
 
   get isRunning(): boolean {
@@ -157,12 +201,23 @@ export class Recovery {
     )
   }
 
+  /** False: it is so already, or there is nothing to recover. Asks for its slots anew, at its new place in the queues. */
+  force(on: boolean): boolean {
+    if (this.isForced === on || (on && !this.isNeeded)) return false
+    this.isForced = on
+    if (!this.reservations.isGranted) {
+      this.reservations.release()
+      this.begin()
+    }
+    return true
+  }
+
   private begin(): void {
     if (!this.isNeeded) return
     this.pending = true
     this.events.onNeeded()
     if (!this.isHeldBack && !this.reservations.isAsked) {
-      this.reservations.request(this.targets(), recoveryPriority(this.core))
+      this.reservations.request(this.targets(), recoveryPriority(this.core, this.isForced))
     }
   }
 
@@ -178,7 +233,7 @@ export class Recovery {
   /** The map changed (flags), a source came up, or it is time to try again. */
   retry(): void {
     const waited = [...this.unfound.values(), ...this.deferred.values()]
-    this.unfound.clear()
+    this.searched.clear()
     this.deferred.clear()
     if (this.isHeldBack) this.reservations.release()
     this.begin()
@@ -198,6 +253,7 @@ export class Recovery {
     if (!this.pending || this.isNeeded || this.active.size > 0) return
     this.pending = false
     this.isTooFull = false
+    this.isForced = false
     this.reservations.release()
     this.events.onRecovered()
   }
@@ -221,7 +277,7 @@ export class Recovery {
     for (const set of sets) {
       for (const { object } of set?.values() ?? []) {
         const key = objectKey(object)
-        if (!this.active.has(key) && !this.unfound.has(key) && !this.deferred.has(key)) yield object
+        if (!this.active.has(key) && !this.searched.has(key) && !this.deferred.has(key)) yield object
       }
     }
   }
@@ -251,13 +307,7 @@ export class Recovery {
     const sources = this.sources(active.object).filter((osd) => !active.tried.has(osd))
     if (!this.backend.canFetch(sources)) {
       this.active.delete(objectKey(active.object))
-      this.unfound.set(objectKey(active.object), active.object)
-      core.emit({
-        kind: 'log',
-        level: 'error',
-        message: `no good copy of ${active.object.name} can be reached`,
-        cluster: this.unfound.size === 1,
-      })
+      this.noteUnfound(active.object)
       core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
       return
     }
@@ -278,9 +328,19 @@ export class Recovery {
         this.pullFromAnyone(active)
         return
       }
+      this.unfound.delete(objectKey(active.object))
       this.counted(bytes)
       this.pushToPeers(active)
     })
+  }
+
+  private noteUnfound(object: ObjectId): void {
+    const key = objectKey(object)
+    this.searched.add(key)
+    if (this.unfound.has(key)) return
+    this.unfound.set(key, object)
+    const message = `no good copy of ${object.name} can be reached`
+    this.core.emit({ kind: 'log', level: 'error', message, cluster: this.unfound.size === 1 })
   }
 
   /** Not now, not at once again. */

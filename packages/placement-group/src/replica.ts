@@ -12,7 +12,7 @@ import { MissingSet } from './missing-set.ts'
 import { versionOf } from './object-attribute.ts'
 import type { ObjectTransfer } from './object-transfer.ts'
 import type { PeerMessage } from './peer-message.ts'
-import { backfillStart, newPgInfo } from './pg-info.ts'
+import { backfillStart, isFilled, newPgInfo } from './pg-info.ts'
 import { type LogEntry, type LogSegment, PgLog } from './pg-log.ts'
 import {
   clearLog,
@@ -113,7 +113,23 @@ export class Replica {
     const { tid, entries, trimTo, transaction } = message
     const logStep = core.appendLog(entries)
     const steps = [...transaction.ops, logStep, ...core.trimLog(trimTo)]
+    if (core.missing.size > 0 || transaction.ops.length === 0) {
+      for (const entry of entries) steps.push(...this.lostSteps(entry, transaction.ops.length === 0))
+    }
     core.transact(steps, () => core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes }))
+  }
+
+  /**
+   * What was unfound and is missed here was deleted by an operator; or it was reverted to what the primary has, and is to be
+   * fetched from there. Other writes find nothing missing here, and have steps for every copy that they reach.
+   */
+  private lostSteps({ kind, object, version }: LogEntry, isEmpty: boolean): readonly TransactionOp[] {
+    const { core } = this
+    if (kind === 'delete' && core.missing.delete(object)) return [removeMissing(core.pgId, [object])]
+    if (kind !== 'modify' || !isEmpty || !isFilled(core.info.lastBackfill, object)) return []
+    const missing = { object, need: version }
+    core.missing.set(missing)
+    return [setMissing(core.pgId, [missing])]
   }
 
   // Recovery

@@ -23,7 +23,14 @@ export interface ReservationEvents {
 }
 
 /** Ceph's priorities: what keeps clients waiting, then what is at risk, then what only lies in the wrong place. */
-const priorities = { inactive: 220, recovery: 180, degradedBackfill: 140, backfill: 100 } as const
+const priorities = {
+  forcedRecovery: 255,
+  forcedBackfill: 254,
+  inactive: 220,
+  recovery: 180,
+  degradedBackfill: 140,
+  backfill: 100,
+} as const
 
 /** How many copies fewer than so many there are. */
 function lacking(core: PgCore, wanted: number): number {
@@ -35,11 +42,13 @@ function inactivePriority(core: PgCore): number | undefined {
   return below > 0 ? priorities.inactive + Math.min(below, 20) : undefined
 }
 
-export function recoveryPriority(core: PgCore): number {
+export function recoveryPriority(core: PgCore, isForced: boolean): number {
+  if (isForced) return priorities.forcedRecovery
   return inactivePriority(core) ?? priorities.recovery + Math.min(lacking(core, core.pool?.size ?? 0), 20)
 }
 
-export function backfillPriority(core: PgCore): number {
+export function backfillPriority(core: PgCore, isForced: boolean): number {
+  if (isForced) return priorities.forcedBackfill
   const below = lacking(core, core.pool?.size ?? 0)
   const base = below > 0 ? priorities.degradedBackfill + Math.min(below, 20) : priorities.backfill
   return inactivePriority(core) ?? base

@@ -75,16 +75,33 @@ export class WriteReplicator<Q> {
     return undefined
   }
 
-  replicate(queue: Q, entry: LogEntry, steps: WriteSteps, answer: Answer, detail: string): void {
+  /** `memberSteps`: where others than this copy do something else. Without an answer: nobody asked for it. */
+  replicate(
+    queue: Q,
+    entry: LogEntry,
+    steps: WriteSteps,
+    answer: Answer | undefined,
+    detail: string,
+    memberSteps: WriteSteps = steps,
+  ): void {
     const { core, targets } = this
     const tid = this.nextTid++
     const { request, version, errno } = entry
     const missing = new Set<OsdId>([...core.mapping.acting, ...targets.backfillTargets])
-    const write: InFlightWrite<Q> = { queue, request, version, errno, detail, missing, answers: [answer] }
+    const write: InFlightWrite<Q> = {
+      queue,
+      request,
+      version,
+      errno,
+      detail,
+      missing,
+      answers: answer === undefined ? [] : [answer],
+    }
     this.inFlight.set(tid, write)
     this.byRequest.set(request, write)
-    this.distribute(tid, missing, entry, steps, () => this.onCommitted(tid, core.whoami))
-    core.emit({ kind: 'mark', session: answer.session, tid: request.tid, stage: 'replicated' })
+    this.distribute(tid, missing, entry, steps, memberSteps, () => this.onCommitted(tid, core.whoami))
+    if (answer !== undefined)
+      core.emit({ kind: 'mark', session: answer.session, tid: request.tid, stage: 'replicated' })
   }
 
   /** Sends the write to the members and stores it here: `onCommit` when it is on stable storage here. */
@@ -93,10 +110,12 @@ export class WriteReplicator<Q> {
     members: ReadonlySet<OsdId>,
     entry: LogEntry,
     steps: WriteSteps,
+    memberSteps: WriteSteps,
     onCommit: () => void,
   ): void {
     const { core, targets } = this
     const same = steps as readonly TransactionOp[]
+    const others = memberSteps as readonly TransactionOp[]
     const logStep = core.appendLog([entry])
     const trimTo = this.trimPoint()
     const seal = (ops: readonly TransactionOp[]): PgEnvelope =>
@@ -105,7 +124,7 @@ export class WriteReplicator<Q> {
     for (const osd of members) {
       if (osd === core.whoami) continue
       const applies = core.mapping.acting.includes(osd) || targets.isWrittenTo(osd, entry.object)
-      if (applies) whole ??= seal(same)
+      if (applies) whole ??= seal(others)
       core.sendSealed(osd, applies && whole !== undefined ? whole : seal([]))
     }
     core.transact([...same, logStep, ...core.trimLog(trimTo)], onCommit)

@@ -1,6 +1,7 @@
 /** The real machine as an {@link Env}, and what a process does when it meets a bug. */
 import { randomFillSync } from 'node:crypto'
 import { type Env, Prng, type Random } from '@shoal/base'
+import { writeCrashDump } from './crash-dump.ts'
 import { realClock, realTimers } from './real-clock.ts'
 import { RealDisk } from './real-disk.ts'
 import { realKeyValueStores } from './real-key-value.ts'
@@ -16,6 +17,12 @@ export interface RealEnvOptions {
   readonly logLevel?: string
   /** Standard error when left out. */
   readonly logFile?: string
+  /** The subsystem of what is logged without another: `osd`. */
+  readonly subsystem?: string
+  /** Where the report of a crash goes, under a name of its own; nowhere when left out. */
+  readonly crashDirectory?: string
+  /** Of the program, for reports of crashes. */
+  readonly version?: string
   /** For reproducing a run; the system's entropy when left out. */
   readonly seed?: readonly [number, number, number]
 }
@@ -25,7 +32,7 @@ export interface RealEnv extends Env {
 }
 
 export function createRealEnv(options: RealEnvOptions): RealEnv {
-  const log = RealLog.open(options.name, options.logLevel ?? 'info', options.logFile)
+  const log = RealLog.open(options.name, options.logLevel ?? 'info', options.logFile, options.subsystem)
   return {
     clock: realClock,
     timers: realTimers,
@@ -37,8 +44,10 @@ export function createRealEnv(options: RealEnvOptions): RealEnv {
     abort(reason, cause): never {
       // Whatever becomes of the log, a full disk under it included, the process ends.
       try {
-        log.dumpRecent()
         log.error('aborting', { reason, cause: cause instanceof Error ? (cause.stack ?? cause.message) : cause })
+        const { crashDirectory, name, version = '' } = options
+        const dump = { entity: name, version, reason, cause, events: log.recentEvents() }
+        if (crashDirectory === undefined || !writeCrashDump(crashDirectory, dump)) log.dumpRecent()
       } finally {
         process.exit(abortExitCode)
       }
@@ -58,7 +67,7 @@ function entropy(): readonly [number, number, number] {
   return [a, b, c]
 }
 
-/** A broken invariant or a lost rejection ends the daemon with its latest events in the log; the journal makes that safe. */
+/** A broken invariant or a lost rejection ends the daemon with a report of it; the journal makes that safe. */
 export function installCrashHandlers(env: Env): void {
   process.on('uncaughtException', (error) => env.abort('uncaught exception', error))
   process.on('unhandledRejection', (reason) => env.abort('unhandled rejection', reason))

@@ -8,12 +8,14 @@ import { join } from 'node:path'
 import { address } from '@shoal/base'
 import { createRealEnv } from '@shoal/runtime'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { writeCrashDump } from '../src/crash-dump.ts'
 import { lockByFile } from '../src/directory-lock.ts'
 import { logFileBytesMax } from '../src/real-log.ts'
 
 const env = createRealEnv({ name: 'test', logLevel: 'error' })
 let directory = ''
 const children: ChildProcess[] = []
+const dump = { entity: 'osd.1', version: '1', reason: '', cause: undefined, events: [] }
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'shoal-runtime-'))
@@ -24,11 +26,11 @@ afterEach(async () => {
 })
 
 /** Runs a program of a few lines in a process of its own, with `env` of the name `child`. */
-function run(body: string, logFile = join(directory, 'child.log')): ChildProcess {
+function run(body: string, logFile = join(directory, 'child.log'), crashDirectory?: string): ChildProcess {
   const index = join(import.meta.dirname, '..', 'src', 'index.ts')
   const program = `
     import { createRealEnv, installCrashHandlers } from ${JSON.stringify(index)}
-    const env = createRealEnv({ name: 'child', logFile: ${JSON.stringify(logFile)} })
+    const env = createRealEnv(${JSON.stringify({ name: 'child', logFile, crashDirectory, version: '1.2.3' })})
     const directory = ${JSON.stringify(directory)}
     ${body}`
   const options = ['--import', 'tsx', '--conditions=source', '--input-type=module', '--eval', program]
@@ -87,9 +89,29 @@ describe('a crash', () => {
     const [code] = (await once(child, 'exit')) as [number]
     expect(code).toBe(70)
     const lines = await linesOf(join(directory, 'child.log'))
-    expect(lines[0]).toMatchObject({ name: 'child', recent: true, subsystem: 'pg', message: 'quiet', fields: { n: 1 } })
-    expect(lines.at(-1)).toMatchObject({ msg: 'aborting', reason })
-    expect(lines.at(-1)?.['cause']).toContain('the reason')
+    expect(lines[0]).toMatchObject({ msg: 'aborting', reason })
+    expect(lines[0]?.['cause']).toContain('the reason')
+    expect(lines[1]).toMatchObject({ name: 'child', recent: true, subsystem: 'pg', message: 'quiet', fields: { n: 1 } })
+  })
+
+  test('leaves a report with the last 10,000 events, and keeps the newest reports', async () => {
+    const crashes = join(directory, 'crash')
+    const noise = `for (let i = 0; i < 10_050; i++) env.log.child('pg').debug('event', { i })`
+    const child = run(`${noise}; env.abort('the reason', new Error('why'))`, undefined, crashes)
+    await once(child, 'exit')
+    const [id = ''] = await readdir(crashes)
+    const meta = JSON.parse(await readFile(join(crashes, id, 'meta'), 'utf8')) as Record<string, unknown>
+    expect(meta).toMatchObject({ crash_id: id, entity_name: 'child', reason: 'the reason', shoal_version: '1.2.3' })
+    expect((meta['backtrace'] as string[])[0]).toBe('Error: why')
+    const events = await linesOf(join(crashes, id, 'log'))
+    expect(events).toHaveLength(10_000)
+    expect(events[0]).toMatchObject({ level: 'debug', subsystem: 'pg', message: 'event', i: 51 })
+    expect(events.at(-1)).toMatchObject({ level: 'error', message: 'aborting' })
+    for (let i = 0; i < 20; i++) expect(writeCrashDump(crashes, { ...dump, reason: String(i) })).toBe(true)
+    const kept = await readdir(crashes)
+    expect(kept).toHaveLength(16)
+    expect(kept).not.toContain(id)
+    expect(writeCrashDump('/dev/full/no', dump)).toBe(false)
   })
 
   test('ends the process even when nothing can be logged', async () => {
@@ -109,6 +131,39 @@ describe('the log', () => {
     expect(await linesOf(file)).toMatchObject([
       { name: 'osd.1', msg: 'heard', subsystem: 'store', n: 1 },
       { msg: 'now heard', subsystem: 'a.b' },
+    ])
+  })
+
+  test('goes by the levels of the nearest subsystem that has its own', async () => {
+    const file = join(directory, 'a.log')
+    const { log } = createRealEnv({ name: 'osd.1', logFile: file, subsystem: 'osd' })
+    const maps = log.child('maps')
+    const ms = log.child('ms')
+    const all = (what: string) => {
+      for (const one of [log, maps, ms]) one.debug(what)
+    }
+    all('by default')
+    log.setLevels('osd', { log: 10, memory: 10 })
+    log.setLevels('ms', { log: 0, memory: 0 })
+    all('osd')
+    ms.info('not even this')
+    ms.warn('but this')
+    log.setLevels('osd', undefined)
+    log.setLevels('', { log: 0, memory: 1 })
+    maps.info('kept, not written')
+    expect(await linesOf(file)).toMatchObject([
+      { subsystem: 'osd', msg: 'osd' },
+      { subsystem: 'osd.maps', msg: 'osd' },
+      { subsystem: 'osd.ms', msg: 'but this' },
+    ])
+    expect(log.recentEvents().map((event) => `${event.subsystem} ${event.message}`)).toEqual([
+      'osd by default',
+      'osd.maps by default',
+      'osd.ms by default',
+      'osd osd',
+      'osd.maps osd',
+      'osd.ms but this',
+      'osd.maps kept, not written',
     ])
   })
 

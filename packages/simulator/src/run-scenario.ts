@@ -14,6 +14,7 @@ import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
 import { configViolations } from './config-check.ts'
 import { FaultRunner } from './faults/fault-runner.ts'
 import { installGuards } from './guards.ts'
+import { healthHistoryViolations } from './health-check.ts'
 import { History, type Violation, type Workload } from './history.ts'
 import type { Scenario, WorkloadPlan } from './scenario/scenario.ts'
 import { makeWorkload } from './workload-table.ts'
@@ -53,7 +54,7 @@ const createWithinMs = 300_000
 const answersWithinMs = 240_000
 const healthyWithinMs = 900_000
 /** After these the client must know the new map, or it goes on with the pool that was. */
-const changesPools = /^osd pool (create|rm)$/
+const changesPools = /^osd pool (create|rm|set-quota)$/
 /** Warnings that remain of what was done, and mean no harm. */
 const allowedWarnings: ReadonlySet<string> = new Set([
   'BLOCK_REPAIRED',
@@ -193,7 +194,7 @@ class Simulation {
     const { budget } = this.faults
     const reader = new ClusterReader(this.cluster, (osd) => budget.spoiledStores.has(osd))
     if (this.liveness === undefined) {
-      this.violations.push(...(await configViolations(this.cluster)))
+      this.violations.push(...(await configViolations(this.cluster)), ...(await healthHistoryViolations(this.cluster)))
       for (const pool of this.scenario.pools) {
         const copies = await reader.replicas(pool.name)
         const expected = { copies: (pgId: string) => this.cluster.copiesOf(pgId) ?? pool.size }

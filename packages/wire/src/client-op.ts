@@ -19,6 +19,16 @@ import {
 } from '@shoal/base'
 import { type ObjectId, objectIdCodec, objectIdsCodec } from './object-id.ts'
 import { type LockOp, type ObjectLock, objectLocksCodec, readLockOp, writeLockOp } from './object-lock.ts'
+import {
+  type NotifyOutcome,
+  type ObjectWatcher,
+  objectWatchersCodec,
+  readNotifyOutcome,
+  readWatchOp,
+  type WatchOp,
+  writeNotifyOutcome,
+  writeWatchOp,
+} from './object-watch.ts'
 import { type OmapEntry, omapEntryCodec, type PayloadCursor } from './transaction.ts'
 import { type RequestId, requestIdCodec, type Version, versionCodec } from './version.ts'
 
@@ -96,6 +106,8 @@ export type ObjectOp =
   | { readonly kind: 'omap-set-header'; readonly header: Uint8Array }
   // Locks: some read, some guard, some write
   | LockOp
+  // Watches: the same
+  | WatchOp
 
 export type ObjectOpKind = ObjectOp['kind']
 
@@ -113,6 +125,8 @@ export type ObjectOpResult =
   | { readonly kind: 'omap'; readonly entries: readonly OmapEntry[]; readonly more: boolean }
   | { readonly kind: 'objects'; readonly objects: readonly ObjectId[]; readonly more: boolean }
   | { readonly kind: 'locks'; readonly locks: readonly ObjectLock[] }
+  | { readonly kind: 'watchers'; readonly watchers: readonly ObjectWatcher[] }
+  | ({ readonly kind: 'notified' } & NotifyOutcome)
 
 /** Tags on the wire: never reused, new kinds at the end. */
 const opTags = [
@@ -149,11 +163,24 @@ const opTags = [
   'lock',
   'unlock',
   'break-lock',
+  'list-watchers',
+  'watch-ping',
+  'notify',
+  'notify-ack',
+  'watch',
+  'unwatch',
 ] as const satisfies readonly ObjectOpKind[]
 const opTagOf = new Map<ObjectOpKind, number>(opTags.map((kind, index) => [kind, index]))
 const firstWriteTag = opTags.indexOf('create')
 /** Reads and guards that came after the first writes. */
-const laterReads: ReadonlySet<ObjectOpKind> = new Set<ObjectOpKind>(['list-locks', 'assert-locked'])
+const laterReads: ReadonlySet<ObjectOpKind> = new Set<ObjectOpKind>([
+  'list-locks',
+  'assert-locked',
+  'list-watchers',
+  'watch-ping',
+  'notify',
+  'notify-ack',
+])
 
 export function isWriteOp(op: ObjectOp): boolean {
   return (opTagOf.get(op.kind) as number) >= firstWriteTag && !laterReads.has(op.kind)
@@ -231,6 +258,13 @@ function writeObjectOp(writer: ByteWriter, op: ObjectOp, payload: Uint8Array[]):
     case 'omap-set-header':
       writer.bytes(op.header)
       return
+    case 'list-watchers':
+    case 'watch-ping':
+    case 'notify':
+    case 'notify-ack':
+    case 'watch':
+    case 'unwatch':
+      return writeWatchOp(writer, op, payload)
     default:
       return writeLockOp(writer, op)
   }
@@ -295,6 +329,13 @@ function readObjectOp(reader: ByteReader, payload: PayloadCursor): ObjectOp {
       return { kind, entries: entriesCodec.read(reader) }
     case 'omap-set-header':
       return { kind, header: reader.bytes() }
+    case 'list-watchers':
+    case 'watch-ping':
+    case 'notify':
+    case 'notify-ack':
+    case 'watch':
+    case 'unwatch':
+      return readWatchOp(reader, payload, kind)
     default:
       return readLockOp(reader, kind)
   }
@@ -309,6 +350,8 @@ const resultTags = [
   'omap',
   'objects',
   'locks',
+  'watchers',
+  'notified',
 ] as const satisfies readonly ObjectOpResult['kind'][]
 
 function writeResult(writer: ByteWriter, result: ObjectOpResult, payload: Uint8Array[]): void {
@@ -337,6 +380,10 @@ function writeResult(writer: ByteWriter, result: ObjectOpResult, payload: Uint8A
       return
     case 'locks':
       return objectLocksCodec.write(writer, result.locks)
+    case 'watchers':
+      return objectWatchersCodec.write(writer, result.watchers)
+    case 'notified':
+      return writeNotifyOutcome(writer, result, payload)
   }
 }
 
@@ -364,6 +411,10 @@ function readResult(reader: ByteReader, payload: PayloadCursor): ObjectOpResult 
       return { kind, objects: objectIdsCodec.read(reader), more: reader.boolean() }
     case 'locks':
       return { kind, locks: objectLocksCodec.read(reader) }
+    case 'watchers':
+      return { kind, watchers: objectWatchersCodec.read(reader) }
+    case 'notified':
+      return { kind, ...readNotifyOutcome(reader, payload) }
   }
 }
 

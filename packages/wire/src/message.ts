@@ -5,10 +5,11 @@
 import { ByteReader, ByteWriter, ClusterError } from '@shoal/base'
 import { type ClientOp, type ClientOpReply, clientOpCodec, clientOpReplyCodec, type MessageCodec } from './client-op.ts'
 import { type Ping, type PingReply, pingCodec, pingReplyCodec } from './heartbeat.ts'
+import { type WatchEvent, watchEventCodec } from './object-watch.ts'
 import { type PgEnvelope, pgEnvelopeCodec } from './pg-envelope.ts'
 import { PayloadCursor } from './transaction.ts'
 
-export type Message = ClientOp | ClientOpReply | PgEnvelope | Ping | PingReply
+export type Message = ClientOp | ClientOpReply | WatchEvent | PgEnvelope | Ping | PingReply
 
 export type MessageType = Message['type']
 
@@ -21,6 +22,7 @@ const registry: Registry = {
   'ping-reply': [2, pingReplyCodec],
   'client-op': [16, clientOpCodec],
   'client-op-reply': [17, clientOpReplyCodec],
+  'watch-event': [18, watchEventCodec],
   pg: [32, pgEnvelopeCodec],
 }
 

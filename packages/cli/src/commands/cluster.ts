@@ -1,7 +1,7 @@
-/** What an operator looks at first: `status`, `health`, `log`; and `fsck` for a store that is not in use. */
+/** What an operator looks at first: `status`, `log`; and `fsck` for a store that is not in use. */
 import { join } from 'node:path'
 import { ClusterError } from '@shoal/base'
-import type { ClusterStatus, HealthReport } from '@shoal/monitor-client'
+import type { ClusterStatus } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
@@ -25,18 +25,6 @@ export function addClusterCommands(program: Command): void {
   })
   action(
     program
-      .command('health')
-      .argument('[detail]', '`detail` for every affected daemon and how to mend it')
-      .description('what is wrong, if anything'),
-    async (context, [detail]) => {
-      if (detail !== undefined && detail !== 'detail')
-        throw new ClusterError('EINVAL', `health ${detail}?`, { hint: 'shoal health detail' })
-      const health = (await context.command({ prefix: 'health' })).data as HealthReport
-      context.print(health, () => formatHealth(health, detail === 'detail'))
-    },
-  )
-  action(
-    program
       .command('log')
       .argument('[words...]', '`last [N]`, or text to add to the log')
       .description('the cluster log'),
@@ -51,17 +39,6 @@ export function addClusterCommands(program: Command): void {
       .description('prove the store of an OSD that is not running'),
     fsck,
   )
-}
-
-function formatHealth(health: HealthReport, detail: boolean): string {
-  const lines: string[] = [health.status]
-  for (const check of health.checks) {
-    lines.push(`[${check.severity === 'error' ? 'ERR' : 'WRN'}] ${check.code}: ${check.summary}`)
-    if (!detail) continue
-    lines.push(...check.detail.map((line) => `    ${line}`))
-    if (check.mend !== '') lines.push(`    mend: ${check.mend}`)
-  }
-  return lines.join('\n')
 }
 
 async function log(context: CommandContext, words: readonly string[]): Promise<void> {

@@ -2,7 +2,9 @@
 import type { MonitorStat } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
-import { formatPairs } from '../output/table.ts'
+import type { RebuildReport } from '../local/rebuild-monitors.ts'
+import { formatPairs, formatTable } from '../output/table.ts'
+import { parseInteger } from '../output/units.ts'
 
 export function addMonitorCommands(program: Command): void {
   const mon = program.command('mon').description('monitors')
@@ -37,4 +39,49 @@ export function addMonitorCommands(program: Command): void {
       context.print({ removed: `mon.${short}` }, () => `mon.${short} removed`)
     },
   )
+  action(
+    mon
+      .command('rebuild')
+      .option('--from <directories...>', "directories of OSDs (default: those of the cluster's directory)")
+      .option('--force', 'set healthy monitors aside, too')
+      .option('--epoch-margin <n>', 'epochs and pool ids to pass over: more than the lost monitors went on by', '256')
+      .description('make all monitors anew from what the OSDs know; for when every one of them is lost'),
+    async (context, _args, options) => {
+      const { rebuildMonitors } = await import('../local/rebuild-monitors.ts')
+      const report = await rebuildMonitors(context.layout, {
+        from: options['from'] as readonly string[] | undefined,
+        force: options['force'] === true,
+        margin: parseInteger(String(options['epochMargin']), '--epoch-margin', 1, 100_000),
+      })
+      context.print(report, () => formatRebuild(report))
+    },
+  )
+}
+
+function formatRebuild(report: RebuildReport): string {
+  const { completed, monitors, moved, osds = [], missing = [], unreadable = [] } = report
+  const notes = [
+    ...moved.map((directory) => `what was there before: ${directory}`),
+    ...unreadable.map(({ directory, error }) => `not read: ${directory}: ${error}`),
+    ...missing.map(
+      (osd) => `osd.${osd} is in the map, its directory was not read: what only it knew is not in the map`,
+    ),
+    ...(report.keyring === 'restored' ? ['the keyring was lost as well: it is back from a copy'] : []),
+    ...(report.keyring === 'differs' ? ['the OSDs hold another key than the keyring: the keyring was kept'] : []),
+    'not recovered: the configuration (shoal config), mutes, crash reports, the cluster log,',
+    'and what was changed in the last moments and reached no OSD',
+    'see: shoal osd pool ls, shoal osd blocklist ls. Start the cluster: shoal up',
+  ]
+  if (completed) return [`${monitors.join(', ')} put in place: an earlier rebuild is complete`, ...notes].join('\n')
+  const table = formatTable(
+    [
+      { title: 'OSD', cell: (row) => `osd.${row.osd}` },
+      { title: 'NEWEST MAP', cell: (row) => row.newestEpoch, align: 'right' },
+      { title: 'STATE', cell: (row) => row.fate },
+      { title: 'DIRECTORY', cell: (row) => row.directory },
+    ],
+    osds,
+  )
+  const made = `${monitors.join(', ')} made from map ${report.newestEpoch}; the cluster goes on with ${report.epoch}, ${report.pools} pools`
+  return [table, '', made, ...notes].join('\n')
 }

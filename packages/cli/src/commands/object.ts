@@ -12,6 +12,7 @@ import { formatTable } from '../output/table.ts'
 import { formatBytes, parseBytes } from '../output/units.ts'
 import { addBenchCommand } from './object-bench.ts'
 import { addLockCommands } from './object-lock.ts'
+import { addWatchCommands } from './object-watch.ts'
 import { addPoolOptions, poolHandle } from './pool-io.ts'
 
 const pieceBytes = 4 * 1024 * 1024
@@ -24,6 +25,7 @@ export function addObjectCommands(program: Command): void {
   addBenchCommand(object)
   for (const command of object.commands) addPoolOptions(command)
   addLockCommands(object)
+  addWatchCommands(object)
 }
 
 type Options = Readonly<Record<string, unknown>>

@@ -9,11 +9,13 @@ import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
 import { addErasureProfileCommands } from './erasure-profile.ts'
 import { addBlocklistCommands } from './osd-blocklist.ts'
+import { addOsdLifecycleCommands } from './osd-lifecycle.ts'
 
 export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
   addReports(osd)
   addChanges(osd)
+  addOsdLifecycleCommands(osd)
   addBlocklistCommands(osd)
   addErasureProfileCommands(osd)
 }
@@ -100,6 +102,12 @@ export function formatTree(nodes: readonly OsdTreeNode[]): string {
   )
 }
 
+const ratioMeanings = {
+  nearfull: 'used share of an OSD from which on health warns',
+  backfillfull: 'used share of an OSD from which on nothing is backfilled to it',
+  full: 'used share of an OSD from which on clients may not write to it',
+} as const
+
 function addChanges(osd: Command): void {
   const onEach = (verb: string, description: string): void => {
     action(osd.command(verb).argument('<osds...>', 'ids').description(description), async (context, ids) =>
@@ -140,6 +148,18 @@ function addChanges(osd: Command): void {
         }),
       ),
   )
+  for (const which of ['nearfull', 'backfillfull', 'full'] as const) {
+    action(
+      osd.command(`set-${which}-ratio`).argument('<ratio>', '0 to 1').description(ratioMeanings[which]),
+      async (context, [ratio]) =>
+        context.done(
+          await context.command({
+            prefix: `osd set-${which}-ratio`,
+            ratio: parseNumber(ratio as string, 'ratio', 0, 1),
+          }),
+        ),
+    )
+  }
   for (const verb of ['set', 'unset'] as const) {
     action(
       osd
@@ -156,21 +176,6 @@ function addChanges(osd: Command): void {
       .option('--location <places...>', 'where CRUSH has it, as in host=alpha rack=r1 (default: this host)')
       .description('make a new OSD on this machine and start it'),
     addOsd,
-  )
-  action(
-    osd
-      .command('destroy')
-      .argument('<osd>')
-      .option('--yes-i-really-mean-it', 'needed')
-      .description('its data is gone: the id may take a new disk'),
-    async (context, [id], options) =>
-      context.done(
-        await context.command({
-          prefix: 'osd destroy',
-          id: parseOsd(id as string),
-          sure: options['yesIReallyMeanIt'] === true,
-        }),
-      ),
   )
   action(
     osd

@@ -1,11 +1,11 @@
 /** `shoal pg ...`: placement groups, their states, and what one primary says of its own. */
-import { address, ClusterError } from '@shoal/base'
-import type { OsdRow, PgRow, PgSummary, PlacementReply } from '@shoal/monitor-client'
+import type { PgRow, PgSummary } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
-import type { CommandContext } from '../context.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes } from '../output/units.ts'
+import { askPrimary } from './ask-primary.ts'
+import { addPgRecoveryCommands } from './pg-recovery.ts'
 
 export function addPgCommands(program: Command): void {
   const pg = program.command('pg').description('placement groups')
@@ -36,10 +36,11 @@ export function addPgCommands(program: Command): void {
   action(
     pg.command('query').argument('<pg>').description('everything the primary knows of one placement group, as JSON'),
     async (context, [pgId]) => {
-      const answer = await queryPg(context, pgId as string)
+      const answer = await askPrimary(context, pgId as string, 'pg query')
       context.print(answer, () => JSON.stringify(answer, undefined, 2))
     },
   )
+  addPgRecoveryCommands(pg)
 }
 
 function pgTable(rows: readonly PgRow[]): string {
@@ -58,18 +59,4 @@ function pgTable(rows: readonly PgRow[]): string {
     ],
     rows,
   )
-}
-
-/** Finds the acting primary and asks it. */
-async function queryPg(context: CommandContext, pgId: string): Promise<unknown> {
-  const mapping = (await context.command({ prefix: 'pg map', pgid: pgId })).data as PlacementReply
-  const dump = (await context.command({ prefix: 'osd dump' })).data as { readonly osds: readonly OsdRow[] }
-  const primary = dump.osds.find((osd) => osd.id === mapping.actingPrimary && osd.up)
-  if (primary?.addresses === undefined) {
-    throw new ClusterError('EAGAIN', `${pgId} has no primary now (acting [${mapping.acting.join(',')}])`, {
-      hint: 'shoal osd tree, then start one of its OSDs',
-    })
-  }
-  const { callAdmin } = await import('@shoal/monitor-client')
-  return callAdmin(await context.env(), address(primary.addresses.admin), 'pg query', { pgid: pgId }, context.timeoutMs)
 }

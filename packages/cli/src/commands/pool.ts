@@ -6,6 +6,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
+import { addPoolQuotaCommands } from './pool-quota.ts'
 
 /** Ceph's order: placement groups, then the kind of pool, then the profile of an erasure-coded one. */
 function kindOf(words: readonly string[]): {
@@ -118,6 +119,7 @@ export function addPoolCommands(program: Command): void {
       )
     },
   )
+  addPoolQuotaCommands(pool)
   action(
     pool.command('stats').argument('[pool]').description('objects, bytes and client I/O of pools'),
     async (context, [name]) => {

@@ -1,11 +1,16 @@
 /** `shoal status` for people: the page that `ceph -s` shows, in its order. */
 import type { ClusterStatus, IoRatesReply } from '@shoal/monitor-client'
 import { formatBytes, formatDuration } from '../output/units.ts'
+import { formatHealthStatus } from './health.ts'
 
 export function formatStatus(status: ClusterStatus): string {
   const { health, monitors, osdMap, pgMap } = status
-  const lines = ['  cluster:', `    id:     ${status.fsid}`, `    health: ${health.status}`]
-  lines.push(...health.checks.map((check) => `            ${check.summary}`), '', '  services:')
+  const lines = ['  cluster:', `    id:     ${status.fsid}`, `    health: ${formatHealthStatus(health)}`]
+  lines.push(
+    ...health.checks.filter((check) => !check.muted).map((check) => `            ${check.summary}`),
+    '',
+    '  services:',
+  )
   lines.push(
     `    mon: ${monitors.monitors.length} daemons, quorum ${monitors.quorum.join(',')} (leader ${monitors.leader ?? 'none'})`,
   )

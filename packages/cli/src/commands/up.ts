@@ -148,7 +148,7 @@ function welcome(context: CommandContext, cluster: ClusterFile, health: HealthRe
   const osdCount = cluster.osds.length
   return [
     `${health.status} after ${formatDuration(tookMs)}: ${cluster.monitors.length} monitors, ${osdCount} OSDs, ${formatBytes(capacityBytes)} raw`,
-    ...health.checks.map((check) => `  ${check.code}: ${check.summary}`),
+    ...health.checks.filter((check) => !check.muted).map((check) => `  ${check.code}: ${check.summary}`),
     '',
     `  monitors     ${cluster.monitors.map((monitor) => monitor.address).join(', ')}`,
     `  NBD          nbd://${cluster.nbdAddress}/block/IMAGE`,

@@ -9,7 +9,7 @@ export async function runMonitor({ env, layout, name }: DaemonContext): Promise<
     dataDirectory: layout.dataDirectory(name),
     host: localLocation()['host'] ?? '',
     transport: new GrpcMonitorTransport(env),
-    setLogLevel: (level) => env.log.setLevel(level),
+    log: env.log,
   })
   return { address: daemon.address, adminAddress: daemon.address, stop: () => daemon.stop() }
 }

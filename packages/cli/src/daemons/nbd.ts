@@ -3,7 +3,7 @@ import { address } from '@shoal/base'
 import { ImageStore } from '@shoal/block'
 import { ClusterClient } from '@shoal/client'
 import { ImageExports, NbdServer } from '@shoal/gateway-nbd'
-import { GrpcMonitorClient, serveAdmin } from '@shoal/monitor-client'
+import { crashHandlers, followLogLevels, GrpcMonitorClient, logHandlers, serveAdmin } from '@shoal/monitor-client'
 import { bindHost, type DaemonContext, daemonSecurity, monitorAddresses, type RunningService } from './context.ts'
 import { localLocation } from './location.ts'
 
@@ -21,6 +21,7 @@ export async function runNbdGateway(context: DaemonContext): Promise<RunningServ
   })
   await monitor.start()
   const client = await ClusterClient.connect(env, { monitor, security })
+  followLogLevels(client.config, env.log)
   const server = new NbdServer(
     env,
     new ImageExports({
@@ -35,6 +36,8 @@ export async function runNbdGateway(context: DaemonContext): Promise<RunningServ
   const admin = await serveAdmin(env, address(`${bindHost(cluster)}:0`), {
     perf: () => server.counters.summary(),
     'config show': () => client.config.show(),
+    ...logHandlers(env.log),
+    ...crashHandlers(env, client.config.settings),
     ops: () => ({ inFlight: server.requestsInFlight() }),
   })
   return {

@@ -16,6 +16,6 @@ export async function runOsdDaemon(context: DaemonContext): Promise<RunningServi
     crushLocation: { ...localLocation(), ...osd?.location },
     monitors: monitorAddresses(cluster),
     security: daemonSecurity(context),
-    setLogLevel: (level) => env.log.setLevel(level),
+    log: env.log,
   })
 }

@@ -14,9 +14,9 @@ import {
 const readableByOthers = 0o007
 
 /** Throws EEXIST rather than replace a key that a cluster may depend on. */
-export function createKeyring(path: string): void {
+export function createKeyring(path: string, secret: Uint8Array = randomBytes(secretBytes)): void {
   try {
-    writeFileSync(path, formatKeyring(randomBytes(secretBytes)), { mode: 0o600, flag: 'wx', flush: true })
+    writeFileSync(path, formatKeyring(secret), { mode: 0o600, flag: 'wx', flush: true })
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause
     throw new ClusterError('EEXIST', `${path} exists`, { cause, hint: 'it is the key of a cluster; keep it' })
@@ -24,7 +24,7 @@ export function createKeyring(path: string): void {
 }
 
 /** Throws EACCES or ENOENT for a file that cannot be read, EACCES for one that everybody can, EINVAL for no keyring. */
-function readKeyring(path: string): Uint8Array {
+export function readKeyring(path: string): Uint8Array {
   let file: number
   try {
     file = openSync(path, 'r')

@@ -4,6 +4,7 @@
  *     DIR/cluster.json     who belongs to the cluster (written once, replaced atomically when it changes)
  *     DIR/keyring          the key that its daemons and clients share; clusters of earlier versions have none
  *     DIR/mon.a, DIR/osd.0 the data of each daemon
+ *     DIR/crash/ID         what a daemon left behind that ended by a bug; DIR/crash/posted/ID once the monitors know
  *     DIR/log/NAME.log     what each daemon logged
  *     DIR/run/NAME.json    a running daemon: pid, addresses; NAME.stopped: an operator wants it stopped
  */
@@ -76,6 +77,10 @@ export class ClusterLayout {
 
   get keyringFile(): string {
     return join(this.directory, 'keyring')
+  }
+
+  get crashDirectory(): string {
+    return join(this.directory, 'crash')
   }
 
   get runDirectory(): string {

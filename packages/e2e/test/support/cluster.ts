@@ -53,6 +53,26 @@ export class TestCluster {
     }
   }
 
+  /** Resolves once the cluster answers, well or not: one that is full is not. */
+  async startUnhealthy(): Promise<void> {
+    const started = this.start()
+    const ended = started.then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    await this.until('the cluster answers', async () => {
+      const { code, stdout } = await this.run('--format', 'json', '--timeout', '5', 'status')
+      if (code !== 0) return false
+      const { osdMap, pgMap } = JSON.parse(stdout) as {
+        osdMap: { osds: number; up: number }
+        pgMap: { states: readonly { state: string }[] }
+      }
+      return osdMap.up === osdMap.osds && pgMap.states.every(({ state }) => state === 'active+clean')
+    })
+    // It may wait for its health as long as it likes.
+    void ended
+  }
+
   /** `options` in place of those of `create`. */
   async start(options: readonly string[] = this.options): Promise<void> {
     this.output = ''
@@ -86,7 +106,7 @@ export class TestCluster {
     const daemons = await this.daemons()
     const ended = once(this.up as ChildProcess, 'exit')
     this.up?.kill('SIGKILL')
-    for (const { pid } of daemons) process.kill(pid, 'SIGKILL')
+    for (const { pid, state } of daemons) if (state !== 'stopped') process.kill(pid, 'SIGKILL')
     await ended
   }
 

@@ -26,6 +26,8 @@ export type ConfigListener = (changed: ReadonlySet<string>) => void
 
 interface Source {
   readonly from: string
+  /** By the monitors. */
+  readonly set: boolean
   readonly pending: string | undefined
   readonly ignored: string | undefined
 }
@@ -58,9 +60,14 @@ export class DaemonConfig<Settings extends object> {
     return this.latest?.version ?? 0
   }
 
-  /** Told after each change, with the names of what changed. */
+  /** Told after each change, with the names of what changed its value, or is set now, or no longer. */
   onChange(listener: ConfigListener): void {
     this.listeners.add(listener)
+  }
+
+  /** Whether it is other than what this process would go by alone. */
+  isSet(name: string): boolean {
+    return this.sources.get(name)?.set === true
   }
 
   /** From now on options that need a restart stay as they are. */
@@ -77,8 +84,9 @@ export class DaemonConfig<Settings extends object> {
     for (const [name, option] of Object.entries(this.table)) {
       if (option.change === 'fixed') continue
       const before = this.live[name]
+      const wasSet = this.isSet(name)
       const value = this.take({ name, ...option }, byName.get(name))
-      if (value === before) continue
+      if (value === before && wasSet === this.isSet(name)) continue
       this.live[name] = value
       changed.add(name)
     }
@@ -126,17 +134,18 @@ export class DaemonConfig<Settings extends object> {
     const stays = this.running && option.change === 'restart' && wanted !== before
     const pending = stays ? formatOption(wanted) : undefined
     const from = stored === undefined || ignored !== undefined ? undefined : stored.from
-    if (stays) this.note(name, { from: this.sources.get(name)?.from, pending, ignored })
+    const known = this.sources.get(name)
+    if (stays) this.note(name, { from: known?.set === true ? known.from : undefined, pending, ignored })
     else this.note(name, { from, pending, ignored })
     return stays ? before : wanted
   }
 
-  private note(name: string, source: { readonly [K in keyof Source]: Source[K] | undefined }): void {
+  private note(name: string, source: { readonly [K in Exclude<keyof Source, 'set'>]: Source[K] | undefined }): void {
     const from = source.from ?? (this.startNames.has(name) ? 'start' : 'default')
     if (source.from === undefined && source.pending === undefined && source.ignored === undefined) {
       this.sources.delete(name)
     } else {
-      this.sources.set(name, { ...source, from })
+      this.sources.set(name, { ...source, from, set: source.from !== undefined })
     }
   }
 }

@@ -105,7 +105,7 @@ function valueOf(option: Option, text: string): OptionValue | undefined {
     case 'float':
       return numberOf(text, {})
     case 'secs':
-      return numberOf(text, secondsIn)
+      return parseSeconds(text)
     case 'size': {
       const number = numberOf(text.toUpperCase().replace(/I?B$/, ''), bytesIn)
       return number !== undefined && Number.isSafeInteger(number) ? number : undefined
@@ -119,6 +119,11 @@ function valueOf(option: Option, text: string): OptionValue | undefined {
     case 'debug':
       return parseDebugLevels(text) === undefined ? undefined : text
   }
+}
+
+/** `90`, `90s`, `10m`, `1.5h`, `2d`; undefined for anything else. */
+export function parseSeconds(text: string): number | undefined {
+  return numberOf(text.trim(), secondsIn)
 }
 
 /** Lines and tables stay what they are: no control characters. */

@@ -25,6 +25,8 @@ export interface OsdSettings extends CommonSettings {
   readonly osd_mon_report_interval: number
   readonly osd_mon_report_refresh: number
   readonly osd_max_markdown_count: number
+  readonly osd_store_data_cache_size: number
+  readonly osd_store_meta_cache_size: number
 }
 
 const live = { level: 'advanced', services: ['osd'], change: 'live' } as const
@@ -204,5 +206,24 @@ export const osdOptions: OptionTable<OsdSettings> = {
     min: 1,
     max: 10_000,
     description: 'Marked down by mistake so often within ten minutes, an OSD comes back only after a growing pause.',
+  },
+  osd_store_data_cache_size: {
+    ...live,
+    change: 'restart',
+    type: 'size',
+    default: 16 * 1024 * 1024,
+    min: 64 * 1024,
+    max: 64 * 1024 ** 3,
+    description: 'Bytes of data that the object store keeps in memory.',
+  },
+  osd_store_meta_cache_size: {
+    ...live,
+    change: 'restart',
+    type: 'size',
+    default: 16 * 1024 * 1024,
+    min: 64 * 1024,
+    max: 64 * 1024 ** 3,
+    description:
+      'Bytes of metadata (where the bytes of objects lie, their attributes) that the object store keeps in memory.',
   },
 }

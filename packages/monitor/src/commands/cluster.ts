@@ -1,4 +1,4 @@
-/** Commands about the cluster as a whole: status, health, monitors, log. */
+/** Commands about the cluster as a whole: status, monitors, log. */
 import { type Address, ClusterError, parseAddress } from '@shoal/base'
 import type { MonitorInfo } from '@shoal/cluster-map'
 import type { ClusterStatus, MonitorStat } from '@shoal/monitor-client'
@@ -16,7 +16,7 @@ import {
 } from './command.ts'
 import { osdStat } from './osd-reports.ts'
 import { pgSummary } from './pgs.ts'
-import { poolRow } from './pool-rows.ts'
+import { clusterUsage } from './usage.ts'
 
 function monitorStat(view: ClusterView): MonitorStat {
   const { monitorMap } = view.state
@@ -46,23 +46,8 @@ function status(view: ClusterView): ClusterStatus {
 
 const reports: readonly Command[] = [
   readCommand('status', noArguments, (_args, view) => done('', status(view))),
-  readCommand('health', z.object({ detail: z.unknown().optional() }), (_args, view) => {
-    const report = healthReport(view)
-    return done(report.status, report)
-  }),
   readCommand('fsid', noArguments, (_args, { map }) => done(map.fsid, { fsid: map.fsid })),
-  readCommand('df', noArguments, (_args, view) => {
-    const { totalBytes, usedBytes, bytes, objects } = pgSummary(view)
-    const pools = [...view.map.pools.values()].map((pool) => poolRow(pool, view.map))
-    return done('', {
-      totalBytes,
-      usedBytes,
-      availableBytes: Math.max(0, totalBytes - usedBytes),
-      bytes,
-      objects,
-      pools,
-    })
-  }),
+  readCommand('df', noArguments, (_args, view) => done('', clusterUsage(view))),
 ]
 
 const monitorName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, 'letters, digits and - _ . only')

@@ -4,20 +4,28 @@ import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
 import { configCommands } from './config.ts'
+import { crashCommands } from './crash.ts'
 import { crushCommands } from './crush.ts'
 import { erasureProfileCommands } from './erasure-profiles.ts'
+import { healthCommands } from './health.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
+import { osdSafetyCommands } from './osd-safety.ts'
 import { pgCommands } from './pgs.ts'
+import { poolQuotaCommands } from './pool-quotas.ts'
 import { poolCommands } from './pools.ts'
 
 const all = [
   ...clusterCommands,
   ...configCommands,
+  ...healthCommands,
+  ...crashCommands,
   ...osdReports,
   ...osdChanges,
+  ...osdSafetyCommands,
   ...blocklistCommands,
   ...poolCommands,
+  ...poolQuotaCommands,
   ...crushCommands,
   ...erasureProfileCommands,
   ...pgCommands,

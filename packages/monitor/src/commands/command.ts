@@ -8,6 +8,7 @@ import type { CommandReply } from '@shoal/monitor-client'
 import { z } from 'zod'
 import type { MonitorSettings } from '../config.ts'
 import type { FailureDetector } from '../services/failure-detector.ts'
+import type { QuotaLedger } from '../services/quota-ledger.ts'
 import type { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
 import type { Operations } from '../state/operations.ts'
@@ -31,6 +32,8 @@ export interface ClusterView {
   readonly settings: MonitorSettings
   readonly statistics: Statistics
   readonly failures: FailureDetector
+  /** Only the leader shares out quotas. */
+  readonly quotas: QuotaLedger | undefined
   readonly quorum: QuorumView
   /** Monotonic. */
   readonly nowMs: number

@@ -33,6 +33,8 @@ import {
 
 /** Every daemon's values are looked up in all of them, at each change. */
 const storedMax = 4_096
+/** Each is in the history, which is bounded by changes. */
+const resetMax = 256
 
 /** Who says that he did it. Nobody proves it: it is for people who look at the log. */
 const by = z.string().max(128).default('')
@@ -146,6 +148,11 @@ export const configCommands: readonly Command[] = [
   writeCommand('config reset', z.object({ num: numberArgument(z.number().int().min(0)), by }), (args, view) => {
     const options = changesBackTo(view.draft.operations.value, args.num)
     if (options.length === 0) return done(`nothing has changed since version ${args.num}`)
+    if (options.length > resetMax) {
+      throw new ClusterError('E2BIG', `that is ${options.length} values; at most ${resetMax} go back at once`, {
+        hint: 'go back in steps: shoal config log',
+      })
+    }
     const version = change(view, options, args.by)
     return done(`the configuration is that of version ${args.num}`, { version, options })
   }),

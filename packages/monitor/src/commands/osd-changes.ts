@@ -109,6 +109,25 @@ function withFlags(map: OsdMap, change: (flags: Set<OsdFlag>) => void): Readonly
   return new Set(osdFlags.filter((flag) => flags.has(flag)))
 }
 
+/** Above it OSDs stop recovery by themselves (`osd_failsafe_full_ratio`): a full ratio there would never be reached. */
+const fullRatioMax = 0.97
+
+/** Ceph takes them in any order and warns; then backfill fills disks that clients may not write to. */
+function checkRatios(
+  { nearfull, backfillfull, full }: { readonly nearfull: number; readonly backfillfull: number; readonly full: number },
+  which: 'nearfull' | 'backfillfull' | 'full',
+): void {
+  if (nearfull <= 0 || full > fullRatioMax) {
+    throw new ClusterError('ERANGE', `the ${which} ratio lies above 0 and is at most ${fullRatioMax}`)
+  }
+  if (nearfull < backfillfull && backfillfull < full) return
+  throw new ClusterError(
+    'EINVAL',
+    `nearfull ${nearfull} < backfillfull ${backfillfull} < full ${full} would not hold`,
+    { hint: 'to raise all: set full first, then backfillfull, then nearfull; to lower them, the other way round' },
+  )
+}
+
 const flagChanges: readonly Command[] = [
   writeCommand('osd set', flagArgument, (args, { draft }) => {
     const wanted = flagsOf(args.key)
@@ -127,7 +146,10 @@ const flagChanges: readonly Command[] = [
   ...(['nearfull', 'backfillfull', 'full'] as const).map((which) =>
     writeCommand(`osd set-${which}-ratio`, z.object({ ratio: fraction }), (args, { draft }) => {
       const { nearfullRatio: nearfull, backfillfullRatio: backfillfull, fullRatio: full } = draft.map
-      draft.osd.setRatios({ nearfull, backfillfull, full, [which]: args.ratio })
+      const ratios = { nearfull, backfillfull, full, [which]: args.ratio }
+      checkRatios(ratios, which)
+      draft.osd.setRatios(ratios)
+      draft.log('info', `${which} ratio set to ${args.ratio}`)
       return done(`${which} ratio is ${args.ratio}`)
     }),
   ),

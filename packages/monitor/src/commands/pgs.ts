@@ -1,10 +1,19 @@
 /** Commands about placement groups, from the statistics of their primaries. */
-import { ClusterError, type PgId } from '@shoal/base'
-import { type OsdMap, pgStates } from '@shoal/cluster-map'
+import { ClusterError, type OsdId, type PgId } from '@shoal/base'
+import { noOsd, type OsdMap, pgStates } from '@shoal/cluster-map'
 import type { PgRow, PgSummary } from '@shoal/monitor-client'
 import { z } from 'zod'
 import type { PgSummaryRow } from '../services/statistics.ts'
-import { type ClusterView, type Command, done, noArguments, osdArgument, readCommand } from './command.ts'
+import {
+  type ClusterView,
+  type Command,
+  done,
+  noArguments,
+  osdArgument,
+  readCommand,
+  type WriteView,
+  writeCommand,
+} from './command.ts'
 import { requirePool } from './pool-rows.ts'
 
 export function pgSummary(view: ClusterView): PgSummary {
@@ -103,6 +112,25 @@ function mapPg(map: OsdMap, text: string, view: ClusterView) {
   }
 }
 
+/**
+ * Ceph's `pg repeer`: another order of the members, which the primary takes back when it has peered. With two, the other
+ * one leads for that long.
+ */
+function repeer(text: string, view: WriteView) {
+  const { acting, pgId } = mapPg(view.map, text, view)
+  const members = acting.filter((osd) => osd !== noOsd)
+  const [first, ...others] = members
+  if (first === undefined || others.length === 0 || members.length !== acting.length) {
+    throw new ClusterError('EAGAIN', `${pgId} has ${members.length} members now: too few to peer anew by their order`, {
+      hint: `shoal osd down ${first ?? 'N'} makes that OSD begin anew`,
+    })
+  }
+  const last = others.at(-1) as OsdId
+  view.draft.osd.setPgTemp(pgId as PgId, members.length === 2 ? [last, first] : [first, last, ...others.slice(0, -1)])
+  view.draft.log('info', `pg ${pgId} peers anew`)
+  return done(`${pgId} peers anew`)
+}
+
 export const pgCommands: readonly Command[] = [
   readCommand('pg stat', noArguments, (_args, view) => {
     const summary = pgSummary(view)
@@ -111,5 +139,6 @@ export const pgCommands: readonly Command[] = [
   }),
   readCommand('pg ls', listArguments, (args, view) => done('', listPgs(args, view))),
   readCommand('pg dump', noArguments, (_args, view) => done('', { summary: pgSummary(view), pgs: listPgs({}, view) })),
+  writeCommand('pg repeer', z.object({ pgid: z.string() }), (args, view) => repeer(args.pgid, view)),
   readCommand('pg map', z.object({ pgid: z.string() }), (args, view) => done('', mapPg(view.map, args.pgid, view))),
 ]

@@ -1,7 +1,9 @@
 /** Pools as commands show them, and how commands find them. */
 import { ClusterError } from '@shoal/base'
-import { type OsdMap, type Pool, poolByName } from '@shoal/cluster-map'
-import type { PoolRow } from '@shoal/monitor-client'
+import { type OsdMap, type Pool, poolByName, poolQuotaOf, quotaOptions } from '@shoal/cluster-map'
+import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
+import type { ClusterView } from './command.ts'
+import { dataShardsOf } from './erasure-profiles.ts'
 
 export function requirePool(map: OsdMap, name: string): Pool {
   const pool = poolByName(map, name)
@@ -13,6 +15,7 @@ export function requirePool(map: OsdMap, name: string): Pool {
 }
 
 export function poolRow(pool: Pool, map: OsdMap): PoolRow {
+  const quota = poolQuotaOf(pool)
   return {
     id: pool.id,
     name: pool.name,
@@ -24,6 +27,23 @@ export function poolRow(pool: Pool, map: OsdMap): PoolRow {
     crushRule: map.crush.ruleNames.get(pool.crushRule) ?? String(pool.crushRule),
     applications: pool.applications,
     created: pool.created,
-    options: Object.fromEntries(pool.options),
+    quotaMaxBytes: quota?.maxBytes ?? 0,
+    quotaMaxObjects: quota?.maxObjects ?? 0,
+    options: Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
+  }
+}
+
+export function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
+  const sum = { objects: 0, bytes: 0, degradedCopies: 0, misplacedCopies: 0, unfoundObjects: 0 }
+  for (const { stats } of view.statistics.rows(view.map, pool.id)) {
+    if (stats === undefined) continue
+    for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += stats[field]
+  }
+  return {
+    id: pool.id,
+    name: pool.name,
+    ...sum,
+    usedBytes: (sum.bytes * pool.size) / dataShardsOf(pool),
+    ...view.statistics.rates(pool.id, view.nowMs),
   }
 }

@@ -1,7 +1,6 @@
 /** Commands about pools. */
 import { ClusterError, type PoolId } from '@shoal/base'
-import { type OsdMap, type Pool, type PoolType, poolByName } from '@shoal/cluster-map'
-import type { PoolStatsRow } from '@shoal/monitor-client'
+import { erasureOptions, type OsdMap, type Pool, type PoolType, poolByName, quotaOptions } from '@shoal/cluster-map'
 import { z } from 'zod'
 import {
   type ClusterView,
@@ -16,7 +15,7 @@ import {
   writeCommand,
 } from './command.ts'
 import { belowDataShards, dataShardsOf, prepareErasurePool, ruleOfType } from './erasure-profiles.ts'
-import { poolRow, requirePool } from './pool-rows.ts'
+import { poolRow, poolStats, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10
 const pgNumMax = 65_536
@@ -200,22 +199,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries([...pool.options].filter(([name]) => name !== 'erasure_code')),
-  }
-}
-
-function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
-  const sum = { objects: 0, bytes: 0, degradedCopies: 0, misplacedCopies: 0, unfoundObjects: 0 }
-  for (const { stats } of view.statistics.rows(view.map, pool.id)) {
-    if (stats === undefined) continue
-    for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += stats[field]
-  }
-  return {
-    id: pool.id,
-    name: pool.name,
-    ...sum,
-    usedBytes: (sum.bytes * pool.size) / dataShardsOf(pool),
-    ...view.statistics.rates(pool.id, view.nowMs),
+    ...Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name) && !erasureOptions.has(name))),
   }
 }
 

@@ -9,10 +9,12 @@ import type { ClusterView } from '../commands/command.ts'
 import type { MonitorSettings } from '../config.ts'
 import type { ConsensusDriver } from '../consensus/consensus-driver.ts'
 import { healthReport } from '../health/health-report.ts'
+import { healthChanges, writeHealth } from '../health/health-watch.ts'
 import { AutoOut } from '../services/auto-out.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
 import { planMembershipStep } from '../services/monitor-membership.ts'
 import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
+import { QuotaLedger } from '../services/quota-ledger.ts'
 import { Statistics } from '../services/statistics.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
@@ -33,6 +35,7 @@ export interface LeaderOptions {
 
 export class Leader {
   readonly statistics: Statistics = new Statistics()
+  readonly quotas: QuotaLedger = new QuotaLedger()
   readonly failures: FailureDetector
   private readonly env: Pick<Env, 'clock'>
   private readonly log: Log
@@ -127,6 +130,7 @@ export class Leader {
     const { state, proposer } = this.options
     const { osdMap } = state
     this.statistics.prune(osdMap)
+    this.quotas.prune(osdMap)
     const work = [this.markFailed(nowMs), this.markSilent(osdMap, nowMs), this.trimMaps()]
     const out = this.autoOut.due(osdMap, nowMs)
     if (out.length > 0) {
@@ -139,7 +143,7 @@ export class Leader {
         }),
       )
     }
-    work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap))
+    work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.expireCrashes())
     for (const one of work)
       one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
   }
@@ -185,6 +189,16 @@ export class Leader {
     })
   }
 
+  private expireCrashes(): Promise<unknown> | undefined {
+    const { state, settings, proposer } = this.options
+    const beforeMs = this.env.clock.wallMs() - settings.mon_crash_retain_interval * 1_000
+    const old = [...(state.operations?.crashes.values() ?? [])].filter((crash) => crash.wallMs < beforeMs)
+    if (old.length === 0) return undefined
+    return proposer.mutate((draft) => {
+      for (const { id } of old) if (draft.operations.value.crashes.has(id)) draft.operations.removeCrash(id)
+    })
+  }
+
   /** Makes consensus follow the monitor map, one step at a time. */
   private followMonitorMap(): Promise<unknown> | undefined {
     const { consensus, state } = this.options
@@ -204,24 +218,19 @@ export class Leader {
     })
   }
 
-  /** Logs every check of health that came, changed its severity, or went. */
+  /** Writes down every check of health that came, changed its severity, or went. */
   private logHealth(): Promise<unknown> | undefined {
-    const { checks, status } = healthReport(this.options.view())
+    const { state, proposer, view } = this.options
+    const report = healthReport(view())
     const before = this.health
-    const now = new Map(checks.map((check) => [check.code, check]))
-    this.health = now
+    this.health = new Map(report.checks.map((check) => [check.code, check]))
     // The first look of a new leader finds nothing but OSDs that have not told it anything yet.
     if (before === undefined || this.env.clock.monotonicMs() - this.sinceMs < healthSettleMs) return undefined
-    const came = checks.filter((check) => before.get(check.code)?.severity !== check.severity)
-    const went = [...before.keys()].filter((code) => !now.has(code))
-    if (came.length === 0 && went.length === 0) return undefined
-    return this.options.proposer.mutate((draft) => {
-      for (const { code, severity, summary } of came) {
-        draft.log(severity === 'error' ? 'error' : 'warn', `health check failed: ${summary} (${code})`)
-      }
-      for (const code of went) draft.log('info', `health check cleared: ${code}`)
-      if (status === 'HEALTH_OK') draft.log('info', 'cluster is healthy')
-    })
+    // A cluster of an earlier version keeps no health: then only this leader's memory counts.
+    const known = state.operations?.failing ?? before
+    const changes = healthChanges(report, known, this.env.clock.wallMs())
+    if (changes === undefined) return undefined
+    return proposer.mutate((draft) => writeHealth(draft, changes, report, state.operations))
   }
 }
 

@@ -23,8 +23,12 @@ import {
   type CommandReply,
   type CommandRequest,
   type ConsensusMessage,
+  crashHandlers,
   DaemonConfig,
+  followLogLevels,
   HuntingMonitorClient,
+  type LogControl,
+  logHandlers,
   type MonitorConnection,
   type MonitorServer,
   type MonitorService,
@@ -49,6 +53,7 @@ import { Leader } from './leader.ts'
 import {
   blankState,
   consensusDirectory,
+  drawMonitorId,
   type MkfsOptions,
   type MonitorIdentity,
   makeJoiningStore,
@@ -78,7 +83,8 @@ export interface MonitorOptions {
   readonly settings?: Partial<MonitorSettings>
   /** The machine, as CRUSH would name it, for masks of the configuration. */
   readonly host?: string
-  readonly setLogLevel?: (level: 'debug' | 'info' | 'warn' | 'error') => void
+  /** The process's log: its levels follow the options. */
+  readonly log?: LogControl
 }
 
 export interface JoinOptions {
@@ -126,6 +132,7 @@ export class MonitorDaemon implements MonitorService {
     const start = { osd_pool_default_size: identity.poolSize, ...options.settings }
     this.config = new DaemonConfig(monitorOptions, start, env.log)
     this.settings = this.config.settings
+    followLogLevels(this.config, options.log)
     this.identity = identity
     this.state = blankState(identity.fsid)
     this.ops = new OpTracker(env.clock)
@@ -156,7 +163,7 @@ export class MonitorDaemon implements MonitorService {
       await client.start()
       const { data } = await client.command({ prefix: 'mon dump' })
       const map = data as MonitorMap
-      const id = (env.random.uint53() % 2 ** 47) + 1
+      const id = drawMonitorId(env.random)
       const self: MonitorInfo = { id, name: options.name, address: options.address }
       const others = map.monitors.filter((monitor) => monitor.name !== options.name)
       const identity: MonitorIdentity = {
@@ -438,6 +445,7 @@ export class MonitorDaemon implements MonitorService {
       settings,
       statistics: leader?.statistics ?? this.quietStatistics,
       failures: leader?.failures ?? new FailureDetector(settings),
+      quotas: leader?.quotas,
       quorum: this.driver.isLeader ? { ...this.quorum, members: this.membersHeard() } : this.quorum,
       nowMs: env.clock.monotonicMs(),
       wallMs: env.clock.wallMs(),
@@ -474,19 +482,11 @@ export class MonitorDaemon implements MonitorService {
       status: () => ({ name: this.identity.name, ...this.driver.status() }),
       sessions: () => this.subscriptions.entities(),
       'config show': () => this.config.show(),
-      'log level': (args) => {
-        const level = logLevels.find((word) => word === args['level'])
-        if (level === undefined) {
-          throw new ClusterError('EINVAL', 'log level?', { hint: `level is one of ${logLevels.join(', ')}` })
-        }
-        this.options.setLogLevel?.(level)
-        return { level }
-      },
+      ...logHandlers(this.options.log),
+      ...crashHandlers(this.env, this.settings),
     }
   }
 }
-
-const logLevels = ['debug', 'info', 'warn', 'error'] as const
 
 async function defaultPoolSize(client: HuntingMonitorClient): Promise<number> {
   const { data } = await client.command({ prefix: 'mon settings' })

@@ -46,6 +46,11 @@ export interface MkfsOptions {
 export const consensusDirectory = (directory: string): string => `${directory}/consensus`
 const identityFile = (directory: string): string => `${directory}/identity`
 
+/** A new id for a voter: never used before, or the votes of another store would count for it. */
+export function drawMonitorId(random: Env['random']): number {
+  return (random.uint53() % 2 ** 47) + 1
+}
+
 /** Makes the store of a founding monitor. Rejects with EEXIST when the directory holds one already. */
 export async function makeMonitorStore(env: Env, directory: string, options: MkfsOptions): Promise<void> {
   const self = options.monitors.find((monitor) => monitor.name === options.name)
@@ -53,17 +58,25 @@ export async function makeMonitorStore(env: Env, directory: string, options: Mkf
     throw new ClusterError('EINVAL', `mon.${options.name} is not among the monitors of the new cluster`)
   }
   const monitors: MonitorMap = { fsid: options.fsid, epoch: 1, monitors: options.monitors }
+  const { fsid, name, poolSize = 3 } = options
+  const identity: MonitorIdentity = { fsid, name, id: self.id, monitors, poolSize }
+  await makeStoreWith(env, directory, identity, ClusterState.initial(monitors, initialOsdMap(options)))
+}
+
+/**
+ * Makes a store that begins with this state, as one of the monitors of `identity.monitors`, all of which begin with the
+ * same. Rejects with EEXIST when the directory holds a monitor already.
+ */
+export async function makeStoreWith(
+  env: Env,
+  directory: string,
+  identity: MonitorIdentity,
+  state: ClusterState,
+): Promise<void> {
   await emptyDirectory(env, directory)
-  const state = ClusterState.initial(monitors, initialOsdMap(options))
-  const voters = options.monitors.map((monitor) => monitor.id).sort((a, b) => a - b)
+  const voters = identity.monitors.monitors.map((monitor) => monitor.id).sort((a, b) => a - b)
   await ConsensusDriver.initialize(env, consensusDirectory(directory), { voters, learners: [] }, state.snapshot())
-  await writeIdentity(env, directory, {
-    fsid: options.fsid,
-    name: options.name,
-    id: self.id,
-    monitors,
-    poolSize: options.poolSize ?? 3,
-  })
+  await writeIdentity(env, directory, identity)
 }
 
 /** Makes an empty store of a monitor that joins a running cluster: the leader fills it. */
@@ -76,7 +89,7 @@ export async function makeJoiningStore(env: Env, directory: string, identity: Mo
 export async function readIdentity(env: Env, directory: string): Promise<MonitorIdentity> {
   if (!(await env.disk.exists(identityFile(directory)))) {
     throw new ClusterError('ENOENT', `${directory} is no monitor's directory`, {
-      hint: 'make it with mkfs, or join a running cluster',
+      hint: '`shoal mon add` joins a running cluster; if every monitor is lost, `shoal mon rebuild` makes all from the OSDs',
     })
   }
   return decode(identityCodec, await env.disk.readFile(identityFile(directory)))

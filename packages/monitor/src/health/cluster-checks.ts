@@ -36,6 +36,7 @@ function osdsDown(view: ClusterView): Finding | undefined {
   if (down.length === 0) return undefined
   return {
     severity: 'warning',
+    count: down.length,
     summary: `${count(down.length, 'osd')} down`,
     detail: firstOf(
       down.map((osd) => `osd.${osd.id} (${osd.addresses?.data ?? 'never booted'}) is down since epoch ${osd.downAt}`),
@@ -64,6 +65,7 @@ function subtreesDown(type: string): CheckRow {
       if (down.length === 0) return undefined
       return {
         severity: 'warning',
+        count: down.length,
         summary: `${count(down.length, type)} with all OSDs down`,
         detail: firstOf(
           down.map((node) => `${type} ${node.name} (${count(osdsOf(node, view).length, 'osd')}) is down`),
@@ -87,6 +89,7 @@ function orphans(view: ClusterView): Finding | undefined {
   if (ids.length === 0) return undefined
   return {
     severity: 'warning',
+    count: ids.length,
     summary: `${count(ids.length, 'osd')} in the CRUSH map that do not exist`,
     detail: firstOf(ids.map((id) => `osd.${id} is in the CRUSH map only`)),
     mend: `shoal crush rm osd.${ids[0]}`,
@@ -125,14 +128,23 @@ function noDownOut(view: ClusterView): Finding | undefined {
   }
 }
 
-function ratioOrder(view: ClusterView): Finding | undefined {
-  const { nearfullRatio, backfillfullRatio, fullRatio } = view.map
-  if (nearfullRatio < backfillfullRatio && backfillfullRatio < fullRatio) return undefined
+function recentCrashes(view: ClusterView): Finding | undefined {
+  const sinceMs = view.wallMs - view.settings.mon_crash_warn_recent_interval * 1_000
+  const recent = [...view.operations.crashes.values()].filter(
+    (crash) => crash.archivedMs === 0 && crash.wallMs >= sinceMs,
+  )
+  if (recent.length === 0) return undefined
   return {
-    severity: 'error',
-    summary: 'the full ratios are out of order',
-    detail: [`nearfull ${nearfullRatio}, backfillfull ${backfillfullRatio}, full ${fullRatio} must grow in this order`],
-    mend: 'shoal osd set-nearfull-ratio 0.85; shoal osd set-backfillfull-ratio 0.9; shoal osd set-full-ratio 0.95',
+    severity: 'warning',
+    count: recent.length,
+    summary: `${count(recent.length, 'crash report')} that nobody has archived`,
+    detail: firstOf(
+      recent.map(
+        (crash) =>
+          `${crash.entity} crashed on ${crash.host} at ${new Date(crash.wallMs).toISOString()}: ${crash.reason}`,
+      ),
+    ),
+    mend: 'shoal crash ls-new; shoal crash info ID; then shoal crash archive-all',
   }
 }
 
@@ -144,5 +156,5 @@ export const clusterChecks: readonly CheckRow[] = [
   { code: 'OSDMAP_FLAGS', check: flags },
   { code: 'TOO_FEW_OSDS', check: tooFewOsds },
   { code: 'OSD_NO_DOWN_OUT_INTERVAL', check: noDownOut },
-  { code: 'OSD_OUT_OF_ORDER_FULL', check: ratioOrder },
+  { code: 'RECENT_CRASH', check: recentCrashes },
 ]

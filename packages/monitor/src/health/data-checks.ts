@@ -1,9 +1,9 @@
-/** Checks of placement groups, space and slowness: from statistics, which only the leader has. */
-import type { OsdId } from '@shoal/base'
-import type { OsdStats, PgState } from '@shoal/cluster-map'
+/** Checks of placement groups and slowness: from statistics, which only the leader has. */
+import type { PgState } from '@shoal/cluster-map'
 import type { ClusterView } from '../commands/command.ts'
 import type { PgSummaryRow } from '../services/statistics.ts'
-import { type CheckRow, count, type Finding, firstOf } from './health-check.ts'
+import { type CheckRow, count, type Finding, firstOf, statsOf } from './health-check.ts'
+import { spaceChecks } from './space-checks.ts'
 
 function pgsWhere(view: ClusterView, holds: (row: PgSummaryRow) => boolean): readonly PgSummaryRow[] {
   return view.isLeader ? [...view.statistics.rows(view.map)].filter(holds) : []
@@ -28,6 +28,7 @@ function unavailable(view: ClusterView): Finding | undefined {
   const summary = [...words].map(([word, number]) => `${count(number, 'pg')} ${word}`).join(', ')
   return {
     severity: 'warning',
+    count: rows.length,
     summary: `Reduced data availability: ${summary}`,
     detail: pgLines(rows),
     mend: 'bring down OSDs back (shoal osd tree); shoal pg query PG says what it waits for',
@@ -42,6 +43,7 @@ function degraded(view: ClusterView): Finding | undefined {
   const more = undersized === 0 ? '' : `, ${count(undersized, 'pg')} undersized`
   return {
     severity: 'warning',
+    count: rows.length,
     summary: `Degraded data redundancy: ${copies} copies missing, ${count(rows.length, 'pg')} degraded${more}`,
     detail: pgLines(rows),
     mend: 'recovery mends it by itself while enough OSDs are up (shoal osd tree, shoal status)',
@@ -54,6 +56,7 @@ function misplaced(view: ClusterView): Finding | undefined {
   const copies = rows.reduce((sum, row) => sum + (row.stats?.misplacedCopies ?? 0), 0)
   return {
     severity: 'warning',
+    count: rows.length,
     summary: `${copies} copies misplaced, and norebalance is set`,
     detail: pgLines(rows),
     mend: 'shoal osd unset norebalance',
@@ -66,9 +69,10 @@ function unfound(view: ClusterView): Finding | undefined {
   const objects = rows.reduce((sum, row) => sum + (row.stats?.unfoundObjects ?? 0), 0)
   return {
     severity: 'error',
+    count: objects,
     summary: `${count(objects, 'object')} unfound`,
     detail: firstOf(rows.map((row) => `pg ${row.pgId} has ${count(row.stats?.unfoundObjects ?? 0, 'unfound object')}`)),
-    mend: 'bring back the OSDs that held them: shoal pg query PG lists them',
+    mend: `bring back the OSDs that held them: shoal pg list-unfound ${rows[0]?.pgId} names them`,
   }
 }
 
@@ -78,46 +82,11 @@ function damaged(view: ClusterView): Finding | undefined {
   if (rows.length === 0) return undefined
   return {
     severity: 'error',
+    count: rows.length,
     summary: `Possible data damage: ${count(rows.length, 'pg')} incomplete`,
     detail: pgLines(rows),
     mend: 'bring back the OSDs that served last: shoal pg query PG names them',
   }
-}
-
-/** OSDs whose use lies from one ratio up to the next. */
-function fullness(
-  code: string,
-  severity: Finding['severity'],
-  word: string,
-  range: (view: ClusterView) => [number, number],
-): CheckRow {
-  return {
-    code,
-    check(view) {
-      const [from, to] = range(view)
-      const found = statsOf(view, (stats) => {
-        const used = stats.totalBytes === 0 ? 0 : stats.usedBytes / stats.totalBytes
-        return used >= from && used < to
-      })
-      if (found.length === 0) return undefined
-      return {
-        severity,
-        summary: `${count(found.length, `${word} osd`)}`,
-        detail: firstOf(
-          found.map((stats) => `osd.${stats.osd} is ${((100 * stats.usedBytes) / stats.totalBytes).toFixed(1)} % full`),
-        ),
-        mend: 'add OSDs (shoal osd add) or remove data',
-      }
-    },
-  }
-}
-
-function statsOf(view: ClusterView, holds: (stats: OsdStats) => boolean): readonly OsdStats[] {
-  const ids: readonly OsdId[] = [...view.map.osds.keys()].sort((a, b) => a - b)
-  return ids.flatMap((id) => {
-    const stats = view.map.osds.get(id)?.up === true ? view.statistics.osd(id) : undefined
-    return stats !== undefined && holds(stats) ? [stats] : []
-  })
 }
 
 function slowOps(view: ClusterView): Finding | undefined {
@@ -125,6 +94,7 @@ function slowOps(view: ClusterView): Finding | undefined {
   if (slow.length === 0) return undefined
   return {
     severity: 'warning',
+    count: slow.length,
     summary: `${slow.reduce((sum, stats) => sum + stats.slowOps, 0)} slow ops on ${count(slow.length, 'osd')}`,
     detail: firstOf(slow.map((stats) => `osd.${stats.osd} has ${count(stats.slowOps, 'slow op')}`)),
     mend: slow
@@ -139,6 +109,7 @@ function repaired(view: ClusterView): Finding | undefined {
   if (bad.length === 0) return undefined
   return {
     severity: 'warning',
+    count: bad.length,
     summary: `${count(bad.length, 'osd')} returned bad blocks, which were mended from other copies`,
     detail: firstOf(
       bad.map(
@@ -200,9 +171,7 @@ export const dataChecks: readonly CheckRow[] = [
   { code: 'PG_DAMAGED', check: damaged },
   { code: 'OBJECT_UNFOUND', check: unfound },
   { code: 'OBJECT_MISPLACED', check: misplaced },
-  fullness('OSD_FULL', 'error', 'full', ({ map }) => [map.fullRatio, Number.POSITIVE_INFINITY]),
-  fullness('OSD_BACKFILLFULL', 'warning', 'backfillfull', ({ map }) => [map.backfillfullRatio, map.fullRatio]),
-  fullness('OSD_NEARFULL', 'warning', 'nearfull', ({ map }) => [map.nearfullRatio, map.backfillfullRatio]),
+  ...spaceChecks,
   { code: 'SLOW_OPS', check: slowOps },
   { code: 'BLOCK_REPAIRED', check: repaired },
   { code: 'TOO_MANY_PGS', check: tooManyPgs },

@@ -8,7 +8,7 @@
  * Invariant 2: only the store whose uuid is registered may boot under an id.
  */
 import { ClusterError, type Epoch, type OsdId } from '@shoal/base'
-import { type OsdInfo, type OsdMap, weightOne } from '@shoal/cluster-map'
+import { hasFeatures, type OsdInfo, type OsdMap, weightOne } from '@shoal/cluster-map'
 import { createOrMove, locationOf, removeItem, setDeviceClass } from '@shoal/crush'
 import type { OsdBoot } from '@shoal/monitor-client'
 import type { MonitorSettings } from '../config.ts'
@@ -23,7 +23,8 @@ const crushWeightMin = 0.001
 /** Ids are small numbers that arrays are indexed by; a wild one would make every map huge. */
 const osdIdMax = 10_000
 
-function newOsd(id: OsdId, uuid: string): OsdInfo {
+/** As registered and never booted. */
+export function newOsd(id: OsdId, uuid: string): OsdInfo {
   return {
     id,
     uuid,
@@ -126,11 +127,6 @@ export function bootOsd(draft: ProposalDraft, boot: OsdBoot, settings: MonitorSe
 
 function mayComeIn(isNew: boolean, settings: MonitorSettings): boolean {
   return isNew ? settings.mon_osd_auto_mark_new_in : settings.mon_osd_auto_mark_auto_out_in
-}
-
-function hasFeatures(features: number, required: number): boolean {
-  const wanted = BigInt(required)
-  return (BigInt(features) & wanted) === wanted
 }
 
 /** Whether the host that it reports differs from the one it hangs under. */

@@ -5,7 +5,7 @@
  * Invariant 1: of two reports about a PG the one with the later epoch, then the later sequence, stays.
  * Invariant 2: only reports of an OSD's present run count.
  */
-import { type OsdId, type PgId, type PoolId, pgId, pgPool } from '@shoal/base'
+import { type Epoch, type OsdId, type PgId, type PoolId, pgId, pgPool } from '@shoal/base'
 import type { OsdMap, OsdStats, PgState, PgStats } from '@shoal/cluster-map'
 import type { StatsReport } from '@shoal/monitor-client'
 
@@ -58,14 +58,14 @@ export interface PgSummaryRow {
 }
 
 export class Statistics {
-  private readonly osds = new Map<OsdId, { readonly stats: OsdStats; readonly atMs: number }>()
+  private readonly osds = new Map<OsdId, { readonly stats: OsdStats; readonly epoch: Epoch; readonly atMs: number }>()
   private readonly pgs = new Map<PgId, PgStats>()
   private readonly windows = new Map<PoolId, RateWindow>()
 
   report(report: StatsReport, map: OsdMap, nowMs: number): void {
     const osd = map.osds.get(report.osd.osd)
     if (osd === undefined || (osd.up && osd.incarnation !== report.incarnation)) return
-    this.osds.set(report.osd.osd, { stats: report.osd, atMs: nowMs })
+    this.osds.set(report.osd.osd, { stats: report.osd, epoch: report.epoch, atMs: nowMs })
     for (const pg of report.pgs) this.onPg(pg, map, nowMs)
   }
 
@@ -78,6 +78,11 @@ export class Statistics {
 
   osd(id: OsdId): OsdStats | undefined {
     return this.osds.get(id)?.stats
+  }
+
+  /** The map that it had when it last reported. */
+  lastReportEpoch(id: OsdId): Epoch | undefined {
+    return this.osds.get(id)?.epoch
   }
 
   /** When it last reported, on the clock of `report`. */

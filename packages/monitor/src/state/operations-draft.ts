@@ -1,10 +1,9 @@
 /** Gathers changes to the operators' state into one. Later changes see earlier ones through `value`. */
+import type { CrashReport, HealthEventRow, HealthMuteRow } from '@shoal/monitor-client'
 import {
   applyOperations,
   type ConfigChange,
-  type CrashReport,
-  type HealthEvent,
-  type HealthMute,
+  type FailingCheck,
   noOperations,
   type Operations,
   type OperationsChange,
@@ -27,6 +26,7 @@ export class OperationsDraft {
       configLog: [],
       configLogMax,
       mutes: [],
+      failing: [],
       healthHistory: [],
       healthHistoryMax,
       crashes: [],
@@ -35,8 +35,8 @@ export class OperationsDraft {
   }
 
   get empty(): boolean {
-    const { config, configLog, mutes, healthHistory, crashes } = this.change
-    return [config, configLog, mutes, healthHistory, crashes].every((list) => list.length === 0)
+    const { config, configLog, mutes, failing, healthHistory, crashes } = this.change
+    return [config, configLog, mutes, failing, healthHistory, crashes].every((list) => list.length === 0)
   }
 
   get value(): Operations {
@@ -66,7 +66,7 @@ export class OperationsDraft {
     return version
   }
 
-  mute(mute: HealthMute): void {
+  mute(mute: HealthMuteRow): void {
     this.add({ mutes: [{ key: mute.code, value: mute }] })
   }
 
@@ -74,7 +74,15 @@ export class OperationsDraft {
     this.add({ mutes: [{ key: code, value: undefined }] })
   }
 
-  addHealthEvent(event: HealthEvent): void {
+  setFailing(check: FailingCheck): void {
+    this.add({ failing: [{ key: check.code, value: check }] })
+  }
+
+  setCleared(code: string): void {
+    this.add({ failing: [{ key: code, value: undefined }] })
+  }
+
+  addHealthEvent(event: HealthEventRow): void {
     this.add({ healthHistory: [event] })
   }
 
@@ -90,13 +98,14 @@ export class OperationsDraft {
     return this.change
   }
 
-  private add(more: Partial<Pick<OperationsChange, 'config' | 'configLog' | 'mutes' | 'healthHistory' | 'crashes'>>) {
+  private add(more: Partial<Omit<OperationsChange, 'version' | 'configLogMax' | 'healthHistoryMax'>>): void {
     const { change } = this
     this.change = {
       ...change,
       config: [...change.config, ...(more.config ?? [])],
       configLog: [...change.configLog, ...(more.configLog ?? [])],
       mutes: [...change.mutes, ...(more.mutes ?? [])],
+      failing: [...change.failing, ...(more.failing ?? [])],
       healthHistory: [...change.healthHistory, ...(more.healthHistory ?? [])],
       crashes: [...change.crashes, ...(more.crashes ?? [])],
     }

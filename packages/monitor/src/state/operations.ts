@@ -5,7 +5,7 @@
  * Clusters of earlier versions have none of it until something of it is first used: their stores stay as they were.
  */
 import { array, boolean, type Codec, f64, oneOf, optional, string, struct, u32, versioned } from '@shoal/base'
-import type { StoredOption } from '@shoal/monitor-client'
+import type { CrashReport, HealthCheck, HealthEventRow, HealthMuteRow, StoredOption } from '@shoal/monitor-client'
 
 /** One step of the configuration's history. */
 export interface ConfigChange {
@@ -21,37 +21,12 @@ export interface ConfigChange {
   }[]
 }
 
-export interface HealthMute {
+/** A check that is known to fail, whoever leads. */
+export interface FailingCheck {
   readonly code: string
-  /** 0: until it is taken back. */
-  readonly untilMs: number
-  /** It outlasts the check's clearing and worsening. */
-  readonly sticky: boolean
-  /** Of the check when it was muted; a higher one ends the mute. */
-  readonly count: number
-  readonly severity: 'warning' | 'error'
+  readonly sinceMs: number
+  readonly severity: HealthCheck['severity']
   readonly summary: string
-}
-
-export interface HealthEvent {
-  readonly wallMs: number
-  readonly code: string
-  readonly event: 'failed' | 'worsened' | 'cleared' | 'muted' | 'unmuted'
-  readonly severity: 'warning' | 'error'
-  readonly summary: string
-}
-
-export interface CrashReport {
-  /** Time and a random part: `2026-11-26T14:53:27.123Z_0f3a...`. */
-  readonly id: string
-  readonly wallMs: number
-  /** `osd.3` */
-  readonly entity: string
-  readonly shoalVersion: string
-  readonly reason: string
-  readonly stack: string
-  /** 0: nobody has said that he has seen it. */
-  readonly archivedMs: number
 }
 
 export interface Operations {
@@ -62,9 +37,10 @@ export interface Operations {
   readonly config: ReadonlyMap<string, StoredOption>
   /** Oldest first. */
   readonly configLog: readonly ConfigChange[]
-  readonly mutes: ReadonlyMap<string, HealthMute>
+  readonly mutes: ReadonlyMap<string, HealthMuteRow>
+  readonly failing: ReadonlyMap<string, FailingCheck>
   /** Oldest first. */
-  readonly healthHistory: readonly HealthEvent[]
+  readonly healthHistory: readonly HealthEventRow[]
   /** By id, oldest first. */
   readonly crashes: ReadonlyMap<string, CrashReport>
 }
@@ -78,8 +54,9 @@ export interface OperationsChange {
   readonly config: readonly Put<string, StoredOption>[]
   readonly configLog: readonly ConfigChange[]
   readonly configLogMax: number
-  readonly mutes: readonly Put<string, HealthMute>[]
-  readonly healthHistory: readonly HealthEvent[]
+  readonly mutes: readonly Put<string, HealthMuteRow>[]
+  readonly failing: readonly Put<string, FailingCheck>[]
+  readonly healthHistory: readonly HealthEventRow[]
   readonly healthHistoryMax: number
   readonly crashes: readonly Put<string, CrashReport>[]
 }
@@ -90,6 +67,7 @@ export const noOperations: Operations = {
   config: new Map(),
   configLog: [],
   mutes: new Map(),
+  failing: new Map(),
   healthHistory: [],
   crashes: new Map(),
 }
@@ -106,6 +84,7 @@ export function applyOperations(before: Operations, change: OperationsChange): O
     config: put(before.config, change.config),
     configLog: [...before.configLog, ...change.configLog].slice(-change.configLogMax),
     mutes: put(before.mutes, change.mutes),
+    failing: put(before.failing, change.failing),
     healthHistory: [...before.healthHistory, ...change.healthHistory].slice(-change.healthHistoryMax),
     crashes: put(before.crashes, change.crashes),
   }
@@ -143,7 +122,7 @@ const configChangeCodec: Codec<ConfigChange> = struct<ConfigChange>({
   ),
 })
 
-const muteCodec: Codec<HealthMute> = struct<HealthMute>({
+const muteCodec: Codec<HealthMuteRow> = struct<HealthMuteRow>({
   code: string(),
   untilMs: f64(),
   sticky: boolean(),
@@ -152,10 +131,17 @@ const muteCodec: Codec<HealthMute> = struct<HealthMute>({
   summary: string(),
 })
 
-const healthEventCodec: Codec<HealthEvent> = struct<HealthEvent>({
+const failingCodec: Codec<FailingCheck> = struct<FailingCheck>({
+  code: string(),
+  sinceMs: f64(),
+  severity: severityCodec,
+  summary: string(),
+})
+
+const healthEventCodec: Codec<HealthEventRow> = struct<HealthEventRow>({
   wallMs: f64(),
   code: string(),
-  event: oneOf(['failed', 'worsened', 'cleared', 'muted', 'unmuted']),
+  event: oneOf(['failed', 'worsened', 'eased', 'cleared', 'muted', 'unmuted']),
   severity: severityCodec,
   summary: string(),
 })
@@ -164,6 +150,7 @@ const crashCodec: Codec<CrashReport> = struct<CrashReport>({
   id: string(),
   wallMs: f64(),
   entity: string(),
+  host: string(),
   shoalVersion: string(),
   reason: string(),
   stack: string(),
@@ -183,6 +170,7 @@ export const operationsChangeCodec: Codec<OperationsChange> = versioned(
     configLog: array(configChangeCodec),
     configLogMax: u32(),
     mutes: putCodec(muteCodec),
+    failing: putCodec(failingCodec),
     healthHistory: array(healthEventCodec),
     healthHistoryMax: u32(),
     crashes: putCodec(crashCodec),
@@ -194,8 +182,9 @@ interface StoredOperations {
   readonly configVersion: number
   readonly config: readonly StoredOption[]
   readonly configLog: readonly ConfigChange[]
-  readonly mutes: readonly HealthMute[]
-  readonly healthHistory: readonly HealthEvent[]
+  readonly mutes: readonly HealthMuteRow[]
+  readonly failing: readonly FailingCheck[]
+  readonly healthHistory: readonly HealthEventRow[]
   readonly crashes: readonly CrashReport[]
 }
 
@@ -209,21 +198,20 @@ const storedOperationsCodec: Codec<StoredOperations> = versioned(
     config: array(storedOptionCodec),
     configLog: array(configChangeCodec),
     mutes: array(muteCodec),
+    failing: array(failingCodec),
     healthHistory: array(healthEventCodec),
     crashes: array(crashCodec),
   }),
 )
 
 export const operationsCodec: Codec<Operations> = {
-  write: (writer, { version, configVersion, config, configLog, mutes, healthHistory, crashes }) =>
+  write: (writer, operations) =>
     storedOperationsCodec.write(writer, {
-      version,
-      configVersion,
-      config: [...config.values()],
-      configLog,
-      mutes: [...mutes.values()],
-      healthHistory,
-      crashes: [...crashes.values()],
+      ...operations,
+      config: [...operations.config.values()],
+      mutes: [...operations.mutes.values()],
+      failing: [...operations.failing.values()],
+      crashes: [...operations.crashes.values()],
     }),
   read(reader) {
     const stored = storedOperationsCodec.read(reader)
@@ -231,6 +219,7 @@ export const operationsCodec: Codec<Operations> = {
       ...stored,
       config: new Map(stored.config.map((option) => [optionKey(option.who, option.name), option])),
       mutes: new Map(stored.mutes.map((mute) => [mute.code, mute])),
+      failing: new Map(stored.failing.map((check) => [check.code, check])),
       crashes: new Map(stored.crashes.map((crash) => [crash.id, crash])),
     }
   },

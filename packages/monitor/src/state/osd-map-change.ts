@@ -90,6 +90,10 @@ export class OsdMapChange {
     this.assign('ratios', ratios)
   }
 
+  setRequiredFeatures(features: number): void {
+    this.assign('requiredFeatures', features)
+  }
+
   setPgTemp(pgId: PgId, osds: readonly OsdId[] | null): void {
     this.set('pgTemp', pgId, osds)
   }

@@ -146,8 +146,8 @@ export class FakeMonitors {
     if (info === undefined || (info.up && info.incarnation === boot.incarnation)) return
     if (info.up) return this.markDown(boot.osd)
     if (this.map.flags.has('noup')) return
-    const { addresses, incarnation } = boot
-    this.setOsd(boot.osd, { up: true, addresses, incarnation, upFrom: (this.map.epoch + 1) as Epoch })
+    const { addresses, incarnation, features } = boot
+    this.setOsd(boot.osd, { up: true, addresses, incarnation, features, upFrom: (this.map.epoch + 1) as Epoch })
   }
 
   reportFailure(report: FailureReport): void {
@@ -184,6 +184,7 @@ export class FakeMonitors {
 class FakeMonitorClient implements MonitorClient {
   readonly monitorMap: MonitorMap | undefined = undefined
   config: EffectiveConfig | undefined
+  readonly leaderTerm = 1
   private readonly env: Env
   private readonly monitors: FakeMonitors
   private readonly own = new Set<(map: OsdMap) => void>()
@@ -222,6 +223,10 @@ class FakeMonitorClient implements MonitorClient {
     }
     this.monitors.configListeners.add(entry)
     return { cancel: () => this.monitors.configListeners.delete(entry) }
+  }
+
+  onNewLeader(): MapSubscription {
+    return { cancel: () => undefined }
   }
 
   async waitForEpoch(epoch: Epoch): Promise<OsdMap> {

@@ -115,10 +115,10 @@ export class MiniCluster {
     return this.until(() => this.monitors.allPgs(pool, 'active', 'clean'), withinMs)
   }
 
-  async client(pool: string): Promise<PoolHandle> {
-    const client = await this.run(
-      ClusterClient.connect(this.clientEnv, { monitor: this.monitors.client(this.clientEnv) }),
-    )
+  /** On the machine of all clients, or on one of its own. */
+  async client(pool: string, host?: string): Promise<PoolHandle> {
+    const env = host === undefined ? this.clientEnv : this.world.machine(host).start()
+    const client = await this.run(ClusterClient.connect(env, { monitor: this.monitors.client(env) }))
     return client.pool(pool)
   }
 

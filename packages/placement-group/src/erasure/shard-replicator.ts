@@ -58,6 +58,7 @@ export class ShardReplicator<Q> extends WriteReplicator<Q> {
     members: ReadonlySet<OsdId>,
     entry: LogEntry,
     steps: WriteSteps,
+    _memberSteps: WriteSteps,
     onCommit: () => void,
   ): void {
     const { core, targets } = this

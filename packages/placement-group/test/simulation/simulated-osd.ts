@@ -344,8 +344,13 @@ export class SimulatedOsd {
         for (const slot of this.heldSlots()) this.reserverOf(slot).release(slot)
         for (const timer of this.timers.keys()) this.cancelTimer(timer)
         return this.recreateIfPlacedHere()
+      // Pools have no quotas here, and no operators.
+      case 'ask-quota':
+      case 'operator-answer':
       case 'count':
       case 'mark':
+      case 'park':
+      case 'watch-event':
         return
       case 'log':
         return world.trace(`osd.${this.id} ${effect.level}: ${effect.message}`)

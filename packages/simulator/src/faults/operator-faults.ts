@@ -279,6 +279,85 @@ const removeOsd: Fault = {
   },
 }
 
+const crushWeightDrawn = 0.0001
+
+/**
+ * Some are emptied side by side, and get new disks once the cluster says that they may be destroyed: no budget is asked, for
+ * nothing that is needed may be on them.
+ */
+const drainOsds: Fault = {
+  kind: 'osd-drain',
+  family: 'operator',
+  weight: 1,
+  draw: (random, plan) => {
+    const names = [...osdNames(plan)]
+    const count = 1 + random.below(Math.max(1, Math.min(3, names.length - 4)))
+    return { nodes: Array.from({ length: count }, () => names.splice(random.below(names.length), 1)[0]) }
+  },
+  strike({ cluster, budget, background }, { nodes }) {
+    const found = (nodes as readonly string[]).flatMap((name) => osd(cluster, name) ?? [])
+    const left = cluster.osds.length - found.length
+    const enough = left >= Math.max(3, ...cluster.scenario.pools.map((pool) => pool.size))
+    if (found.length === 0 || !enough || found.some((one) => !one.wanted || one.held) || !budget.beginOperation())
+      return undefined
+    const ids = found.map(({ id }) => id)
+    background(`drain ${found.map(({ name }) => name).join(', ')}`, async () => {
+      try {
+        await operate(cluster, { prefix: 'osd drain', ids })
+        if (await waitFor(cluster, () => isSafe(cluster, ids), 120_000)) {
+          for (const one of found) await replaceDisk(cluster, one)
+        }
+      } finally {
+        for (const { name } of found) {
+          await operate(cluster, { prefix: 'osd crush reweight', name, weight: crushWeightDrawn })
+        }
+        budget.endOperation()
+      }
+    })
+    return nothing
+  },
+}
+
+async function isSafe(cluster: SimCluster, ids: readonly number[]): Promise<boolean> {
+  try {
+    await cluster.command({ prefix: 'osd safe-to-destroy', ids }, 10_000)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function replaceDisk(cluster: SimCluster, found: OsdNode): Promise<void> {
+  if (!found.wanted || found.held) return
+  found.wanted = false
+  found.held = true
+  if (found.isAlive) found.kill()
+  found.machine.replaceDisk()
+  const { id } = found
+  try {
+    await operate(cluster, { prefix: 'osd down', ids: [id] })
+    await operate(cluster, { prefix: 'osd destroy', id, ...consent }, ['EBUSY'])
+  } finally {
+    found.held = false
+    found.start()
+  }
+}
+
+/** A placement group begins a new interval, with the same members. */
+const repeer: Fault = {
+  kind: 'pg-repeer',
+  family: 'operator',
+  weight: 1,
+  draw: (random, plan) => ({ pool: random.below(plan.pools.length), seed: random.below(16) }),
+  strike({ cluster, background }, { pool, seed }) {
+    const pgid = `${(pool as number) + 1}.${(seed as number).toString(16)}`
+    background(`repeer ${pgid}`, async () => {
+      await operate(cluster, { prefix: 'pg repeer', pgid })
+    })
+    return nothing
+  },
+}
+
 export const operatorFaults: readonly Fault[] = [
   outAndIn,
   reweight,
@@ -292,4 +371,6 @@ export const operatorFaults: readonly Fault[] = [
   diskLoss,
   addOsd,
   removeOsd,
+  drainOsds,
+  repeer,
 ]

@@ -5,6 +5,7 @@ import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
 import { shardBugs } from './shard-bugs.ts'
+import { spaceBugs } from './space-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
 
 export const plantedBugs: readonly PlantedBug[] = [
@@ -13,6 +14,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...recoveryBugs,
   ...shardBugs,
   ...monitorBugs,
+  ...spaceBugs,
   ...clientBugs,
   ...configBugs,
 ]

@@ -1,4 +1,4 @@
-/** In the configuration: what is stored, whom it means, and who hears of it. */
+/** In what operators keep in the monitors: the configuration, and the history of health. */
 import type { PlantedBug } from './planted-bug.ts'
 
 export const configBugs: readonly PlantedBug[] = [
@@ -28,5 +28,14 @@ export const configBugs: readonly PlantedBug[] = [
     find: 'let wanted = fallback;',
     replace: 'let wanted = before;',
     scenario: 'configuration',
+  },
+  {
+    name: 'health-known-by-leader-only',
+    mechanism: 'a leader tells what cleared since it began to lead, and knows nothing of what failed before',
+    promise: 'a check that cleared while a leader was elected is told to have cleared',
+    file: 'monitor/dist/daemon/leader.js',
+    find: 'const known = state.operations?.failing ?? before;',
+    replace: 'const known = before;',
+    scenario: 'elections',
   },
 ]

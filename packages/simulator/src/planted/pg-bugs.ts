@@ -4,6 +4,7 @@ import type { PlantedBug } from './planted-bug.ts'
 const clientIo = 'placement-group/dist/client-io.js'
 const replicator = 'placement-group/dist/write-replicator.js'
 const objectLock = 'placement-group/dist/object-lock.js'
+const watchTable = 'placement-group/dist/watch-table.js'
 const peering = 'placement-group/dist/peering.js'
 
 export const pgBugs: readonly PlantedBug[] = [
@@ -31,8 +32,8 @@ export const pgBugs: readonly PlantedBug[] = [
     mechanism: 'replicas are sent only the first step of a compound operation',
     promise: 'a compound operation applies as a whole on every copy',
     file: replicator,
-    find: 'whole ??= seal(same);',
-    replace: 'whole ??= seal(same.slice(0, 1));',
+    find: 'whole ??= seal(others);',
+    replace: 'whole ??= seal(others.slice(0, 1));',
     scenario: 'failover',
   },
   {
@@ -131,9 +132,10 @@ export const pgBugs: readonly PlantedBug[] = [
     mechanism: 'a placement group serves with fewer copies than min_size',
     promise: 'a write is acknowledged by at least min_size copies',
     file: 'placement-group/dist/placement-group.js',
-    find: `        if (core.mayServe)
-            this.clientIo.activate();`,
-    replace: '        this.clientIo.activate();',
+    find: `        if (core.mayServe) {
+            this.quota.activate();`,
+    replace: `        {
+            this.quota.activate();`,
     scenario: 'last-one',
   },
   {
@@ -153,6 +155,24 @@ export const pgBugs: readonly PlantedBug[] = [
     find: 'const holds = lock.holders.some((holder) => holder.client === client && holder.cookie === op.cookie);',
     replace: 'const holds = true;',
     scenario: 'locks',
+  },
+  {
+    name: 'unheard-watchers-forgotten',
+    mechanism: 'a new primary asks only watchers that it has heard of',
+    promise: 'a notify names everybody who watched all the time',
+    file: watchTable,
+    find: 'waiting: watches.map(',
+    replace: 'waiting: watches.filter(({ session }) => session !== undefined).map(',
+    scenario: 'watches',
+  },
+  {
+    name: 'notify-ends-early',
+    mechanism: 'a notify ends with the first acknowledgement',
+    promise: 'a notify names everybody who watched all the time',
+    file: watchTable,
+    find: 'if (notify.waiting.length > 0 || !entry.notifies.delete(notify.id))',
+    replace: 'if ((notify.waiting.length > 0 && notify.acks.length === 0) || !entry.notifies.delete(notify.id))',
+    scenario: 'watches',
   },
   {
     name: 'fence-ignored',

@@ -79,4 +79,13 @@ export const recoveryBugs: readonly PlantedBug[] = [
     replace: '',
     scenario: 'outages',
   },
+  {
+    name: 'destroyed-too-early',
+    mechanism: 'an OSD counts as safe to destroy though placement groups are served from it',
+    promise: 'nothing that is needed is on an OSD that may be destroyed',
+    file: 'monitor/dist/commands/osd-safety.js',
+    find: "else if (!pgsOn([id], view, 'up or acting').next().done)",
+    replace: 'else if (true)\n            safe.push(id);\n        else if (false)',
+    scenario: 'drains',
+  },
 ]

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   checkConfigInForce,
+  checkHealthHistory,
   checkReplicasEqual,
   MapEpochChecker,
   osdTargets,
@@ -218,5 +219,40 @@ describe('the configuration in force', () => {
     ]) {
       expect(check(row)).toHaveLength(1)
     }
+  })
+})
+
+describe('the history of health', () => {
+  const told = (...words: readonly string[]) =>
+    words.map((word) => {
+      const [code = '', event] = word.split(' ')
+      return { wallMs: 0, code, event: event as 'failed', severity: 'warning' as const, summary: '' }
+    })
+
+  it('is one story', () => {
+    const events = told(
+      'A failed',
+      'B failed',
+      'A muted',
+      'A worsened',
+      'A unmuted',
+      'A cleared',
+      'A failed',
+      'A eased',
+    )
+    expect(checkHealthHistory(events, ['A', 'B'], true)).toEqual([])
+    expect(checkHealthHistory(told('A cleared', 'B worsened'), ['B', 'C'], false)).toEqual([])
+  })
+
+  it.each([
+    ['failed twice', told('A failed', 'A failed'), ['A']],
+    ['and did not fail before', told('A cleared'), []],
+    ['never cleared', told('A failed'), []],
+    ['never failed', told('A failed', 'A cleared'), ['A']],
+    ['never failed', [], ['A']],
+  ])('with a check that %s is not', (message, events, failing) => {
+    expect(checkHealthHistory(events, failing, true)).toMatchObject([
+      { message: expect.stringContaining(message) as string },
+    ])
   })
 })

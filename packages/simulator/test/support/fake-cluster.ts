@@ -22,6 +22,7 @@ const anomalies = [
   'guard ignored',
   'failed but applied',
   'misplaced bytes',
+  'quota ignored',
   'forgotten by listings',
 ] as const
 export type Anomaly = (typeof anomalies)[number]
@@ -37,6 +38,7 @@ export class FakeCluster {
   readonly random: Prng
   /** How often the anomaly came to pass. */
   spoiled = 0
+  private readonly quota = { bytes: Number.POSITIVE_INFINITY, objects: Number.POSITIVE_INFINITY }
   private readonly fakes: Fakes
   private pools = new Map<string, Map<string, PlainObject>>()
   private readonly old = new Map<string, PlainObject['contents']>()
@@ -77,6 +79,9 @@ export class FakeCluster {
     const name = String(request['pool'])
     if (request.prefix.startsWith('osd pool application') || request.prefix === 'osd pool get') {
       return this.applicationCommand(request)
+    }
+    if (request.prefix === 'osd pool set-quota') {
+      this.quota[request['field'] === 'max_bytes' ? 'bytes' : 'objects'] = Number(request['val'])
     }
     if (request.prefix === 'osd pool create' && !this.pools.has(name)) this.pools.set(name, new Map())
     // A pool that is made again with what it held before.
@@ -146,7 +151,8 @@ export class FakeCluster {
     ops: readonly ObjectOp[],
   ): Promise<never> {
     const delayMs = 2_000 * this.random.fraction()
-    if (this.random.below(3) > 0) this.time.timers.after(delayMs, () => this.objectOf(objects, name).apply(ops))
+    if (this.random.below(3) > 0)
+      this.time.timers.after(delayMs, () => this.applyWithinQuota(objects, this.objectOf(objects, name), ops))
     await this.pause(100)
     throw new ClusterError('ETIMEDOUT', 'no answer', { outcome: 'unknown' })
   }
@@ -171,12 +177,34 @@ export class FakeCluster {
     const before = copyOf(object.contents)
     if (!ops.some(isWriteOp)) return this.look(object, name, ops)
     if (this.random.below(30) === 0) this.old.set(name, before)
-    const outcome = object.apply(this.bent(ops))
+    const outcome = this.applyWithinQuota(objects, object, this.bent(ops))
     if (outcome.kind === 'failed' && this.happens('failed but applied', 10)) {
       object.apply(ops.filter(isWriteOp).filter(({ kind }) => kind !== 'remove'))
     }
     if (outcome.kind === 'ok') this.spoil(object, name, before, ops)
     return outcome
+  }
+
+  private applyWithinQuota(
+    objects: Map<string, PlainObject>,
+    object: PlainObject,
+    ops: readonly ObjectOp[],
+  ): HistoryOutcome {
+    const before = copyOf(object.contents)
+    const outcome = object.apply(ops)
+    if (outcome.kind !== 'ok' || this.fits(objects) || this.happens('quota ignored', 1)) return outcome
+    const { contents } = object
+    const grew = contents.data.length > before.data.length || (contents.exists && !before.exists)
+    if (!grew) return outcome
+    object.contents = before
+    return { kind: 'failed', code: 'EDQUOT' }
+  }
+
+  private fits(objects: Map<string, PlainObject>): boolean {
+    const { quota } = this
+    if (quota.bytes === Number.POSITIVE_INFINITY) return true
+    const all = [...objects.values()].map(({ contents }) => contents).filter(({ exists }) => exists)
+    return all.length <= quota.objects && all.reduce((sum, { data }) => sum + data.length, 0) <= quota.bytes
   }
 
   private look(object: PlainObject, name: string, ops: readonly ObjectOp[]): HistoryOutcome {

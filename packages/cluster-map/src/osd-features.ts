@@ -1,0 +1,14 @@
+/** What an OSD says that it can when it boots, as bits of `OsdInfo.features`; a map may require some of it. */
+
+/** It keeps the quotas of pools. One that does not would let its share grow without end. */
+export const featureQuotas = 1
+/** As a member it follows when an operator gives up unfound objects. */
+export const featureLostObjects = 2
+
+/** Of this build. */
+export const osdFeatures: number = featureQuotas + featureLostObjects
+
+export function hasFeatures(features: number, required: number): boolean {
+  const wanted = BigInt(required)
+  return (BigInt(features) & wanted) === wanted
+}

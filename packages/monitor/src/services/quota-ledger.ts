@@ -1,0 +1,163 @@
+/**
+ * How the quotas of pools are shared out among the primaries of their placement groups. In the leader's memory only: a new
+ * leader is told all of it again.
+ *
+ * Invariant 1: what all placement groups of a pool hold is never more than the quota, but for what was there before it.
+ * Invariant 2: nothing is granted before every placement group of the pool has told this leader what it holds under this
+ *              very quota. (Counter-examples: a leader that takes what it has not heard of for nothing; a primary that has
+ *              not seen the map with the quota, and still writes without one.)
+ * Invariant 3: of one placement group the ask of the later interval counts, then the later one. What was granted and is not
+ *              told of in the next ask has not arrived, and never will: only the answer to the last ask is taken.
+ *
+ * Who asks gets more than it wants while there is plenty, so that most writes need not wait for a question to the monitors;
+ * close to the quota it gets exactly what it wants.
+ */
+import { type PgId, type PoolId, parsePgId, pgPool } from '@shoal/base'
+import {
+  type OsdMap,
+  type Pool,
+  type PoolQuota,
+  type PoolUse,
+  poolQuotaOf,
+  type QuotaAnswer,
+  type QuotaAsk,
+} from '@shoal/cluster-map'
+
+/** Of what is free, each placement group gets its share of one in so many, on top of what it wants. */
+const spareParts = 4
+/** Less is not worth holding. */
+const spareBytesMin = 64 * 1024
+/** Who holds more than it uses tells so each second. Not heard of for so long: nobody waits for what it could give back. */
+const silentMs = 5_000
+
+interface Entry {
+  readonly ask: QuotaAsk
+  readonly answer: QuotaAnswer
+  readonly held: PoolUse
+  readonly heardMs: number
+}
+
+interface PoolLedger {
+  readonly quota: PoolQuota
+  readonly entries: Map<PgId, Entry>
+  /** Sum over the entries. */
+  held: { bytes: number; objects: number }
+  /** When somebody was refused, what was used then. */
+  refusedAt: PoolUse | undefined
+}
+
+export class QuotaLedger {
+  private readonly pools = new Map<PoolId, PoolLedger>()
+
+  answer(ask: QuotaAsk, map: OsdMap, nowMs: number): QuotaAnswer {
+    const { pgId, since, sequence } = ask
+    const wait: QuotaAnswer = { pgId, since, sequence, verdict: 'wait', held: ask.held }
+    const pool = map.pools.get(pgPool(pgId))
+    const quota = poolQuotaOf(pool)
+    // One of us knows a later map.
+    if (pool === undefined || quota === undefined || quota.epoch !== ask.quota || !isOf(pool, pgId)) return wait
+    const ledger = this.ledgerOf(pool, quota)
+    const before = ledger.entries.get(pgId)
+    if (before !== undefined) {
+      if (since < before.ask.since) return wait
+      if (since === before.ask.since && sequence < before.ask.sequence) return wait
+      if (since === before.ask.since && sequence === before.ask.sequence) return before.answer
+    }
+    this.set(ledger, { ask, answer: wait, held: ask.held, heardMs: nowMs })
+    const answer = this.decide(ledger, pool, ask, nowMs)
+    this.set(ledger, { ask, answer, held: answer.held, heardMs: nowMs })
+    return answer
+  }
+
+  /** What the placement groups use, as far as they have told; undefined for a pool that nobody was refused in since it shrank. */
+  isFull(pool: PoolId): boolean {
+    const ledger = this.pools.get(pool)
+    if (ledger?.refusedAt === undefined) return false
+    const used = usedOf(ledger)
+    return used.bytes >= ledger.refusedAt.bytes && used.objects >= ledger.refusedAt.objects
+  }
+
+  /** Forgets pools whose quota is another, or none, by now. */
+  prune(map: OsdMap): void {
+    for (const [id, { quota }] of this.pools) {
+      if (poolQuotaOf(map.pools.get(id))?.epoch !== quota.epoch) this.pools.delete(id)
+    }
+  }
+
+  private ledgerOf(pool: Pool, quota: PoolQuota): PoolLedger {
+    let ledger = this.pools.get(pool.id)
+    if (ledger?.quota.epoch !== quota.epoch) {
+      ledger = { quota, entries: new Map(), held: { bytes: 0, objects: 0 }, refusedAt: undefined }
+      this.pools.set(pool.id, ledger)
+    }
+    return ledger as PoolLedger
+  }
+
+  private set(ledger: PoolLedger, entry: Entry): void {
+    const { pgId } = entry.ask
+    const before = ledger.entries.get(pgId)?.held
+    ledger.held.bytes += entry.held.bytes - (before?.bytes ?? 0)
+    ledger.held.objects += entry.held.objects - (before?.objects ?? 0)
+    ledger.entries.set(pgId, entry)
+  }
+
+  private decide(ledger: PoolLedger, pool: Pool, ask: QuotaAsk, nowMs: number): QuotaAnswer {
+    const { pgId, since, sequence, held, wanted } = ask
+    const answer = (verdict: QuotaAnswer['verdict'], more: PoolUse = held): QuotaAnswer => ({
+      pgId,
+      since,
+      sequence,
+      verdict,
+      held: more,
+    })
+    const { maxBytes, maxObjects } = ledger.quota
+    const bytes = maxBytes === 0 ? 0 : wanted.bytes - held.bytes
+    const objects = maxObjects === 0 ? 0 : wanted.objects - held.objects
+    if (bytes <= 0 && objects <= 0) return answer('granted')
+    // Invariant 2.
+    if (ledger.entries.size < pool.pgNum) return answer('wait')
+    const freeBytes = maxBytes === 0 ? 0 : maxBytes - ledger.held.bytes
+    const freeObjects = maxObjects === 0 ? 0 : maxObjects - ledger.held.objects
+    if ((bytes > 0 && bytes > freeBytes) || (objects > 0 && objects > freeObjects)) {
+      if (mayComeBack(ledger, ask, nowMs)) return answer('wait')
+      ledger.refusedAt = usedOf(ledger)
+      return answer('refused')
+    }
+    const parts = spareParts * pool.pgNum
+    const spareBytes = Math.floor((freeBytes - bytes) / parts)
+    const spareObjects = Math.max(0, Math.floor((freeObjects - objects) / parts))
+    return answer('granted', {
+      bytes: Math.max(held.bytes, wanted.bytes) + (spareBytes < spareBytesMin ? 0 : spareBytes),
+      objects: Math.max(held.objects, wanted.objects) + spareObjects,
+    })
+  }
+}
+
+function isOf(pool: Pool, pgId: PgId): boolean {
+  const parsed = parsePgId(pgId)
+  return parsed !== undefined && parsed.seed < pool.pgNum
+}
+
+function usedOf(ledger: PoolLedger): PoolUse {
+  let bytes = 0
+  let objects = 0
+  for (const { ask } of ledger.entries.values()) {
+    bytes += ask.used.bytes
+    objects += ask.used.objects
+  }
+  return { bytes, objects }
+}
+
+/** Whether it would fit if everybody who is there gave back what it does not use. */
+function mayComeBack(ledger: PoolLedger, ask: QuotaAsk, nowMs: number): boolean {
+  let { bytes, objects } = ask.wanted
+  for (const [pgId, entry] of ledger.entries) {
+    if (pgId === ask.pgId) continue
+    const least = nowMs - entry.heardMs < silentMs ? entry.ask.used : entry.held
+    bytes += least.bytes
+    objects += least.objects
+  }
+  const { maxBytes, maxObjects } = ledger.quota
+  const bytesFit = maxBytes === 0 || ask.wanted.bytes <= ask.held.bytes || bytes <= maxBytes
+  return bytesFit && (maxObjects === 0 || ask.wanted.objects <= ask.held.objects || objects <= maxObjects)
+}
