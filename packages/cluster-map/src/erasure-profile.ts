@@ -7,8 +7,8 @@ import type { Pool } from './osd-map.ts'
 const optionKey = 'erasure_code'
 const nameKey = 'erasure_code_profile'
 
-/** Options of a pool that are not settings of `pool set`. */
-export const erasureOptions: ReadonlySet<string> = new Set([optionKey, nameKey])
+/** Options of a pool that are not shown among its settings: the name of the profile is. */
+export const erasureOptions: ReadonlySet<string> = new Set([optionKey])
 
 /** Its words, as one text; undefined for a replicated pool. */
 export function erasureProfileOf(pool: Pool | undefined): string | undefined {
