@@ -1,7 +1,6 @@
 /** Watches between real processes, through the library and the command, over the death of a primary. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { WatchHandlers } from '@shoal/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CommandContext } from '../../cli/src/context.ts'
 import { shoal, TestCluster } from './support/cluster.ts'
@@ -29,7 +28,7 @@ describe('a watcher', () => {
     await pool.writeFull('header', Buffer.from('x'))
     const seen: string[] = []
     const errors: unknown[] = []
-    const handlers: WatchHandlers = {
+    const handlers: Parameters<typeof pool.watch>[1] = {
       onNotify: ({ data }) => {
         seen.push(Buffer.from(data).toString())
         return Buffer.from(`seen ${seen.length}`)
