@@ -18,7 +18,8 @@ export interface ClientSessionsOptions {
   readonly opsMax: number
   readonly tracker: OpTracker
   readonly counters: PerfCounters
-  readonly onOp: (session: number, op: ClientOp) => void
+  /** `bytes`: of its payload. */
+  readonly onOp: (session: number, op: ClientOp, bytes: number) => void
   /** The PGs that may hold operations of the session. */
   readonly onClosed: (session: number, pgs: ReadonlySet<PgId>) => void
 }
@@ -148,7 +149,7 @@ export class ClientSessions {
       this.options.counters.add('clientSessionsThrottled')
       client.session.pause()
     }
-    this.options.onOp(client.session.id, op)
+    this.options.onOp(client.session.id, op, frame.payload.length)
   }
 
   private onReset(client: ClientSession): void {

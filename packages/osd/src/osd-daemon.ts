@@ -35,6 +35,7 @@ import { LogChannel } from './log-channel.ts'
 import { MapFeed } from './map-feed.ts'
 import { MapStore } from './map-store.ts'
 import { MonitorRequests } from './monitor-requests.ts'
+import { OpScheduler } from './op-scheduler.ts'
 import { OpTracker } from './op-tracker.ts'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 import { PeerLinks } from './peer-links.ts'
@@ -72,6 +73,7 @@ export class OsdDaemon {
   private readonly uuid: string
   private readonly counters = new PerfCounters()
   private readonly tracker: OpTracker
+  private readonly scheduler: OpScheduler
   private readonly localReserver: Reserver
   private readonly remoteReserver: Reserver
   private readonly logChannel: LogChannel
@@ -116,6 +118,7 @@ export class OsdDaemon {
         return settings.osd_op_history_size
       },
     })
+    this.scheduler = new OpScheduler(env, settings)
     this.localReserver = new Reserver(settings.osd_max_backfills)
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
@@ -148,7 +151,10 @@ export class OsdDaemon {
       },
       tracker: this.tracker,
       counters,
-      onOp: (session, op) => this.dispatcher.onOp(session, op),
+      onOp: (session, op, bytes) => {
+        if (this.scheduler.admitsClient(bytes)) this.dispatcher.onOp(session, op)
+        else this.scheduler.hold(bytes, () => this.guarded(() => this.dispatcher.onOp(session, op)))
+      },
       onClosed: (session, pgs) => this.onSessionClosed(session, pgs),
     })
     this.table = this.makeTable()
@@ -231,6 +237,7 @@ export class OsdDaemon {
     await this.admin?.close()
     await this.messenger?.close()
     await this.heartbeats.stop()
+    this.scheduler.stop()
     this.table.close()
     await this.store.close()
     await this.parts.monitor.close()
@@ -312,7 +319,8 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, localReserver, remoteReserver, links, sessions, stats, requests } = this
+    const { env, store, counters, space, scheduler, localReserver, remoteReserver, links, sessions, stats, requests } =
+      this
     return {
       env,
       store,
@@ -329,6 +337,7 @@ export class OsdDaemon {
       requestPgTemp: (pgId, osds) => requests.requestPgTemp(pgId, osds),
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
       space,
+      scheduler,
       removed: (pgId) => {
         this.table.remove(pgId)
         stats.forget(pgId)
@@ -368,6 +377,7 @@ export class OsdDaemon {
       this.localReserver.setSlots(this.settings.osd_max_backfills)
       this.remoteReserver.setSlots(this.settings.osd_max_backfills)
     }
+    if ([...changed].some((name) => name.startsWith('osd_mclock_'))) this.scheduler.onSettings()
     const { placement } = this.table
     if (changed.has('osd_heartbeat_min_peers') && placement !== undefined) this.choosePeers(placement)
   }
@@ -504,6 +514,7 @@ export class OsdDaemon {
         messenger: { ...this.messenger?.counters },
         heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
+        scheduler: this.scheduler.summary(),
         reservations: { local: this.localReserver.summary(), remote: this.remoteReserver.summary() },
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),

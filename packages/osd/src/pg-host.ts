@@ -101,6 +101,12 @@ export class PgHost {
         return services.sendEvent(effect.session, effect.event)
       case 'park':
         return services.park(effect.session, effect.tid)
+      case 'admit': {
+        const { token } = effect
+        return services.scheduler.submit('recovery', () => this.feed({ kind: 'admitted', token }))
+      }
+      case 'spent':
+        return services.scheduler.spent('recovery', effect.bytes)
       case 'transact':
         return this.transact(effect)
       case 'load':
@@ -213,11 +219,17 @@ export class PgHost {
 
   private readPiece(effect: Effect<'read-piece'>): void {
     const { token } = effect
-    readPiece(this.services.store, this.pgId, effect).then(
-      (piece) =>
-        this.feed({ kind: 'piece-read', token, errno: piece === undefined ? errorTable.ENOENT.errno : 0, piece }),
-      (error: unknown) => this.feed({ kind: 'piece-read', token, errno: this.expected(error).errno, piece: undefined }),
-    )
+    const { store, scheduler } = this.services
+    scheduler.submit('recovery', () => {
+      readPiece(store, this.pgId, effect).then(
+        (piece) => {
+          scheduler.spent('recovery', piece?.extents.reduce((sum, { data }) => sum + data.length, 0) ?? 0)
+          this.feed({ kind: 'piece-read', token, errno: piece === undefined ? errorTable.ENOENT.errno : 0, piece })
+        },
+        (error: unknown) =>
+          this.feed({ kind: 'piece-read', token, errno: this.expected(error).errno, piece: undefined }),
+      )
+    })
   }
 
   private scan({ after, limit, token }: Effect<'scan'>): void {

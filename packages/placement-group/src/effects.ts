@@ -78,6 +78,10 @@ export type PgEffect =
       readonly omapEntriesMax: number
       readonly token: number
     }
+  /** Waits for this placement group's turn at the disk, among all that use it; input `admitted` follows, at once or later. */
+  | { readonly kind: 'admit'; readonly token: number }
+  /** What the work that was let in has moved. */
+  | { readonly kind: 'spent'; readonly bytes: number }
   /** Lists objects after a cursor with their versions; input `scanned` follows. */
   | { readonly kind: 'scan'; readonly after: ObjectId | undefined; readonly limit: number; readonly token: number }
   | { readonly kind: 'set-timer'; readonly timer: PgTimer; readonly delayMs: number }
@@ -141,6 +145,7 @@ export type PgInput =
       readonly objects: readonly { readonly object: ObjectId; readonly attribute: Uint8Array | undefined }[]
       readonly more: boolean
     }
+  | { readonly kind: 'admitted'; readonly token: number }
   | { readonly kind: 'timer'; readonly timer: PgTimer }
   | { readonly kind: 'reservation-granted'; readonly slot: ReservationSlot; readonly round: number }
   /** Somebody of a higher priority has the slot now: it is gone already. */

@@ -67,9 +67,14 @@ export class ObjectTransfer {
     this.pull(fetch)
   }
 
+  /** Piece by piece, each when recovery has its turn at this disk. */
   private pull(fetch: Fetch): void {
-    const { object, version, offset, omapAfter } = fetch
-    this.core.send(fetch.from, { kind: 'pull', object, version, offset, omapAfter })
+    const token = this.core.expectInInterval(() => {
+      const { object, version, offset, omapAfter } = fetch
+      if (this.fetches.get(objectKey(object)) !== fetch) return
+      this.core.send(fetch.from, { kind: 'pull', object, version, offset, omapAfter })
+    })
+    this.core.emit({ kind: 'admit', token })
   }
 
   /** The source's side. */
@@ -110,6 +115,7 @@ export class ObjectTransfer {
       if (fetch.pieces > 0) this.core.transact(this.dropTemporary(fetch.object))
       return fetch.onFetched(errorTable.ENOSPC.errno, 0)
     }
+    this.core.emit({ kind: 'spent', bytes: bytesOf(piece) })
     const done = piece.dataDone && piece.omapDone
     const steps = this.pieceSteps(fetch, piece, done)
     fetch.pieces++

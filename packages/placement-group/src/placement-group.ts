@@ -172,6 +172,7 @@ export class PlacementGroup {
       case 'read-done':
       case 'piece-read':
       case 'scanned':
+      case 'admitted':
         return this.core.answer(input.token, input)
       case 'timer':
         return this.onTimer(input.timer)

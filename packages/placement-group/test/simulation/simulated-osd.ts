@@ -320,6 +320,11 @@ export class SimulatedOsd {
       }
       case 'cancel-timer':
         return this.cancelTimer(effect.timer)
+      case 'admit': {
+        const { token } = effect
+        this.later(0, () => ({ kind: 'admitted', token }))
+        return
+      }
       case 'request-up-thru':
         return world.requestUpThru(this.id, effect.epoch)
       case 'request-pg-temp':
@@ -347,6 +352,7 @@ export class SimulatedOsd {
       case 'count':
       case 'mark':
       case 'park':
+      case 'spent':
       case 'watch-event':
         return
       case 'log':
