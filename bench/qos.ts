@@ -31,9 +31,9 @@ async function load(client: ClusterClient, ended: () => Promise<boolean>): Promi
   const data = new Uint8Array(opBytes)
   const latenciesMs: number[] = []
   const startMs = performance.now()
-  let isOver = false
+  const run = { isOver: false }
   const worker = async (at: number): Promise<void> => {
-    for (let turn = 0; !isOver; turn++) {
+    for (let turn = 0; !run.isOver; turn++) {
       const name = `client-${at}-${turn % 16}`
       const beginMs = performance.now()
       if (turn % 2 === 0) await pool.writeFull(name, data)
@@ -43,7 +43,7 @@ async function load(client: ClusterClient, ended: () => Promise<boolean>): Promi
   }
   const workers = Array.from({ length: depth }, (_, at) => worker(at))
   while (!(await ended())) await pause(200)
-  isOver = true
+  run.isOver = true
   await Promise.all(workers)
   return { latenciesMs, seconds: (performance.now() - startMs - settleMs) / 1000 }
 }
@@ -52,9 +52,11 @@ function quantile(values: readonly number[], fraction: number): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length * fraction)] ?? 0
 }
 
+/** Of the OSDs that run; counters begin at zero when one starts. */
 async function recoveredBytes(cluster: LocalCluster): Promise<number> {
   let sum = 0
-  for (const name of ['osd.0', 'osd.1']) {
+  for (const { name, kind, pid } of await cluster.daemons()) {
+    if (kind !== 'osd' || pid === undefined) continue
     const { counters } = await cluster.json<{ readonly counters: Readonly<Record<string, number>> }>(
       'daemon',
       'perf',

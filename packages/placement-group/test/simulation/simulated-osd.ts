@@ -320,11 +320,8 @@ export class SimulatedOsd {
       }
       case 'cancel-timer':
         return this.cancelTimer(effect.timer)
-      case 'admit': {
-        const { token } = effect
-        this.later(0, () => ({ kind: 'admitted', token }))
-        return
-      }
+      case 'admit':
+        return this.feed({ kind: 'admitted', token: effect.token })
       case 'request-up-thru':
         return world.requestUpThru(this.id, effect.epoch)
       case 'request-pg-temp':
