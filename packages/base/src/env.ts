@@ -3,6 +3,7 @@
  * constructor; `runtime` implements it on the real machine, `testkit` and the simulator in memory under one seed.
  * Nothing else may read a clock, draw a random number, set a timer or touch a disk or a socket.
  */
+import type { Compression } from './compression.ts'
 import type { Address } from './ids.ts'
 
 export interface Clock {
@@ -167,6 +168,7 @@ export interface Env {
   readonly random: Random
   readonly disk: Disk
   readonly keyValue: KeyValueStores
+  readonly compression: Compression
   readonly network: Network
   readonly log: Log
   /** Ends this daemon at once, as a failed fsync or a broken invariant demands; nothing buffered is written. */

@@ -102,6 +102,15 @@ export class CommandContext {
     })
   }
 
+  /** The cluster's key. Throws EINVAL for a cluster without one. */
+  async secret(): Promise<Uint8Array> {
+    const { secret } = await this.security()
+    if (secret !== undefined) return secret
+    throw new ClusterError('EINVAL', 'the keys of stores are sealed with the key of the cluster, and there is none', {
+      hint: '--keyring FILE names it',
+    })
+  }
+
   private async connectMonitor(): Promise<MonitorClient> {
     const [{ GrpcMonitorClient }, env] = await Promise.all([import('@shoal/monitor-client'), this.env()])
     const client = new GrpcMonitorClient(env, { monitors: this.monitorAddresses(), startTimeoutMs: this.timeoutMs })

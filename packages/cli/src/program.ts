@@ -5,9 +5,11 @@ import { addBalancerCommands } from './commands/balancer.ts'
 import { addBlockCommands } from './commands/block.ts'
 import { addClusterCommands } from './commands/cluster.ts'
 import { addConfigCommands } from './commands/config.ts'
+import { addConfigKeyCommands } from './commands/config-key.ts'
 import { addCrashCommands } from './commands/crash.ts'
 import { addCrushCommands } from './commands/crush.ts'
 import { addDaemonCommands } from './commands/daemon.ts'
+import { addUsageCommand } from './commands/df.ts'
 import { addHealthCommands } from './commands/health.ts'
 import { addMonitorCommands } from './commands/mon.ts'
 import { addNbdCommands } from './commands/nbd.ts'
@@ -15,7 +17,6 @@ import { addObjectCommands } from './commands/object.ts'
 import { addOsdCommands } from './commands/osd.ts'
 import { addPgCommands } from './commands/pg.ts'
 import { addPoolCommands } from './commands/pool.ts'
-import { addUsageCommand } from './commands/pool-quota.ts'
 import { addTellCommand } from './commands/tell.ts'
 import { addUpCommands } from './commands/up.ts'
 import { programVersion } from './version.ts'
@@ -58,6 +59,7 @@ export function buildProgram(): Command {
     addTellCommand,
     addAuthCommands,
     addMonitorCommands,
+    addConfigKeyCommands,
     addOsdCommands,
     addCrushCommands,
     addPoolCommands,

@@ -7,6 +7,7 @@ export { applyIncremental, createOsdMap, diffOsdMaps } from './osd-map-changes.t
 export { osdInfoCodec, osdMapCodec, osdMapIncrementalCodec, poolCodec } from './osd-map-codec.ts'
 export * from './pg-stats.ts'
 export * from './placement.ts'
+export * from './pool-compression.ts'
 export * from './pool-quota.ts'
 export * from './pool-snapshots.ts'
 export { isAllowedSet, type RuleShape, type RuleTake, ruleShape } from './rule-shape.ts'

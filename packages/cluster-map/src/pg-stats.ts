@@ -1,5 +1,5 @@
 /** What primaries and OSDs report about themselves; the monitors keep the latest in memory and never in consensus. */
-import type { Epoch, OsdId, PgId } from '@shoal/base'
+import type { Epoch, OsdId, PgId, PoolId } from '@shoal/base'
 import type { SnapIntervals } from './snap-intervals.ts'
 
 /** Ceph's words for the states of a placement group; a PG shows several at once, joined by `+`. */
@@ -82,4 +82,16 @@ export interface OsdStats {
   /** Checksum failures found and mended since the daemon started. */
   readonly checksumErrors: number
   readonly repairedBlocks: number
+  /** Of the pools that have something compressed here. */
+  readonly compression?: readonly PoolCompressionStats[]
+}
+
+export interface PoolCompressionStats {
+  readonly pool: PoolId
+  /** Before, after, and what the store took for it. */
+  readonly originalBytes: number
+  readonly compressedBytes: number
+  readonly allocatedBytes: number
+  /** Blobs made since the daemon started. */
+  readonly operations: number
 }

@@ -231,11 +231,20 @@ export interface PoolStatsRow extends IoRatesReply {
   readonly name: string
   readonly objects: number
   readonly bytes: number
-  /** Over all copies, as far as counted from objects. */
+  /** Over all copies, as far as counted from objects, less what compression saves. */
   readonly usedBytes: number
   readonly degradedCopies: number
   readonly misplacedCopies: number
   readonly unfoundObjects: number
+  /** What lies compressed, over all copies on OSDs that are up. */
+  readonly compression: {
+    /** Ceph's UNDER COMPR: before compression. */
+    readonly originalBytes: number
+    readonly compressedBytes: number
+    /** Ceph's USED COMPR. */
+    readonly allocatedBytes: number
+    readonly operations: number
+  }
 }
 
 /** `osd pool get-quota` */
@@ -266,6 +275,7 @@ export interface PoolUsageRow extends PoolRow {
   readonly usedBytes: number
   /** What clients can still store, by the OSD that is full first and by the quota. */
   readonly availableBytes: number
+  readonly compression: PoolStatsRow['compression']
 }
 
 /** `pg list-unfound`, of the primary. */

@@ -7,13 +7,21 @@ import {
   type OsdId,
   oneOf,
   type PgId,
+  type PoolId,
   string,
   struct,
   u32,
   u64,
   versioned,
 } from '@shoal/base'
-import { noSnaps, type OsdStats, type PgStats, pgStates, snapIntervalsCodec } from '@shoal/cluster-map'
+import {
+  noSnaps,
+  type OsdStats,
+  type PgStats,
+  type PoolCompressionStats,
+  pgStates,
+  snapIntervalsCodec,
+} from '@shoal/cluster-map'
 import type { StatsReport } from './monitor-client.ts'
 
 const osds = array(u32<OsdId>())
@@ -61,24 +69,41 @@ export const pgStatsCodec: Codec<PgStats> = versioned<PgStats>(3, 1, 'PG statist
   },
 })
 
-export const osdStatsCodec: Codec<OsdStats> = versioned(
-  1,
-  1,
-  'OSD statistics',
-  struct<OsdStats>({
-    osd: u32<OsdId>(),
-    totalBytes: u64(),
-    usedBytes: u64(),
-    metadataBytes: u64(),
-    pgs: u32(),
-    commitLatencyMs: f64(),
-    applyLatencyMs: f64(),
-    slowOps: u32(),
-    silentPeers: osds,
-    checksumErrors: u64(),
-    repairedBlocks: u64(),
+const osdStatsBody = struct<Omit<OsdStats, 'compression'>>({
+  osd: u32<OsdId>(),
+  totalBytes: u64(),
+  usedBytes: u64(),
+  metadataBytes: u64(),
+  pgs: u32(),
+  commitLatencyMs: f64(),
+  applyLatencyMs: f64(),
+  slowOps: u32(),
+  silentPeers: osds,
+  checksumErrors: u64(),
+  repairedBlocks: u64(),
+})
+
+const compressionCodec = array(
+  struct<PoolCompressionStats>({
+    pool: u64<PoolId>(),
+    originalBytes: u64(),
+    compressedBytes: u64(),
+    allocatedBytes: u64(),
+    operations: u64(),
   }),
 )
+
+/** Compression follows only when something is compressed. */
+export const osdStatsCodec: Codec<OsdStats> = versioned(1, 1, 'OSD statistics', {
+  write(writer, stats: OsdStats) {
+    osdStatsBody.write(writer, stats)
+    if (stats.compression !== undefined) compressionCodec.write(writer, stats.compression)
+  },
+  read(reader): OsdStats {
+    const stats = osdStatsBody.read(reader)
+    return reader.remaining === 0 ? stats : { ...stats, compression: compressionCodec.read(reader) }
+  },
+})
 
 export const statsReportCodec: Codec<StatsReport> = versioned(
   1,

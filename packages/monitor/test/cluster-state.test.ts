@@ -69,6 +69,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       }),
       fc.record({ prefix: fc.constant('config reset'), num: fc.nat(4) }),
       fc.record({ prefix: fc.constant('log'), logtext: fc.constantFrom('x', 'y') }),
+      fc.record({
+        prefix: fc.constant('config-key set'),
+        key: fc.constantFrom('k1', 'k2', 'dm-crypt/osd/u0/luks'),
+        val: fc.constantFrom('a', 'b'),
+        exclusive: fc.boolean(),
+      }),
+      fc.record({ prefix: fc.constant('config-key rm'), key: fc.constantFrom('k1', 'k2') }),
     )
     .map((command) => ({ kind: 'command' as const, command })),
   fc.record({ kind: fc.constant('trim' as const) }),
@@ -197,6 +204,7 @@ describe('the replicated state', () => {
       trimOsdMapsBefore: 0,
       logMax: 10,
       operations: undefined,
+      configKeys: new Map(),
     })
     expect(encode(proposalCodec, proposal)).toEqual(bytes)
     const monitors = { fsid: 'f', epoch: 1, monitors: [] }

@@ -17,6 +17,7 @@ import { Layer } from './layer.ts'
 import { bytesToKey, type Key, keys, keyToBytes } from './layout.ts'
 import {
   type Collection,
+  type CompressedSpace,
   encodeCollection,
   encodeState,
   isCached,
@@ -37,6 +38,13 @@ export interface CheckpointOptions {
   readonly mark: () => StoreState
   /** The units of a frozen layer are free again. */
   readonly release: (units: readonly number[]) => void
+}
+
+interface Frozen {
+  readonly collection: Collection
+  readonly layer: Layer
+  readonly exists: boolean
+  readonly compressed: CompressedSpace
 }
 
 const entriesPerTurn = 256
@@ -60,10 +68,10 @@ export class Checkpointer {
     await pending.flushThrough(sequence)
     await this.options.journalDurable()
     await data.datasync()
-    for (const { collection, layer, exists } of frozen) {
+    for (const { collection, layer, exists, compressed } of frozen) {
       const ops = await this.encodeLayer(layer)
       collection.applied = sequence
-      ops.push(meta.sealed(keys.collection(collection.id), encodeCollection(exists, sequence)))
+      ops.push(meta.sealed(keys.collection(collection.id), encodeCollection(exists, sequence, compressed)))
       await meta.level.batch(ops, { sync: false })
       this.entriesWritten += ops.length
     }
@@ -72,14 +80,15 @@ export class Checkpointer {
     this.rounds++
   }
 
-  private freeze(): { readonly collection: Collection; readonly layer: Layer; readonly exists: boolean }[] {
-    const frozen = []
+  private freeze(): Frozen[] {
+    const frozen: Frozen[] = []
     for (const collection of this.options.meta.collections.values()) {
       const layer = collection.active
       if (!layer.dirty) continue
       collection.frozen = layer
       collection.active = new Layer()
-      frozen.push({ collection, layer, exists: collection.exists })
+      const { exists, compressed } = collection
+      frozen.push({ collection, layer, exists, compressed })
     }
     return frozen
   }

@@ -5,13 +5,14 @@
  * A cached block that fails is only stale (its unit was written again) and is read anew. A block of the data file that
  * fails is damage if the object has not changed since the read began; else the read starts over with the new block map.
  */
-import { ClusterError, type FileHandle } from '@shoal/base'
+import { ClusterError, type Compression, concatBytes, type FileHandle } from '@shoal/base'
 import { formatObjectId, type ObjectId } from '@shoal/wire'
+import type { Blob } from './blob.ts'
 import type { Checksums } from './checksum.ts'
 import { CleanCache } from './clean-cache.ts'
 import { blockBytes } from './layout.ts'
 import type { Extent } from './object-store.ts'
-import type { PendingData } from './pending-data.ts'
+import { joinAdjacent, type PendingData } from './pending-data.ts'
 
 /** Bytes that fail their checksum and were not returned. */
 export class ChecksumError extends ClusterError {
@@ -30,9 +31,22 @@ export class ChecksumError extends ClusterError {
 }
 
 export interface WantedBlock {
+  /** Of a block in a blob: the blob's first. */
+  readonly unit: number
+  readonly checksum: number
+  /** The block is this one of what comes out of a blob. */
+  readonly blob: Blob | undefined
+  readonly at: number
+}
+
+/** A unit of the data file and what it should hash to. */
+export interface WantedUnit {
   readonly unit: number
   readonly checksum: number
 }
+
+/** Of the memory for clean blocks, this part is for what came out of blobs. */
+const blobCacheParts = 4
 
 const cachedRunBlocksMax = 32
 
@@ -40,16 +54,30 @@ export class DataReader {
   private readonly file: FileHandle
   private readonly checksums: Checksums
   private readonly pending: PendingData
+  private readonly compression: Compression
   private readonly cache: CleanCache<number, Uint8Array>
+  /** By the blob itself: another one on the same units is another key. */
+  private readonly blobCache: CleanCache<Blob, Uint8Array>
   checksumFailures = 0
   diskReads = 0
   diskBytes = 0
+  decompressions = 0
+  decompressedBytes = 0
+  decompressFailures = 0
 
-  constructor(file: FileHandle, checksums: Checksums, pending: PendingData, cacheBytesMax: number) {
+  constructor(
+    file: FileHandle,
+    checksums: Checksums,
+    pending: PendingData,
+    compression: Compression,
+    cacheBytesMax: number,
+  ) {
     this.file = file
     this.checksums = checksums
     this.pending = pending
+    this.compression = compression
     this.cache = new CleanCache(cacheBytesMax)
+    this.blobCache = new CleanCache(cacheBytesMax / blobCacheParts)
   }
 
   get cacheBytes(): number {
@@ -82,11 +110,11 @@ export class DataReader {
    * The blocks in order, undefined for those that fail. Blocks on consecutive units are read together and come as views
    * that follow each other in one buffer.
    */
-  async readBlocks(wanted: readonly WantedBlock[]): Promise<(Uint8Array | undefined)[]> {
+  async readBlocks(wanted: readonly WantedUnit[]): Promise<(Uint8Array | undefined)[]> {
     const blocks: (Uint8Array | undefined)[] = new Array(wanted.length).fill(undefined)
     const reads: Promise<void>[] = []
     for (let at = 0; at < wanted.length; ) {
-      const first = wanted[at] as WantedBlock
+      const first = wanted[at] as WantedUnit
       const isPending = this.pending.has(first.unit)
       const known = this.peek(first.unit, first.checksum)
       if (known !== undefined || isPending) {
@@ -96,7 +124,7 @@ export class DataReader {
       }
       let count = 1
       while (at + count < wanted.length) {
-        const next = wanted[at + count] as WantedBlock
+        const next = wanted[at + count] as WantedUnit
         if (next.unit !== first.unit + count || this.pending.has(next.unit)) break
         count++
       }
@@ -108,11 +136,43 @@ export class DataReader {
     return blocks
   }
 
+  /** All blocks that come out of the blob; undefined when a unit fails its checksum, or what it holds is no such blob. */
+  async readBlob(blob: Blob): Promise<Uint8Array | undefined> {
+    const known = this.blobCache.get(blob)
+    if (known !== undefined) return known
+    const wanted = blob.units.map((unit, at) => ({ unit, checksum: blob.checksums[at] as number }))
+    const units: Uint8Array[] = []
+    for (const unit of await this.readBlocks(wanted)) {
+      if (unit === undefined) return undefined
+      units.push(unit)
+    }
+    const bytes = await this.decompress(blob, concatBytes(joinAdjacent(units)))
+    if (bytes !== undefined) this.blobCache.set(blob, bytes, bytes.length + 100)
+    return bytes
+  }
+
+  private async decompress(blob: Blob, stored: Uint8Array): Promise<Uint8Array | undefined> {
+    const sizeBytes = blob.count * blockBytes
+    const bytes = await this.compression.decompress(blob.algorithm, stored.subarray(0, blob.sizeBytes), sizeBytes)
+    if (bytes === undefined) {
+      this.decompressFailures++
+      return undefined
+    }
+    this.decompressions++
+    this.decompressedBytes += sizeBytes
+    return bytes
+  }
+
+  /** What `readBlob` gives, if it is in memory. */
+  peekBlob(blob: Blob): Uint8Array | undefined {
+    return this.blobCache.get(blob)
+  }
+
   /** Whether each block has its checksum on stable storage: what is still to be written there counts, caches do not. */
-  async verify(wanted: readonly WantedBlock[]): Promise<readonly boolean[]> {
+  async verify(wanted: readonly WantedUnit[]): Promise<readonly boolean[]> {
     const good: boolean[] = new Array(wanted.length).fill(false)
     for (let at = 0; at < wanted.length; ) {
-      const { unit, checksum } = wanted[at] as WantedBlock
+      const { unit, checksum } = wanted[at] as WantedUnit
       const image = this.pending.peek(unit)
       if (image !== undefined) {
         good[at++] = this.checksums.low32(image) === checksum
@@ -127,8 +187,8 @@ export class DataReader {
     return good
   }
 
-  private async verifyRun(wanted: readonly WantedBlock[], good: boolean[], at: number, count: number): Promise<void> {
-    const run = await this.readRun((wanted[at] as WantedBlock).unit, count)
+  private async verifyRun(wanted: readonly WantedUnit[], good: boolean[], at: number, count: number): Promise<void> {
+    const run = await this.readRun((wanted[at] as WantedUnit).unit, count)
     if (run === undefined && count > 1) {
       for (let i = 0; i < count; i++) await this.verifyRun(wanted, good, at + i, 1)
       return
@@ -140,13 +200,35 @@ export class DataReader {
     }
   }
 
+  /** As `readBlob`, from where `verify` looks. At most one blob's units and content are in memory. */
+  async readStoredBlob(blob: Blob): Promise<Uint8Array | undefined> {
+    const { units, checksums } = blob
+    const stored = new Uint8Array(units.length * blockBytes)
+    for (let at = 0; at < units.length; ) {
+      const first = units[at] as number
+      const image = this.pending.peek(first)
+      let count = 1
+      if (image === undefined) {
+        while (units[at + count] === first + count && !this.pending.has(first + count)) count++
+      }
+      const run = image ?? (await this.readRun(first, count))
+      if (run === undefined) return undefined
+      stored.set(run, at * blockBytes)
+      at += count
+    }
+    for (const [at, checksum] of checksums.entries()) {
+      if (this.checksums.low32(stored.subarray(at * blockBytes, (at + 1) * blockBytes)) !== checksum) return undefined
+    }
+    return this.decompress(blob, stored)
+  }
+
   private async fetch(
-    wanted: readonly WantedBlock[],
+    wanted: readonly WantedUnit[],
     blocks: (Uint8Array | undefined)[],
     at: number,
     count: number,
   ): Promise<void> {
-    const run = await this.readRun((wanted[at] as WantedBlock).unit, count)
+    const run = await this.readRun((wanted[at] as WantedUnit).unit, count)
     if (run === undefined && count > 1) {
       // One unreadable sector must not take its neighbours with it.
       for (let i = 0; i < count; i++) await this.fetch(wanted, blocks, at + i, 1)
@@ -154,7 +236,7 @@ export class DataReader {
     }
     if (run === undefined) return
     for (let i = 0; i < count; i++) {
-      const { unit, checksum } = wanted[at + i] as WantedBlock
+      const { unit, checksum } = wanted[at + i] as WantedUnit
       const block = run.subarray(i * blockBytes, (i + 1) * blockBytes)
       if (this.checksums.low32(block) !== checksum) continue
       blocks[at + i] = block

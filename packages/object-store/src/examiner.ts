@@ -3,14 +3,16 @@
  * each against its checksum. Caches are passed by; what a checkpoint has yet to write counts as written.
  *
  * Digests do not depend on where blocks lie, nor on whether zeros are stored or a hole: they are folded, shard by shard,
- * from the checksums of the blocks that are not zeros, which were just proven.
+ * from the checksums of the blocks that are not zeros, which were just proven. Of blobs it is their content that counts:
+ * copies may be compressed in different ways, or not at all. One blob at a time is in memory.
  *
  * The caller sees to it that nobody writes to the range meanwhile; else digests may be those of no state that ever was.
  */
 import { ByteWriter } from '@shoal/base'
 import type { ObjectId, OmapEntry } from '@shoal/wire'
+import type { BlobRef } from './blob.ts'
 import type { Checksums } from './checksum.ts'
-import type { DataReader, WantedBlock } from './data-reader.ts'
+import type { DataReader, WantedUnit } from './data-reader.ts'
 import {
   blockBytes,
   bytesToKey,
@@ -155,14 +157,35 @@ export class Examiner {
         if (!damage.includes('block-map')) damage.push('block-map')
         continue
       }
-      const wanted = blocksOf(shard)
-      const good = await this.data.verify(wanted.map(({ block }) => block))
-      if (good.includes(false) && !damage.includes('data')) damage.push('data')
-      const writer = new ByteWriter(wanted.length * 8).u32(index)
-      for (const { at, block } of wanted) if (block.checksum !== this.zeroChecksum) writer.u32(at).u32(block.checksum)
+      const blocks = blocksOf(shard)
+      const good = await this.data.verify(blocks)
+      const whole = (await this.addBlobs(shard.blobs, blocks)) && !good.includes(false)
+      if (!whole && !damage.includes('data')) damage.push('data')
+      const writer = new ByteWriter(blocks.length * 8 + 4).u32(index)
+      for (const { at, checksum } of blocks) if (checksum !== this.zeroChecksum) writer.u32(at).u32(checksum)
       if (writer.length > 4) digest = this.fold(digest, writer.finish())
     }
     return digest
+  }
+
+  /** Adds the blocks that are seen in blobs, as they would be without compression. False when a blob cannot be read. */
+  private async addBlobs(blobs: readonly BlobRef[], blocks: PlacedBlock[]): Promise<boolean> {
+    if (blobs.length === 0) return true
+    let whole = true
+    for (const { first, live, blob } of blobs) {
+      const bytes = await this.data.readStoredBlob(blob)
+      if (bytes === undefined) {
+        whole = false
+        continue
+      }
+      for (let bit = 0; bit < blob.count; bit++) {
+        if (((live >>> bit) & 1) === 0) continue
+        const checksum = this.checksums.low32(bytes.subarray(bit * blockBytes, (bit + 1) * blockBytes))
+        blocks.push({ at: first + bit, unit: holeUnit, checksum })
+      }
+    }
+    blocks.sort((a, b) => a.at - b.at)
+    return whole
   }
 
   private async shard(c: Collection, key: Key): Promise<Shard | undefined> {
@@ -173,15 +196,15 @@ export class Examiner {
   }
 }
 
-interface PlacedBlock {
+/** A block of a shard. In a blob it has no unit of its own. */
+interface PlacedBlock extends WantedUnit {
   readonly at: number
-  readonly block: WantedBlock
 }
 
-function blocksOf({ units, checksums }: Shard): readonly PlacedBlock[] {
+function blocksOf({ units, checksums }: Shard): PlacedBlock[] {
   const found: PlacedBlock[] = []
   for (const [at, unit] of units.entries()) {
-    if (unit !== holeUnit) found.push({ at, block: { unit, checksum: checksums[at] as number } })
+    if (unit !== holeUnit) found.push({ at, unit, checksum: checksums[at] as number })
   }
   return found
 }

@@ -8,6 +8,7 @@
 import { assert, ClusterError, type ClusterErrorOptions, isClusterError, type PgId } from '@shoal/base'
 import { formatObjectId, type ObjectId, type OmapEntry, type TransactionOp } from '@shoal/wire'
 import type { Allocator } from './allocator.ts'
+import { allLive, type Blob, countBits, findBlob } from './blob.ts'
 import { compactBytes } from './compact-bytes.ts'
 import type { BlocksItem } from './journal-record.ts'
 import type { MetaValue } from './layer.ts'
@@ -45,6 +46,7 @@ export class Loaded {
   private objectsByCollection: Map<PgId, readonly Key[]> | undefined
   private damagedKeys: Set<Key> | undefined
   private blocksByUnit: Map<number, { readonly data: Uint8Array; readonly bad: boolean }> | undefined
+  private blobsByUnit: Map<number, Uint8Array | undefined> | undefined
 
   get values(): Map<Key, Onode | Shard | null> {
     this.valuesByKey ??= new Map()
@@ -76,6 +78,12 @@ export class Loaded {
   get blocks(): Map<number, { readonly data: Uint8Array; readonly bad: boolean }> {
     this.blocksByUnit ??= new Map()
     return this.blocksByUnit
+  }
+
+  /** What comes out of old blobs, by their first unit; undefined for those that cannot be read. */
+  get blobs(): Map<number, Uint8Array | undefined> {
+    this.blobsByUnit ??= new Map()
+    return this.blobsByUnit
   }
 }
 
@@ -215,6 +223,7 @@ export class Execution {
     onode.sizeBytes = item.sizeBytes
     for (const run of item.runs) {
       if (run.unit === holeUnit) this.unmap(c, onode, run.firstBlock, run.firstBlock + run.count)
+      else if (run.blob !== undefined) this.mapBlob(c, onode, run.firstBlock, run.blob)
       else {
         for (let i = 0; i < run.count; i++) {
           const checksum = run.checksums[i] as number
@@ -422,7 +431,60 @@ export class Execution {
       if (before === holeUnit) onode.allocatedBlocks++
       else this.free(c, before)
     }
+    if (shard.blobs.length > 0) this.bury(c, onode, shard, at)
     this.setBlock(shard, at, unit, checksum)
+  }
+
+  private mapBlob(c: Collection, onode: Onode, firstBlock: number, blob: Blob): void {
+    const index = Math.floor(firstBlock / shardBlocks)
+    const first = firstBlock - index * shardBlocks
+    if (blob.count === 0 || first + blob.count > shardBlocks) throw invalid('a blob lies in one shard')
+    const shard = this.ownShard(c, onode, index)
+    for (let at = first; at < first + blob.count; at++) this.clearBlock(c, onode, shard, at)
+    this.setBlobs(shard, [...shard.blobs, { first, live: allLive(blob.count), blob }])
+    onode.allocatedBlocks += blob.units.length
+    this.countCompressed(c, blob.count, blob.sizeBytes, blob.units.length)
+  }
+
+  /** The block is not seen in a blob any more; a blob of which nothing is seen goes. */
+  private bury(c: Collection, onode: Onode, shard: Shard, at: number): void {
+    const ref = findBlob(shard.blobs, at)
+    if (ref === undefined) return
+    const { blob, first } = ref
+    const live = (ref.live & ~(1 << (at - first))) >>> 0
+    const others = shard.blobs.filter((other) => other !== ref)
+    this.setBlobs(shard, live === 0 ? others : [...others, { first, live, blob }])
+    if (live !== 0) return this.countCompressed(c, -1, 0, 0)
+    for (const unit of blob.units) this.free(c, unit)
+    onode.allocatedBlocks -= blob.units.length
+    this.countCompressed(c, -1, -blob.sizeBytes, -blob.units.length)
+  }
+
+  private setBlobs(shard: Shard, blobs: Shard['blobs']): void {
+    const before = shard.blobs
+    shard.blobs = blobs
+    this.undo.push(() => {
+      shard.blobs = before
+    })
+  }
+
+  private countCompressed(c: Collection, blocks: number, bytes: number, units: number): void {
+    const before = c.compressed
+    c.compressed = { blocks: before.blocks + blocks, bytes: before.bytes + bytes, units: before.units + units }
+    this.undo.push(() => {
+      c.compressed = before
+    })
+  }
+
+  private clearBlock(c: Collection, onode: Onode, shard: Shard, at: number): void {
+    const unit = shard.units[at] as number
+    if (unit === holeUnit) {
+      if (shard.blobs.length > 0) this.bury(c, onode, shard, at)
+      return
+    }
+    this.free(c, unit)
+    onode.allocatedBlocks--
+    this.setBlock(shard, at, holeUnit, 0)
   }
 
   private setBlock({ units, checksums }: Shard, at: number, unit: number, checksum: number): void {
@@ -441,11 +503,7 @@ export class Execution {
       const shard = this.ownShard(c, onode, index)
       const end = Math.min(endBlock - index * shardBlocks, shardBlocks)
       for (let at = Math.max(0, firstBlock - index * shardBlocks); at < end; at++) {
-        const unit = shard.units[at] as number
-        if (unit === holeUnit) continue
-        this.free(c, unit)
-        onode.allocatedBlocks--
-        this.setBlock(shard, at, holeUnit, 0)
+        this.clearBlock(c, onode, shard, at)
       }
       if (shardIsEmpty(shard)) {
         this.put(c, keys.shard(onode.number, index), null)
@@ -509,6 +567,10 @@ export class Execution {
       }
       this.put(c, keys.shard(number, at), copyShard(shard, c.active.number))
       for (const unit of shard.units) if (unit !== holeUnit) this.share(unit)
+      for (const { blob, live } of shard.blobs) {
+        for (const unit of blob.units) this.share(unit)
+        this.countCompressed(c, countBits(live), blob.sizeBytes, blob.units.length)
+      }
     }
     const prefix = keys.omap(source.number)
     for (const [key, value] of omap) this.put(c, keys.omap(number) + key.slice(prefix.length), value)

@@ -8,9 +8,19 @@
  *    reads that start later.
  * 3. Whatever waits is woken by a commit, a background write or a checkpoint, and none of these waits for ordering.
  */
-import { assert, ClusterError, type Env, type HistogramSummary, isClusterError, type PgId } from '@shoal/base'
+import {
+  assert,
+  ClusterError,
+  type Env,
+  type HistogramSummary,
+  isClusterError,
+  type PgId,
+  type PoolCompression,
+  type PoolId,
+} from '@shoal/base'
 import type { ObjectId, OmapEntry, Transaction } from '@shoal/wire'
 import type { Allocator } from './allocator.ts'
+import { BlobCompressor, type CompressedBodies } from './blob-compressor.ts'
 import type { Checkpointer } from './checkpointer.ts'
 import type { DataReader } from './data-reader.ts'
 import { Examiner } from './examiner.ts'
@@ -23,6 +33,7 @@ import { type MountedParts, mountParts } from './mount.ts'
 import { isClean, moveObjects } from './object-mover.ts'
 import { ObjectReader } from './object-reader.ts'
 import type {
+  CompressionUsage,
   CountObject,
   ExaminedRange,
   ExamineRange,
@@ -48,6 +59,8 @@ interface Submission {
   readonly reject: (error: unknown) => void
   readonly submittedMs: number
   readonly loaded: Loaded
+  /** Its compressed bodies; ordered only when they are done. */
+  readonly compressed: CompressedBodies | undefined
   /** Told when the transaction was ordered or refused. */
   onPassed: (() => void)[] | undefined
 }
@@ -67,6 +80,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
   private readonly examiner: Examiner
   private readonly journal: Journal
   private readonly checkpointer: Checkpointer
+  private readonly compressor: BlobCompressor
   private readonly waiting: Submission[] = []
   private progressWaiters: (() => void)[] = []
   private durableWaiters: { readonly sequence: number; readonly resolve: () => void }[] = []
@@ -102,12 +116,14 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
         epoch: parts.epoch,
         clock: env.clock,
         checksums: parts.files.checksums,
+        cipher: parts.files.journalCipher,
         onFailure: (cause) => this.fail('the journal cannot be written', cause),
         onGroup: (sequence) => this.onDurable(sequence),
       },
       parts.lastSequence,
     )
     this.checkpointer = parts.checkpointer
+    this.compressor = new BlobCompressor(env.compression, (cause) => this.fail('a write cannot be compressed', cause))
     parts.attach({
       durableSequence: () => this.journal.durableSequence,
       lastSequence: () => this.lastSequence,
@@ -173,6 +189,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
         reject,
         submittedMs: this.env.clock.monotonicMs(),
         loaded: new Loaded(),
+        compressed: this.compressor.active ? this.compressor.start(transaction) : undefined,
         onPassed: undefined,
       }
       if (this.waiting.length > 0) {
@@ -302,6 +319,15 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
     return { totalBytes, usedBytes: totalBytes - freeBytes, freeBytes, metadataBytes }
   }
 
+  /** How writes of these pools are compressed, from now on; what is stored stays as it is. */
+  setCompression(pools: ReadonlyMap<PoolId, PoolCompression>): void {
+    this.compressor.setPools(pools)
+  }
+
+  compressionUsage(): ReadonlyMap<PoolId, CompressionUsage> {
+    return this.compressor.usage(this.meta.collections.values())
+  }
+
   perf(): Record<string, number | HistogramSummary> {
     return {
       ...this.journal.perf(),
@@ -326,6 +352,10 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
       held_units: this.heldUnits(),
       shared_units: this.allocator.sharedUnits,
       replayed_records: this.parts.replayedRecords,
+      ...this.compressor.perf(this.compressionUsage()),
+      decompress_count: this.data.decompressions,
+      decompress_bytes: this.data.decompressedBytes,
+      decompress_failures: this.data.decompressFailures,
       damaged_block_maps: this.parts.damagedBlockMaps,
     }
   }
@@ -406,10 +436,12 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
       submission.reject(this.stopped)
       return undefined
     }
+    const { compressed } = submission
+    if (compressed !== undefined && !compressed.done) return () => compressed.ready
     const crowded = this.crowded()
     if (crowded) return () => this.progress()
     const execution = new Execution(this.lastSequence + 1, this.meta, this.allocator, submission.loaded)
-    const planner = new WritePlanner(this.parts.planner, execution)
+    const planner = new WritePlanner(this.parts.planner, execution, compressed)
     try {
       const items = this.execute(submission.transaction, execution, planner)
       return this.order(submission, execution, planner, items)

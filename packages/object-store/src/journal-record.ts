@@ -14,8 +14,10 @@ import {
   PayloadCursor,
   type TransactionOp,
 } from '@shoal/wire'
+import { type Blob, readBlobHead, writeBlobHead } from './blob.ts'
 import type { Checksums } from './checksum.ts'
 import { blockBytes, sectorBytes } from './layout.ts'
+import type { JournalCipher } from './record-cipher.ts'
 
 /** Consecutive blocks of an object on consecutive units; unit 0 makes a hole. */
 export interface BlockRun {
@@ -26,8 +28,10 @@ export interface BlockRun {
   readonly inline: boolean
   /** Merged into a block that failed its checksum: the map gets the complement, so that reads go on failing. */
   readonly poisoned: boolean
-  /** One per block; empty for a hole. */
+  /** One per block, or per unit of the blob; empty for a hole. */
   readonly checksums: readonly number[]
+  /** The blocks are in this blob; `unit` is its first. */
+  readonly blob: Blob | undefined
 }
 
 export interface BlocksItem {
@@ -40,9 +44,11 @@ export interface BlocksItem {
 
 export type JournalItem = BlocksItem | TransactionOp
 
-const bodyVersion = 1
+const plainVersion = 1
+/** Blobs among the runs. */
+const blobsVersion = 2
 const segment = { operations: 1, blocks: 2 } as const
-const runFlags = { inline: 1, poisoned: 2 } as const
+const runFlags = { inline: 1, poisoned: 2, compressed: 4 } as const
 
 const recordMagic = 0x314a_4853 // "SHJ1"
 export const recordHeaderBytes = 56
@@ -64,15 +70,23 @@ export function recordBytes(header: { readonly bodyBytes: number; readonly paylo
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / sectorBytes) * sectorBytes
 
-function writeBlocks(writer: ByteWriter, item: BlocksItem): void {
+/** Returns whether there are blobs. */
+function writeBlocks(writer: ByteWriter, item: BlocksItem): boolean {
+  let compressed = false
   writer.string(item.collection)
   objectIdCodec.write(writer, item.object)
   writer.u64(item.sizeBytes).u32(item.runs.length)
   for (const run of item.runs) {
-    const flags = (run.inline ? runFlags.inline : 0) | (run.poisoned ? runFlags.poisoned : 0)
+    let flags = (run.inline ? runFlags.inline : 0) | (run.poisoned ? runFlags.poisoned : 0)
+    if (run.blob !== undefined) flags |= runFlags.compressed
     writer.u32(run.firstBlock).u32(run.count).u32(run.unit).u8(flags)
+    if (run.blob !== undefined) {
+      compressed = true
+      writeBlobHead(writer, run.blob)
+    }
     for (const checksum of run.checksums) writer.u32(checksum)
   }
+  return compressed
 }
 
 function readBlocks(reader: ByteReader): BlocksItem {
@@ -87,9 +101,13 @@ function readBlocks(reader: ByteReader): BlocksItem {
     const unit = reader.u32()
     const flags = reader.u8()
     const checksums: number[] = []
-    if (unit !== 0) for (let block = 0; block < blocks; block++) checksums.push(reader.u32())
+    const head = (flags & runFlags.compressed) === 0 ? undefined : readBlobHead(reader, blocks)
+    const sums = unit === 0 ? 0 : (head?.units.length ?? blocks)
+    for (let sum = 0; sum < sums; sum++) checksums.push(reader.u32())
     const inline = (flags & runFlags.inline) !== 0
-    runs.push({ firstBlock, count: blocks, unit, inline, poisoned: (flags & runFlags.poisoned) !== 0, checksums })
+    const poisoned = (flags & runFlags.poisoned) !== 0
+    const blob = head === undefined ? undefined : { ...head, checksums }
+    runs.push({ firstBlock, count: blocks, unit, inline, poisoned, checksums, blob })
   }
   return { kind: 'blocks', collection, object, sizeBytes, runs }
 }
@@ -100,15 +118,16 @@ function readBlocks(reader: ByteReader): BlocksItem {
  */
 export function encodeBody(items: readonly JournalItem[]): { readonly buffer: Uint8Array; readonly bodyBytes: number } {
   const writer = new ByteWriter(1024)
-  writer.raw(emptyHeader).u8(bodyVersion)
+  writer.raw(emptyHeader).u8(plainVersion)
   const countAt = writer.length
   writer.u32(0)
   let segments = 0
+  let compressed = false
   for (let at = 0; at < items.length; segments++) {
     const item = items[at] as JournalItem
     if (item.kind === 'blocks') {
       writer.u8(segment.blocks)
-      writeBlocks(writer, item)
+      if (writeBlocks(writer, item)) compressed = true
       at++
       continue
     }
@@ -124,7 +143,9 @@ export function encodeBody(items: readonly JournalItem[]): { readonly buffer: Ui
   writer.patchU32(countAt, segments)
   const bodyBytes = writer.length - recordHeaderBytes
   writer.raw(zeroSector.subarray(0, roundUp(writer.length) - writer.length))
-  return { buffer: writer.finish(), bodyBytes }
+  const buffer = writer.finish()
+  if (compressed) buffer[recordHeaderBytes] = blobsVersion
+  return { buffer, bodyBytes }
 }
 
 const emptyHeader = new Uint8Array(recordHeaderBytes)
@@ -134,7 +155,7 @@ const zeroSector = new Uint8Array(sectorBytes)
 export function decodeBody(body: Uint8Array): JournalItem[] {
   const reader = new ByteReader(body)
   const version = reader.u8()
-  if (version !== bodyVersion) {
+  if (version !== plainVersion && version !== blobsVersion) {
     throw new ClusterError('EPROTO', `journal record version ${version} is newer than this daemon`, {
       hint: 'upgrade this daemon',
     })
@@ -167,6 +188,18 @@ export function sealRecord(checksums: Checksums, buffer: Uint8Array, header: Rec
   view.setBigUint64(checksumAt, checksum, true)
 }
 
+/** The record as it goes to the disk of an encrypted store: only its header stays as it is. */
+export function encryptRecord(
+  cipher: JournalCipher,
+  [first, ...payload]: readonly Uint8Array[],
+  { epoch, sequence }: Pick<RecordHeader, 'epoch' | 'sequence'>,
+): Uint8Array[] {
+  const stream = cipher.stream(epoch, sequence)
+  const buffer = (first as Uint8Array).slice()
+  buffer.set(stream(buffer.subarray(recordHeaderBytes)), recordHeaderBytes)
+  return [buffer, ...payload.map(stream)]
+}
+
 /** Undefined when no header starts here; nothing is proven until `recordIsWhole`. */
 export function parseHeader(buffer: Uint8Array, at: number): RecordHeader | undefined {
   if (at + recordHeaderBytes > buffer.length) return undefined
@@ -193,6 +226,11 @@ export function recordIsWhole(checksums: Checksums, buffer: Uint8Array, at: numb
   const stored = view.getBigUint64(checksumAt, true)
   view.setBigUint64(checksumAt, 0n, true)
   return checksums.xxh64(copy) === stored
+}
+
+/** The unit of block `at` of what a run places. */
+export function unitOfRun(run: BlockRun, at: number): number {
+  return run.blob === undefined ? run.unit + at : (run.blob.units[at] as number)
 }
 
 /** Whether every inline block of the payload carries the checksum that the body gives it. */

@@ -12,7 +12,8 @@
  */
 import { assert, type Clock, type FileHandle, Histogram, type HistogramSummary } from '@shoal/base'
 import type { Checksums } from './checksum.ts'
-import { recordBytes, sealRecord } from './journal-record.ts'
+import { encryptRecord, recordBytes, sealRecord } from './journal-record.ts'
+import type { JournalCipher } from './record-cipher.ts'
 
 /** Bytes on their way to fresh units of the data file. */
 export interface DirectWrite {
@@ -39,6 +40,8 @@ export interface JournalOptions {
   readonly epoch: number
   readonly clock: Clock
   readonly checksums: Checksums
+  /** Of an encrypted store. */
+  readonly cipher: JournalCipher | undefined
   /** A write or a datasync failed: nothing about the ring is known any more. */
   readonly onFailure: (cause: unknown) => void
   /** A group is durable up to and with this sequence. */
@@ -191,15 +194,16 @@ export class Journal {
   }
 
   private sealGroup(group: readonly JournalEntry[]): Uint8Array[] {
-    const { checksums, nonce, epoch } = this.options
+    const { checksums, cipher, nonce, epoch } = this.options
     const groupSequence = (group[0] as JournalEntry).sequence
     const chunks: Uint8Array[] = []
     for (const entry of group) {
       const { sequence, bodyBytes, payloadBytes } = entry
       assert(recordBytes(entry) === entry.sizeBytes, 'a record is as long as the place it was given')
       const header = { bodyBytes, payloadBytes, sequence, groupSequence, epoch, nonce }
-      sealRecord(checksums, entry.chunks[0] as Uint8Array, header)
-      for (const chunk of entry.chunks) chunks.push(chunk)
+      const record = cipher === undefined ? entry.chunks : encryptRecord(cipher, entry.chunks, header)
+      sealRecord(checksums, record[0] as Uint8Array, header)
+      for (const chunk of record) chunks.push(chunk)
     }
     return chunks
   }

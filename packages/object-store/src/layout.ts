@@ -22,7 +22,8 @@ export const fileNames: {
   readonly journal: string
   readonly data: string
   readonly meta: string
-} = { superblock: 'superblock', journal: 'journal', data: 'data', meta: 'meta' }
+  readonly key: string
+} = { superblock: 'superblock', journal: 'journal', data: 'data', meta: 'meta', key: 'key' }
 
 /** A string of one character per byte. */
 export type Key = string
@@ -53,7 +54,7 @@ export function prefixEnd(prefix: Key): Key | undefined {
 
 const u32Key = (value: number): Key =>
   String.fromCharCode((value >>> 24) & 0xff, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff)
-const u64Key = (value: number): Key => u32Key(Math.floor(value / 0x1_0000_0000)) + u32Key(value % 0x1_0000_0000)
+export const u64Key = (value: number): Key => u32Key(Math.floor(value / 0x1_0000_0000)) + u32Key(value % 0x1_0000_0000)
 const keyU32 = (key: Key, at: number): number =>
   ((key.charCodeAt(at) << 24) |
     (key.charCodeAt(at + 1) << 16) |

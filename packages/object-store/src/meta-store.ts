@@ -26,6 +26,18 @@ import { bytesToKey, type Key, keys, keyToBytes, objectSortKey, prefixEnd } from
 import { decodeShard, encodeShard, type Onode, onodeCodec, type Shard } from './onode.ts'
 import { seal, unseal } from './sealed-value.ts'
 
+/** A value: a change replaces it. */
+export interface CompressedSpace {
+  /** Blocks that are seen in blobs. */
+  readonly blocks: number
+  /** Of those blobs, compressed. */
+  readonly bytes: number
+  /** Units of those blobs. A blob that clones share counts for each of them. */
+  readonly units: number
+}
+
+export const nothingCompressed: CompressedSpace = { blocks: 0, bytes: 0, units: 0 }
+
 export class Collection {
   readonly id: PgId
   readonly metaPrefix: Key
@@ -35,6 +47,8 @@ export class Collection {
   applied: number
   active: Layer = new Layer()
   frozen: Layer | undefined
+  /** What its block maps have in blobs. */
+  compressed: CompressedSpace = nothingCompressed
   /** Checkpoints of this collection so far. */
   generation = 0
   private lastId: ObjectId | undefined
@@ -94,8 +108,16 @@ function decodeState(bytes: Uint8Array): StoreState {
   }
 }
 
-export function encodeCollection(exists: boolean, applied: number): Uint8Array {
-  return new ByteWriter(16).u8(1).boolean(exists).u64(applied).finish()
+const compressedVersion = 2
+
+export function encodeCollection(
+  exists: boolean,
+  applied: number,
+  { blocks, bytes, units }: CompressedSpace = nothingCompressed,
+): Uint8Array {
+  if (units === 0) return new ByteWriter(16).u8(1).boolean(exists).u64(applied).finish()
+  const writer = new ByteWriter(40).u8(compressedVersion).boolean(exists).u64(applied)
+  return writer.u64(blocks).u64(bytes).u64(units).finish()
 }
 
 export interface ScanPage {
@@ -151,9 +173,13 @@ export class MetaStore {
     const to = keyToBytes(must(prefixEnd(keys.collections), 'end of the collections'))
     for (const [key, value] of await this.level.entries({ from, to })) {
       const reader = new ByteReader(unseal(this.checksums, key, value))
-      reader.u8()
+      const version = reader.u8()
       const id = keys.collectionOf(bytesToKey(key))
-      this.collections.set(id, new Collection(id, reader.boolean(), reader.u64()))
+      const collection = new Collection(id, reader.boolean(), reader.u64())
+      if (version >= compressedVersion) {
+        collection.compressed = { blocks: reader.u64(), bytes: reader.u64(), units: reader.u64() }
+      }
+      this.collections.set(id, collection)
     }
   }
 

@@ -53,7 +53,7 @@ export interface MountedParts {
 const scanEntries = 1024
 
 export async function mountParts(env: Env, directory: string, limits: StoreLimits): Promise<MountedParts> {
-  const files = await openStoreFiles(env, directory)
+  const files = await openStoreFiles(env, directory, limits.storeKey)
   try {
     return await mountFiles(env, directory, limits, files)
   } catch (error) {
@@ -92,15 +92,17 @@ async function mountFiles(env: Env, directory: string, limits: StoreLimits, file
   const replay = new Replay(env, files, meta, pending, checkpointer, state, limits)
   attach(replay.driver())
   await replay.run()
-  const { allocator, damagedBlockMaps } = await buildAllocator(files, superblock.dataBytes)
+  const { allocator, damagedBlockMaps } = await buildAllocator(env, files, superblock.dataBytes)
   if (damagedBlockMaps > 0) env.log.error('block maps of objects are damaged', { records: damagedBlockMaps })
-  const data = new DataReader(files.data, checksums, pending, limits.dataCacheBytes)
+  const data = new DataReader(files.data, checksums, pending, env.compression, limits.dataCacheBytes)
   const planner: PlannerOptions = {
     allocator,
     checksums,
     largeWriteBytes: limits.largeWriteBytes,
     peekUnit: (unit, checksum) => data.peek(unit, checksum),
     readUnit: (unit, checksum) => data.readUnit(unit, checksum),
+    peekBlob: (blob) => data.peekBlob(blob),
+    readBlob: (blob) => data.readBlob(blob),
   }
   return {
     directory,
@@ -195,6 +197,7 @@ class Replay {
       {
         file: this.files.journal,
         checksums: this.files.checksums,
+        cipher: this.files.journalCipher,
         ringBytes: journalBytes,
         fileBytes,
         nonce,
@@ -228,6 +231,7 @@ class Replay {
  * can find out any more what they hold, and its object is written anew from another copy.
  */
 async function buildAllocator(
+  env: Env,
   files: OpenFiles,
   dataBytes: number,
 ): Promise<{ readonly allocator: Allocator; readonly damagedBlockMaps: number }> {
@@ -241,11 +245,21 @@ async function buildAllocator(
       const shard = shardIfWhole(files, key, value)
       if (shard === undefined) damagedBlockMaps++
       for (const unit of shard?.units ?? []) if (unit !== holeUnit) allocator.reference(unit)
+      for (const { blob } of shard?.blobs ?? []) {
+        if (!env.compression.supports(blob.algorithm)) throw unsupported(blob.algorithm)
+        for (const unit of blob.units) allocator.reference(unit)
+      }
     }
     const last = page[page.length - 1]
     if (last === undefined || page.length < scanEntries) return { allocator, damagedBlockMaps }
     from = keyToBytes(`${bytesToKey(last[0])}\0`)
   }
+}
+
+function unsupported(algorithm: string): ClusterError {
+  return new ClusterError('EPROTO', `the store has objects compressed with ${algorithm}, which this Node cannot read`, {
+    hint: 'start this daemon with Node 22.15 or newer',
+  })
 }
 
 function shardIfWhole(files: OpenFiles, key: Uint8Array, value: Uint8Array): Shard | undefined {

@@ -67,7 +67,7 @@ export async function moveObjects(
     start = keyToBytes(`${bytesToKey(last[0])}\0`)
   }
   // The same record again: what it is for is the sync, which takes the batches before it along.
-  const mark = meta.sealed(keys.collection(from.id), encodeCollection(from.exists, from.applied))
+  const mark = meta.sealed(keys.collection(from.id), encodeCollection(from.exists, from.applied, from.compressed))
   await meta.level.batch([mark], { sync: true })
   return counts
 }

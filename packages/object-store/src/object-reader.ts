@@ -1,6 +1,7 @@
 /** The reading half of the store: everything here is over the onode and the block map of one moment. */
 import { ClusterError, concatBytes, emptyBytes, type PgId } from '@shoal/base'
 import { formatObjectId, type ObjectId, type OmapEntry } from '@shoal/wire'
+import { type Blob, findBlob } from './blob.ts'
 import { ChecksumError, type DataReader, type WantedBlock } from './data-reader.ts'
 import {
   blockBytes,
@@ -30,6 +31,8 @@ interface View {
   readonly firstBlock: number
   /** The blocks that the range touches, in order. */
   readonly blocks: readonly WantedBlock[]
+  /** Some of them are in blobs. */
+  readonly compressed: boolean
 }
 
 export class ObjectReader {
@@ -67,7 +70,7 @@ export class ObjectReader {
       const { end, firstBlock: first, blocks: wanted } = view
       if (end <= offset) return emptyBytes
       const mapped = wanted.filter((block) => block.unit !== holeUnit)
-      const blocks = await this.data.readBlocks(mapped)
+      const blocks = view.compressed ? await this.readMixed(mapped) : await this.data.readBlocks(mapped)
       const bad = badExtents(wanted, blocks, first)
       if (bad.length === 0) return assemble(wanted, blocks, offset - first * blockBytes, end - offset)
       if ((await this.onode(id, object)) === view.onode) {
@@ -76,6 +79,21 @@ export class ObjectReader {
       }
     }
     throw new ClusterError('EAGAIN', `${formatObjectId(object)} changes too fast to be read`, { retry: true })
+  }
+
+  /** As `readBlocks`, for blocks some of which are in blobs. Each blob is read once. */
+  private async readMixed(wanted: readonly WantedBlock[]): Promise<(Uint8Array | undefined)[]> {
+    const plain = wanted.filter(({ blob }) => blob === undefined)
+    const blobs = new Map<Blob, Promise<Uint8Array | undefined>>()
+    for (const { blob } of wanted) if (blob !== undefined && !blobs.has(blob)) blobs.set(blob, this.data.readBlob(blob))
+    const ready = await this.data.readBlocks(plain)
+    const bytesOf = new Map<Blob, Uint8Array | undefined>()
+    for (const [blob, bytes] of blobs) bytesOf.set(blob, await bytes)
+    let next = 0
+    return wanted.map(({ blob, at }) => {
+      if (blob === undefined) return ready[next++]
+      return bytesOf.get(blob)?.subarray(at * blockBytes, (at + 1) * blockBytes)
+    })
   }
 
   async extents(id: PgId, object: ObjectId, offset: number, length: number): Promise<readonly Extent[]> {
@@ -176,7 +194,9 @@ export class ObjectReader {
       shards.push(shard)
     }
     const firstBlock = Math.floor(offset / blockBytes)
-    return { onode, end, firstBlock, blocks: wantedBlocks(shards, firstShard, firstBlock, Math.ceil(end / blockBytes)) }
+    const blocks = wantedBlocks(shards, firstShard, firstBlock, Math.ceil(end / blockBytes))
+    const compressed = shards.some((shard) => shard !== undefined && shard.blobs.length > 0)
+    return { onode, end, firstBlock, blocks, compressed }
   }
 
   private async view(c: Collection, object: ObjectId, offset: number, length: number): Promise<View> {
@@ -229,7 +249,10 @@ function wantedBlocks(
   for (let block = first; block < end; block++) {
     const shard = shards[Math.floor(block / shardBlocks) - firstShard]
     const at = block % shardBlocks
-    wanted.push({ unit: shard?.units[at] ?? holeUnit, checksum: shard?.checksums[at] ?? 0 })
+    const unit = shard?.units[at] ?? holeUnit
+    const ref = shard === undefined || unit !== holeUnit ? undefined : findBlob(shard.blobs, at)
+    if (ref === undefined) wanted.push({ unit, checksum: shard?.checksums[at] ?? 0, blob: undefined, at: 0 })
+    else wanted.push({ unit: ref.blob.units[0] as number, checksum: 0, blob: ref.blob, at: at - ref.first })
   }
   return wanted
 }

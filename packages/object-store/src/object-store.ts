@@ -24,6 +24,17 @@ export interface StoreUsage {
   readonly metadataBytes: number
 }
 
+/** What the blobs of a pool hold here, copies of clones included. */
+export interface CompressionUsage {
+  /** Of the blocks that are seen in blobs. */
+  readonly originalBytes: number
+  readonly compressedBytes: number
+  /** Units of the blobs. */
+  readonly allocatedBytes: number
+  /** Blobs made since the mount. */
+  readonly operations: number
+}
+
 export interface OmapPage {
   readonly entries: readonly OmapEntry[]
   /** More keys follow after the last one given. */

@@ -9,9 +9,11 @@
  *    other is copied first. A read takes units and checksums out of them in one turn.
  * 3. Bytes of the last block beyond the size are zeros; so are holes.
  * 4. `present` has the bit of every shard that maps at least one block, and of no other.
+ * 5. A block has a unit of its own, or is seen in one blob, or is a hole.
  */
 import { ByteReader, ByteWriter, bytes, ClusterError, type Codec, map, string, versioned } from '@shoal/base'
 import { type ObjectId, objectIdCodec } from '@shoal/wire'
+import { type BlobRef, noBlobs, readBlobs, writeBlobs } from './blob.ts'
 import { bytesToKey, type Key, keyToBytes, onodeNumberBytes, shardBlocks } from './layout.ts'
 
 export interface Onode {
@@ -20,6 +22,7 @@ export interface Onode {
   /** What its shards and omap are filed under; stays the same when the object is renamed. */
   readonly number: Key
   sizeBytes: number
+  /** Units that its block map names, those of blobs included. */
   allocatedBlocks: number
   /** Omap entries may exist. */
   hasOmap: boolean
@@ -33,11 +36,13 @@ export interface Onode {
 
 export interface Shard {
   readonly kind: 'shard'
-  /** Unit of each block; 0 is a hole. */
+  /** Unit of each block; 0 is a hole, or a block that is seen in a blob. */
   readonly units: Uint32Array
   readonly checksums: Uint32Array
   /** Units may be shared with other shards (clones). */
   shared: boolean
+  /** Compressed blocks. A value: a change replaces the array. */
+  blobs: readonly BlobRef[]
   /** Number of the layer that owns it; 0 for one that was read from `level`. */
   readonly layer: number
 }
@@ -72,6 +77,7 @@ export function newShard(layer: number): Shard {
     units: new Uint32Array(shardBlocks),
     checksums: new Uint32Array(shardBlocks),
     shared: false,
+    blobs: noBlobs,
     layer,
   }
 }
@@ -82,11 +88,13 @@ export function copyShard(shard: Shard, layer: number): Shard {
     units: shard.units.slice(),
     checksums: shard.checksums.slice(),
     shared: shard.shared,
+    blobs: shard.blobs,
     layer,
   }
 }
 
 export function shardIsEmpty(shard: Shard): boolean {
+  if (shard.blobs.length > 0) return false
   for (let i = 0; i < shardBlocks; i++) if (shard.units[i] !== 0) return false
   return true
 }
@@ -146,18 +154,19 @@ export const onodeCodec: Codec<Onode> = versioned<Onode>(1, 1, 'onode', {
   },
 })
 
-const shardVersion = 1
+const plainVersion = 1
+/** Blobs follow. */
+const blobsVersion = 2
 const sharedFlag = 1
 
-/** Runs of consecutive units, then the checksums of the mapped blocks in order. */
+/** Runs of consecutive units, then the checksums of the mapped blocks in order, then the blobs, if there are any. */
 export function encodeShard(shard: Shard): Uint8Array {
   const writer = new ByteWriter(320)
   writer
-    .u8(shardVersion)
+    .u8(shard.blobs.length === 0 ? plainVersion : blobsVersion)
     .u8(shard.shared ? sharedFlag : 0)
     .u8(0)
   let runs = 0
-  let mapped = 0
   for (let i = 0; i < shardBlocks; ) {
     const unit = shard.units[i] as number
     if (unit === 0) {
@@ -168,20 +177,20 @@ export function encodeShard(shard: Shard): Uint8Array {
     while (i + count < shardBlocks && shard.units[i + count] === unit + count) count++
     writer.u8(i).u8(count).u32(unit)
     runs++
-    mapped += count
     i += count
   }
   for (let i = 0; i < shardBlocks; i++) if (shard.units[i] !== 0) writer.u32(shard.checksums[i] as number)
+  if (shard.blobs.length > 0) writeBlobs(writer, shard.blobs)
   const encoded = writer.finish()
   encoded[2] = runs
-  return mapped === 0 ? encoded.subarray(0, 3) : encoded
+  return encoded
 }
 
 /** Throws EBADMSG, or EPROTO for a newer format. */
 export function decodeShard(encoded: Uint8Array): Shard {
   const reader = new ByteReader(encoded)
   const version = reader.u8()
-  if (version !== shardVersion) {
+  if (version !== plainVersion && version !== blobsVersion) {
     throw new ClusterError('EPROTO', `block map version ${version} is newer than this daemon`, {
       hint: 'upgrade this daemon',
     })
@@ -201,6 +210,7 @@ export function decodeShard(encoded: Uint8Array): Shard {
     next = first + count
   }
   for (let i = 0; i < shardBlocks; i++) if (shard.units[i] !== 0) shard.checksums[i] = reader.u32()
+  if (version === blobsVersion) shard.blobs = readBlobs(reader, shard.units)
   reader.end()
   return shard
 }

@@ -1,7 +1,7 @@
 /** Brings the records of the ring back into memory, in order, and on into `level`: mount goes on from there. */
 
 import { Execution, Loaded, NeedLoad } from './execution.ts'
-import type { BlocksItem } from './journal-record.ts'
+import { type BlocksItem, unitOfRun } from './journal-record.ts'
 import { blockBytes } from './layout.ts'
 import type { MetaStore } from './meta-store.ts'
 import type { PendingData } from './pending-data.ts'
@@ -45,8 +45,8 @@ function takeImages(
   let at = from
   for (const run of item.runs) {
     if (!run.inline) continue
-    for (let i = 0; i < run.count; i++) {
-      images?.push({ unit: run.unit + i, data: payload.subarray(at, at + blockBytes) })
+    for (let i = 0; i < run.checksums.length; i++) {
+      images?.push({ unit: unitOfRun(run, i), data: payload.subarray(at, at + blockBytes) })
       at += blockBytes
     }
   }

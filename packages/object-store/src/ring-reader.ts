@@ -19,6 +19,7 @@ import {
   recordIsWhole,
 } from './journal-record.ts'
 import { sectorBytes } from './layout.ts'
+import type { JournalCipher } from './record-cipher.ts'
 
 export interface RingRecord {
   readonly sequence: number
@@ -39,6 +40,8 @@ export interface JournalDamage {
 export interface RingReaderOptions {
   readonly file: FileHandle
   readonly checksums: Checksums
+  /** Of an encrypted store. */
+  readonly cipher: JournalCipher | undefined
   readonly ringBytes: number
   readonly fileBytes: number
   readonly nonce: number
@@ -113,11 +116,20 @@ export class RingReader {
       return undefined
     }
     if (!recordIsWhole(this.options.checksums, this.window, start, header)) return undefined
-    const body = this.window.slice(start + recordHeaderBytes, start + recordHeaderBytes + header.bodyBytes)
-    const payload = this.window.slice(start + sizeBytes - header.payloadBytes, start + sizeBytes)
+    const content = this.content(header, start, sizeBytes)
+    const body = content.subarray(0, header.bodyBytes)
+    const payload = content.subarray(content.length - header.payloadBytes)
     const items = decodeItems(body)
     if (items === undefined || !payloadIsWhole(this.options.checksums, items, payload)) return undefined
     return { sequence: header.sequence, items, payload, end: at + sizeBytes }
+  }
+
+  /** What follows the header of the record, in memory of its own and without encryption. */
+  private content({ epoch, sequence }: RecordHeader, start: number, sizeBytes: number): Uint8Array {
+    const { cipher } = this.options
+    const [from, to] = [start + recordHeaderBytes, start + sizeBytes]
+    if (cipher === undefined) return this.window.slice(from, to)
+    return cipher.stream(epoch, sequence)(this.window.subarray(from, to))
   }
 
   private holds(at: number, length: number): boolean {

@@ -13,6 +13,8 @@ export interface MountOptions {
    * `recover` goes on with the older state and sets `lostTransactions`.
    */
   readonly onJournalDamage?: 'refuse' | 'recover'
+  /** Of an encrypted store: EACCES without it, or with another. */
+  readonly storeKey?: Uint8Array | undefined
 }
 
 export interface StoreLimits {
@@ -25,6 +27,7 @@ export interface StoreLimits {
   readonly largeWriteBytes: number
   readonly onJournalDamage: 'refuse' | 'recover'
   /** Below this much free space of the file system, transactions that place bytes are refused. */
+  readonly storeKey: Uint8Array | undefined
   readonly hostReserveBytes: number
   readonly hostCheckBlocks: number
 }
@@ -43,6 +46,7 @@ export function resolveOptions(options: MountOptions): StoreLimits {
     dataCacheBytes: options.dataCacheBytes ?? 8 * mebibyte,
     largeWriteBytes: options.largeWriteBytes ?? 64 * 1024,
     onJournalDamage: options.onJournalDamage ?? 'refuse',
+    storeKey: options.storeKey,
     hostReserveBytes: 64 * mebibyte,
     hostCheckBlocks: 4096,
   }

@@ -21,7 +21,9 @@ export interface Superblock {
 
 const magic = 0x5342_4853 // "SHBS"
 const version = 1
-const knownIncompatible = 0
+/** Bits of `incompatible`: everything but this file and `key` is encrypted. */
+export const encryptedFeature = 1
+const knownIncompatible = encryptedFeature
 const sizeBytes = 80
 
 export function encodeSuperblock(checksums: Checksums, superblock: Superblock): Uint8Array {

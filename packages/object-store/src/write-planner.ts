@@ -6,16 +6,22 @@
  * - Everything else travels in the journal as whole block images: over the block's own unit when it has one that is not
  *   shared, else to a fresh one. A partly covered block is merged with its old bytes, which are verified first: when
  *   they fail their checksum the merged block is marked as poisoned, so that damage never gets a valid checksum.
+ * - Pieces of a body that were compressed go to fresh units as blobs: in the journal while they are small together, else
+ *   straight to the data file. Writes over a part of a blob lie beside it, until what is still seen of it would take
+ *   fewer units by itself: then that is written anew, too (`settle`), and an object never takes more than it would take
+ *   uncompressed.
  */
 import { assert, ClusterError } from '@shoal/base'
 import type { ObjectId, TransactionOp } from '@shoal/wire'
 import type { Allocator, UnitRun } from './allocator.ts'
+import { type Blob, type BlobRef, blobBlocksMax, countBits, findBlob } from './blob.ts'
+import type { CompressedBodies, CompressedPiece } from './blob-compressor.ts'
 import type { Checksums } from './checksum.ts'
 import { type Execution, NeedLoad } from './execution.ts'
 import type { BlockRun, BlocksItem } from './journal-record.ts'
 import { blockBytes, holeUnit, objectBytesMax, shardBlocks } from './layout.ts'
 import type { Collection } from './meta-store.ts'
-import type { Onode, Shard } from './onode.ts'
+import { type Onode, type Shard, shardsInRange } from './onode.ts'
 
 /** Thrown when the data file has too few free units. */
 export class NoSpace {
@@ -34,6 +40,9 @@ export interface PlannerOptions {
   readonly peekUnit: (unit: number, checksum: number) => Uint8Array | undefined
   /** Reads a unit from the data file; `bad` when it fails its checksum. */
   readonly readUnit: (unit: number, checksum: number) => Promise<{ readonly data: Uint8Array; readonly bad: boolean }>
+  readonly peekBlob: (blob: Blob) => Uint8Array | undefined
+  /** What comes out of a blob; undefined when it fails. */
+  readonly readBlob: (blob: Blob) => Promise<Uint8Array | undefined>
 }
 
 type PlacingOp = Extract<TransactionOp, { readonly kind: 'write' | 'zero' | 'truncate' }>
@@ -53,9 +62,16 @@ interface BlockRunInMaking extends BlockRun {
 }
 
 interface OldBlock {
+  /** A hole when the block is in a blob. */
   readonly unit: number
   readonly checksum: number
+  readonly ref: BlobRef | undefined
+  /** In the shard. */
+  readonly at: number
 }
+
+const emptyBlock = new Uint8Array(blockBytes)
+const nothing = new Uint8Array(0)
 
 export class WritePlanner {
   private readonly options: PlannerOptions
@@ -63,10 +79,15 @@ export class WritePlanner {
   /** Images of the journal's payload, in its order. */
   readonly images: BlockImage[] = []
   readonly direct: { readonly unit: number; readonly data: Uint8Array }[] = []
+  private readonly bodies: CompressedBodies | undefined
+  /** What came before it was compressed, for later operations of the same transaction: by the first unit of its blob. */
+  private readonly made: Map<number, Uint8Array> | undefined
 
-  constructor(options: PlannerOptions, execution: Execution) {
+  constructor(options: PlannerOptions, execution: Execution, bodies: CompressedBodies | undefined) {
     this.options = options
     this.execution = execution
+    this.bodies = bodies
+    this.made = bodies === undefined ? undefined : new Map()
   }
 
   plan(op: PlacingOp): BlocksItem {
@@ -74,7 +95,7 @@ export class WritePlanner {
     const onode = this.execution.onode(c, op.object)
     switch (op.kind) {
       case 'write':
-        return this.planWrite(c, onode, op.object, op.offset, op.data)
+        return this.planWrite(c, onode, op.object, op.offset, op.data, this.bodies?.pieces.get(op))
       case 'zero':
         return this.planZero(c, onode, op.object, op.offset, op.length)
       case 'truncate':
@@ -88,6 +109,7 @@ export class WritePlanner {
     object: ObjectId,
     offset: number,
     data: Uint8Array,
+    pieces: readonly CompressedPiece[] | undefined,
   ): BlocksItem {
     const end = offset + data.length
     checkRange(offset, end)
@@ -101,7 +123,9 @@ export class WritePlanner {
       const bodyEnd = Math.floor(end / blockBytes)
       const body = bodyEnd - bodyFirst
       const large = body * blockBytes >= this.options.largeWriteBytes && body + 2 <= this.options.allocator.freeUnits
-      if (large) {
+      if (pieces !== undefined && this.hasRoomFor(pieces, last - first)) {
+        this.planPieces(runs, c, onode, offset, data, pieces)
+      } else if (large) {
         if (first < bodyFirst) this.inline(runs, c, onode, first, bodyFirst, offset, data)
         this.toFreshUnits(
           runs,
@@ -112,6 +136,7 @@ export class WritePlanner {
       } else {
         this.inline(runs, c, onode, first, last, offset, data)
       }
+      if (onode !== null) this.settle(runs, c, onode, first, last)
     }
     const sizeBytes = data.length === 0 ? size : Math.max(size, end)
     return { kind: 'blocks', collection: c.id, object, sizeBytes, runs }
@@ -151,7 +176,107 @@ export class WritePlanner {
       this.inline(runs, c, onode, block, block + 1, low, new Uint8Array(high - low))
     }
     if (end > first) {
-      runs.push({ firstBlock: first, count: end - first, unit: 0, inline: false, poisoned: false, checksums: [] })
+      runs.push({
+        firstBlock: first,
+        count: end - first,
+        unit: 0,
+        inline: false,
+        poisoned: false,
+        checksums: [],
+        blob: undefined,
+      })
+    }
+    this.settle(runs, c, onode, Math.floor(from / blockBytes), Math.ceil(to / blockBytes))
+  }
+
+  private hasRoomFor(pieces: readonly CompressedPiece[], blocks: number): boolean {
+    const { freeUnits } = this.options.allocator
+    if (freeUnits >= blocks) return true
+    // What is not compressed may need a fresh unit per block, too.
+    let units = blocks
+    for (const { count, stored } of pieces) units += stored.length / blockBytes - count
+    return freeUnits >= units
+  }
+
+  /** A body of which some pieces are compressed, between them what is not. */
+  private planPieces(
+    runs: BlockRun[],
+    c: Collection,
+    onode: Onode | null,
+    offset: number,
+    data: Uint8Array,
+    pieces: readonly CompressedPiece[],
+  ): void {
+    const end = offset + data.length
+    const bodyFirst = Math.ceil(offset / blockBytes)
+    const bodyEnd = Math.floor(end / blockBytes)
+    let stored = (bodyEnd - bodyFirst) * blockBytes
+    for (const piece of pieces) stored += piece.stored.length - piece.count * blockBytes
+    const large = stored >= this.options.largeWriteBytes
+    const between = (from: number, to: number): void => {
+      if (from >= to) return
+      if (!large) this.inline(runs, c, onode, from, to, offset, data)
+      else this.toFreshUnits(runs, from, data.subarray(from * blockBytes - offset, to * blockBytes - offset))
+    }
+    if (offset < bodyFirst * blockBytes) this.inline(runs, c, onode, bodyFirst - 1, bodyFirst, offset, data)
+    let at = bodyFirst
+    for (const piece of pieces) {
+      between(at, piece.firstBlock)
+      at = piece.firstBlock + piece.count
+      this.placeBlob(
+        runs,
+        piece,
+        large,
+        data.subarray(piece.firstBlock * blockBytes - offset, at * blockBytes - offset),
+      )
+    }
+    between(at, bodyEnd)
+    if (end > bodyEnd * blockBytes) this.inline(runs, c, onode, bodyEnd, bodyEnd + 1, offset, data)
+  }
+
+  private placeBlob(runs: BlockRun[], piece: CompressedPiece, large: boolean, plain: Uint8Array): void {
+    const { firstBlock, count, algorithm, sizeBytes, stored } = piece
+    const units: number[] = []
+    const checksums: number[] = []
+    let at = 0
+    for (const run of this.allocate(stored.length / blockBytes)) {
+      if (large) this.direct.push({ unit: run.unit, data: stored.subarray(at, at + run.count * blockBytes) })
+      for (let i = 0; i < run.count; i++) {
+        const data = stored.subarray(at, at + blockBytes)
+        at += blockBytes
+        units.push(run.unit + i)
+        checksums.push(this.options.checksums.low32(data))
+        if (!large) this.images.push({ unit: run.unit + i, data, poisoned: false })
+      }
+    }
+    const unit = units[0] as number
+    const blob: Blob = { algorithm, count, sizeBytes, units, checksums }
+    this.made?.set(unit, plain)
+    runs.push({ firstBlock, count, unit, inline: !large, poisoned: false, checksums, blob })
+  }
+
+  /**
+   * Blocks [first, end) will not be seen in blobs any more. Where fewer blocks are left than their blob has units, they
+   * get units of their own, and the blob goes.
+   */
+  private settle(runs: BlockRun[], c: Collection, onode: Onode, first: number, end: number): void {
+    if (c.compressed.units === 0) return
+    for (const index of shardsInRange(onode, first, end)) {
+      const base = index * shardBlocks
+      for (const ref of this.execution.shard(c, onode, index)?.blobs ?? []) {
+        const low = Math.max(first - base - ref.first, 0)
+        const high = Math.min(end - base - ref.first, ref.blob.count)
+        if (low >= high) continue
+        const left = (ref.live & ~maskOf(low, high)) >>> 0
+        const blocks = countBits(left)
+        const worth = blocks > 0 && blocks < ref.blob.units.length && left !== ref.live
+        if (!worth || blocks > this.options.allocator.freeUnits) continue
+        for (let bit = 0; bit < ref.blob.count; bit++) {
+          if (((left >>> bit) & 1) === 0) continue
+          const block = base + ref.first + bit
+          this.inline(runs, c, onode, block, block + 1, block * blockBytes, nothing)
+        }
+      }
     }
   }
 
@@ -164,7 +289,7 @@ export class WritePlanner {
         checksums.push(this.options.checksums.low32(data.subarray(i * blockBytes, (i + 1) * blockBytes)))
       }
       const block = firstBlock + at / blockBytes
-      runs.push({ firstBlock: block, count, unit, inline: false, poisoned: false, checksums })
+      runs.push({ firstBlock: block, count, unit, inline: false, poisoned: false, checksums, blob: undefined })
       this.direct.push({ unit, data })
       at += data.length
     }
@@ -185,7 +310,7 @@ export class WritePlanner {
     let fresh = 0
     for (let block = first; block < end; block++) {
       const old = onode === null ? undefined : this.old(c, onode, block)
-      const inPlace = old !== undefined && !allocator.isShared(old.unit)
+      const inPlace = old !== undefined && old.ref === undefined && !allocator.isShared(old.unit)
       if (!inPlace) fresh++
       this.images.push(this.image(inPlace ? old.unit : holeUnit, onode, block, old, offset, data))
     }
@@ -194,7 +319,8 @@ export class WritePlanner {
     for (let at = from; at < this.images.length; at++) {
       const { unit, data: bytes, poisoned } = this.images[at] as BlockImage
       if (run === undefined || unit !== run.unit + run.count || poisoned !== run.poisoned) {
-        run = { firstBlock: first + at - from, count: 0, unit, inline: true, poisoned, checksums: [] }
+        const firstBlock = first + at - from
+        run = { firstBlock, count: 0, unit, inline: true, poisoned, checksums: [], blob: undefined }
         runs.push(run)
       }
       run.count++
@@ -239,6 +365,7 @@ export class WritePlanner {
   }
 
   private oldBytes(old: OldBlock): { readonly data: Uint8Array; readonly bad: boolean } {
+    if (old.ref !== undefined) return this.oldBlobBytes(old.ref, old.at)
     for (let i = this.images.length - 1; i >= 0; i--) {
       const image = this.images[i] as BlockImage
       if (image.unit === old.unit)
@@ -258,12 +385,31 @@ export class WritePlanner {
     })
   }
 
+  private oldBlobBytes({ blob, first }: BlobRef, at: number): { readonly data: Uint8Array; readonly bad: boolean } {
+    const unit = blob.units[0] as number
+    const { blobs } = this.execution.loaded
+    let bytes = this.made?.get(unit) ?? this.options.peekBlob(blob)
+    if (bytes === undefined) {
+      if (!blobs.has(unit)) {
+        throw new NeedLoad(async () => {
+          blobs.set(unit, await this.options.readBlob(blob))
+        })
+      }
+      bytes = blobs.get(unit)
+    }
+    if (bytes === undefined) return { data: emptyBlock, bad: true }
+    return { data: bytes.subarray((at - first) * blockBytes, (at - first + 1) * blockBytes), bad: false }
+  }
+
   private old(c: Collection, onode: Onode, block: number): OldBlock | undefined {
     const index = Math.floor(block / shardBlocks)
     const shard: Shard | undefined = this.execution.shard(c, onode, index)
     const unit = shard?.units[block - index * shardBlocks] ?? holeUnit
-    if (shard === undefined || unit === holeUnit) return undefined
-    return { unit, checksum: shard.checksums[block - index * shardBlocks] as number }
+    if (shard === undefined) return undefined
+    const at = block - index * shardBlocks
+    if (unit !== holeUnit) return { unit, checksum: shard.checksums[at] as number, ref: undefined, at }
+    const ref = shard.blobs.length === 0 ? undefined : findBlob(shard.blobs, at)
+    return ref === undefined ? undefined : { unit, checksum: 0, ref, at }
   }
 
   private allocate(count: number): UnitRun[] {
@@ -281,6 +427,12 @@ function unitsOf(runs: readonly UnitRun[]): number[] {
   const units: number[] = []
   for (const run of runs) for (let i = 0; i < run.count; i++) units.push(run.unit + i)
   return units
+}
+
+/** Bits [low, high) of a word. */
+function maskOf(low: number, high: number): number {
+  const upTo = (bit: number): number => (bit === blobBlocksMax ? 0xffff_ffff : ((1 << bit) >>> 0) - 1)
+  return (upTo(high) & ~upTo(low)) >>> 0
 }
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / blockBytes) * blockBytes

@@ -10,6 +10,8 @@ export interface OpenStore {
   readonly store: ObjectStore
   /** Closes and opens again; stores without durability give themselves back. */
   reopen(): Promise<ObjectStore>
+  /** The store compresses: random transactions carry what can be. */
+  readonly compressible?: boolean
 }
 
 const collection = '1.0' as PgId
@@ -166,7 +168,7 @@ export function describeObjectStore(name: string, open: () => Promise<OpenStore>
         const opened = await open()
         let store = opened.store
         const model = new ReferenceStore()
-        const workload = new Workload(seed, 90_000)
+        const workload = new Workload(seed, 90_000, opened.compressible)
         let transaction = Workload.first()
         for (let i = 0; i < 250; i++, transaction = workload.next()) {
           const [ours, theirs] = await Promise.all([

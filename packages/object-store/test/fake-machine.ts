@@ -18,6 +18,7 @@ import {
   Prng,
   type Timers,
 } from '@shoal/base'
+import { simCompression } from '@shoal/testkit'
 
 interface Write {
   readonly offset: number
@@ -76,6 +77,7 @@ export class FakeMachine {
       timers,
       random: this.prng.fork(),
       disk: this.disk(alive),
+      compression: simCompression(async () => (alive() ? undefined : never)),
       keyValue: { open: async (path) => this.level(path, alive) },
       network: undefined as unknown as Network,
       log: quiet,

@@ -43,7 +43,7 @@ test('journal record', () => {
       collection: '1.0' as PgId,
       object: objectId('o'),
       sizeBytes: 8192,
-      runs: [{ firstBlock: 0, count: 2, unit: 5, inline: true, poisoned: false, checksums: [1, 2] }],
+      runs: [{ firstBlock: 0, count: 2, unit: 5, inline: true, poisoned: false, checksums: [1, 2], blob: undefined }],
     },
     { kind: 'touch' as const, collection: '1.0' as PgId, object: objectId('t') },
   ]
@@ -54,6 +54,47 @@ test('journal record', () => {
     `"53484a317600000000200000000000000900000000000000080000000000000003000000000000004d00000000000000f779cb52aee16ad201020000000203000000312e3001000000000000006f00000000000000010000006fffffffffffff00000020000000000000010000000000000002000000050000000101000000020000000101010000000503000000312e30010000000000000074000000000000000100000074ffffffffffff0000"`,
   )
   expect(decodeBody(buffer.subarray(recordHeaderBytes, recordHeaderBytes + bodyBytes))).toEqual(items)
+})
+
+const blob = { algorithm: 'zlib' as const, count: 4, sizeBytes: 9000, units: [9, 10, 12], checksums: [1, 2, 3] }
+
+test('blobs: in a journal record, a block map, a collection', () => {
+  const run = { firstBlock: 4, count: 4, unit: 9, inline: true, poisoned: false, checksums: blob.checksums, blob }
+  const item = {
+    kind: 'blocks' as const,
+    collection: '1.0' as PgId,
+    object: objectId('o'),
+    sizeBytes: 32_768,
+    runs: [run],
+  }
+  const { buffer, bodyBytes } = encodeBody([item])
+  const body = buffer.subarray(recordHeaderBytes, recordHeaderBytes + bodyBytes)
+  expect(hexEncode(body)).toMatchInlineSnapshot(
+    `"02010000000203000000312e3001000000000000006f00000000000000010000006fffffffffffff00000080000000000000010000000400000004000000090000000501282300000209000000020c00000001010000000200000003000000"`,
+  )
+  expect(decodeBody(body)).toEqual([item])
+  const shard = newShard(0)
+  shard.units[5] = 7
+  shard.checksums[5] = 21
+  shard.blobs = [{ first: 4, live: 0b1101, blob }]
+  expect(hexEncode(encodeShard(shard))).toMatchInlineSnapshot(
+    `"020001050107000000150000000104040d00000001282300000209000000020c00000001010000000200000003000000"`,
+  )
+  expect(decodeShard(encodeShard(shard))).toEqual(shard)
+  for (const bad of [
+    { first: 4, live: 0b1111, blob },
+    { first: 4, live: 0, blob },
+    { first: 61, live: 1, blob },
+    { first: 4, live: 1, blob: { ...blob, sizeBytes: 13_000 } },
+    { first: 4, live: 1, blob: { ...blob, count: 3 } },
+    { first: 4, live: 1, blob: { ...blob, count: 33 } },
+  ]) {
+    shard.blobs = [bad]
+    expect(() => decodeShard(encodeShard(shard))).toThrow(/malformed/)
+  }
+  expect(hexEncode(encodeCollection(true, 7, { blocks: 3, bytes: 9000, units: 3 }))).toMatchInlineSnapshot(
+    `"02010700000000000000030000000000000028230000000000000300000000000000"`,
+  )
 })
 
 test('records of level', () => {

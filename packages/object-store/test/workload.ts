@@ -16,10 +16,13 @@ const names = ['a', 'bb', 'c\0c', 'ä', 'eeee']
 export class Workload {
   private readonly prng: Prng
   private readonly sizeMax: number
+  private readonly compressible: boolean
 
-  constructor(seed: number, sizeMax: number) {
+  /** `compressible`: most bytes repeat those before them. */
+  constructor(seed: number, sizeMax: number, compressible: boolean = false) {
     this.prng = new Prng(seed)
     this.sizeMax = sizeMax
+    this.compressible = compressible
   }
 
   static first(): Transaction {
@@ -107,6 +110,7 @@ export class Workload {
     for (let i = 0; i < length; i++) {
       value = (Math.imul(value, 1664525) + 1013904223) >>> 0
       bytes[i] = value >>> 24
+      if (this.compressible && i > 64 && value % 16 !== 0 && bytes[0] !== 1) bytes[i] = bytes[i - 64] as number
     }
     return bytes
   }

@@ -5,3 +5,5 @@ export type { ObjectStoreFactory, OsdDaemonOptions, OsdParts, OsdStore } from '.
 export type { PerfSummary } from './perf-counters.ts'
 export { type RunningOsd, type RunOsdOptions, runOsd } from './run-osd.ts'
 export { defaultOsdSettings, type OsdSettings } from './settings.ts'
+export { openStoreKey, sealStoreKey, storeKeyName, uuidOfStoreKey } from './store-key.ts'
+export { readOsdUuid } from './superblock.ts'

@@ -20,7 +20,14 @@ import {
   type PgId,
   type Timer,
 } from '@shoal/base'
-import { type OsdAddresses, type OsdMap, type OsdStats, osdFeatures, type PgStats } from '@shoal/cluster-map'
+import {
+  type OsdAddresses,
+  type OsdMap,
+  type OsdStats,
+  osdFeatures,
+  type PgStats,
+  poolCompressions,
+} from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import {
   type AdminHandlers,
@@ -113,6 +120,8 @@ export class OsdDaemon {
   private bootTimer: Timer | undefined
   private bootError: string | undefined
   private stopped = false
+  /** Algorithms that pools want and this machine has not, as far as told. */
+  private readonly uncompressible = new Set<string>()
   private scrubbingOwn = false
 
   private constructor(env: Env, options: OsdDaemonOptions, parts: OsdParts, prepared: ConfiguredOsd) {
@@ -403,6 +412,7 @@ export class OsdDaemon {
 
   private onMap(map: OsdMap, latest: boolean): void {
     this.storeMap(map)
+    this.setCompression(map)
     this.links.onMap(map)
     this.table.onMap(map, latest)
     const { placement } = this.table
@@ -411,6 +421,20 @@ export class OsdDaemon {
     this.dispatcher.onMap()
     this.links.deliverWaiting()
     if (latest) this.onLatestMap(map)
+  }
+
+  private setCompression(map: OsdMap): void {
+    const pools = poolCompressions(map.pools)
+    this.store.setCompression?.(pools)
+    for (const [pool, { algorithm }] of pools) {
+      if (this.env.compression.supports(algorithm) || this.uncompressible.has(algorithm)) continue
+      this.uncompressible.add(algorithm)
+      this.logChannel.write(
+        'warn',
+        `pool ${pool} wants ${algorithm}, which this Node does not have: its writes are stored as they are`,
+        true,
+      )
+    }
   }
 
   private choosePeers(placement: NonNullable<PgTable['placement']>): void {
@@ -543,7 +567,9 @@ export class OsdDaemon {
   private osdStats(): OsdStats {
     const usage = this.space.usage()
     const { counters } = this
+    const compression = [...(this.store.compressionUsage?.() ?? [])].map(([pool, sums]) => ({ pool, ...sums }))
     return {
+      ...(compression.length === 0 ? {} : { compression }),
       osd: this.whoami,
       totalBytes: usage.totalBytes,
       usedBytes: usage.usedBytes,

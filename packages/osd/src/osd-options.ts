@@ -1,8 +1,8 @@
 /** What an OSD is started with. */
-import type { Env, OsdId } from '@shoal/base'
+import type { Env, OsdId, PoolCompression, PoolId } from '@shoal/base'
 import type { MessengerSecurity } from '@shoal/messenger'
 import type { AdminTransport, LogControl, MonitorClient } from '@shoal/monitor-client'
-import type { ObjectExaminer, ObjectStore } from '@shoal/object-store'
+import type { CompressionUsage, ObjectExaminer, ObjectStore } from '@shoal/object-store'
 import type { OsdSettings } from './settings.ts'
 
 /** A store may tell more about itself than the interface asks. */
@@ -12,13 +12,19 @@ export type OsdStore = ObjectStore &
     /** Acknowledged transactions were lost with a damaged journal. */
     readonly lostTransactions?: boolean
     readonly clearDamage?: () => Promise<void>
+    /** Of these pools, writes are compressed from now on. */
+    readonly setCompression?: (pools: ReadonlyMap<PoolId, PoolCompression>) => void
+    readonly compressionUsage?: () => ReadonlyMap<PoolId, CompressionUsage>
   }
 
 export interface ObjectStoreFactory {
   exists(env: Env, directory: string): Promise<boolean>
-  create(env: Env, directory: string, sizeBytes: number): Promise<void>
+  /** With a key the store is encrypted. */
+  create(env: Env, directory: string, sizeBytes: number, storeKey?: Uint8Array): Promise<void>
+  /** Whether a key is needed to mount. No store is, when left out. */
+  encrypted?(env: Env, directory: string): Promise<boolean>
   /** With the settings of the OSD, as far as the store has a use for them. */
-  mount(env: Env, directory: string, settings: OsdSettings): Promise<OsdStore>
+  mount(env: Env, directory: string, settings: OsdSettings, storeKey?: Uint8Array): Promise<OsdStore>
 }
 
 export interface OsdDaemonOptions {
@@ -29,6 +35,8 @@ export interface OsdDaemonOptions {
   readonly bindHost: string
   /** Capacity of a store that is still to be made. */
   readonly sizeBytes: number
+  /** A store that is still to be made is encrypted; needs a cluster with a key. */
+  readonly encrypt?: boolean | undefined
   /** Where CRUSH places a new OSD: `{root: 'default', host: 'alpha'}`. */
   readonly crushLocation: Readonly<Record<string, string>>
   readonly deviceClass?: string

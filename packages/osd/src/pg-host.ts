@@ -5,7 +5,7 @@
  * Invariant 2: effects start in the order given; `transact`s reach the store in that order, and so their commits return.
  * Invariant 3: a broken invariant, of the machine or of the store, ends the daemon with the machine's state in the log.
  */
-import { ClusterError, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
+import { ClusterError, compareBytes, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
 import type {
   FrozenPg,
   OperatorAnswer,
@@ -301,9 +301,14 @@ export class PgHost {
     )
   }
 
+  /** Values are not asked for: a record whose value is damaged counts. */
   private listRecords({ from, to, limit, token }: Effect<'list-records'>): void {
-    this.services.store.metaEntries(this.pgId, from, to, limit).then(
-      ({ entries, more }) => this.feed({ kind: 'records-listed', token, keys: entries.map(({ key }) => key), more }),
+    this.services.store.readableEntries(this.pgId, from, to, limit).then(
+      ({ entries, damaged, more }) => {
+        const keys = [...entries.map(({ key }) => key), ...damaged]
+        if (damaged.length > 0) keys.sort(compareBytes)
+        this.feed({ kind: 'records-listed', token, keys, more })
+      },
       (error: unknown) => this.abort(error),
     )
   }

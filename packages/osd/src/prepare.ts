@@ -4,6 +4,7 @@ import type { MonitorClient } from '@shoal/monitor-client'
 import { keepKeyCopy } from './key-copy.ts'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 import type { OsdSettings } from './settings.ts'
+import { fetchStoreKey, makeStoreKey } from './store-key.ts'
 import { claimStore, makeUuid, readSuperblock, type Superblock, storeDirectory, writeSuperblock } from './superblock.ts'
 
 export interface PreparedOsd {
@@ -33,10 +34,15 @@ export async function prepareOsd(
   }
   const directory = storeDirectory(dataDirectory)
   const isNew = superblock.state === 'preparing'
+  const source = { env, monitor: parts.monitor, secret: options.security?.secret }
+  let storeKey: Uint8Array | undefined
   if (isNew && !(await parts.stores.exists(env, directory))) {
-    await parts.stores.create(env, directory, options.sizeBytes)
+    if (options.encrypt === true) storeKey = await makeStoreKey(source, superblock.uuid)
+    await parts.stores.create(env, directory, options.sizeBytes, storeKey)
+  } else if (await parts.stores.encrypted?.(env, directory)) {
+    storeKey = await fetchStoreKey(source, superblock.uuid)
   }
-  const store = await parts.stores.mount(env, directory, settings)
+  const store = await parts.stores.mount(env, directory, settings, storeKey)
   try {
     await claimStore(store, superblock)
     if (options.security?.secret !== undefined) await keepKeyCopy(store, options.security.secret)

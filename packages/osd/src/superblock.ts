@@ -66,6 +66,13 @@ export async function readSuperblock(disk: Disk, directory: string): Promise<Sup
   return decode(superblockCodec, await disk.readFile(superblockPath(directory)))
 }
 
+/** Of the OSD in this directory. Throws ENOENT. */
+export async function readOsdUuid(env: Pick<Env, 'disk'>, directory: string): Promise<string> {
+  const superblock = await readSuperblock(env.disk, directory)
+  if (superblock !== undefined) return superblock.uuid
+  throw new ClusterError('ENOENT', `${directory} holds no OSD`, { hint: 'shoal daemon ls' })
+}
+
 export function writeSuperblock(disk: Disk, directory: string, superblock: Superblock): Promise<void> {
   return disk.writeFileAtomic(superblockPath(directory), encode(superblockCodec, superblock))
 }

@@ -1,6 +1,7 @@
 /** Scrub on a small cluster: what it finds, what it mends, whom it makes wait, and when it runs by itself. */
 import type { OsdId, PgId, PoolId } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
+import { emptySnapshots, type PgStats, type Pool, type PoolSnapshots, withoutSnapshot } from '@shoal/cluster-map'
 import { describe, expect, it } from 'vitest'
 import { bytesOf, MiniCluster, type OsdChange } from './support/mini-cluster.ts'
 
@@ -105,6 +106,20 @@ function flipRecords(cluster: MiniCluster, id: number, prefix: string, every: nu
     if (at % every === 0 && disk.flip(key, Math.floor(value.length / 2), 0x10)) flipped++
   }
   return flipped
+}
+
+async function takeSnapshot(cluster: MiniCluster, pool: PoolId, seq: number): Promise<void> {
+  const entry = cluster.monitors.map.pools.get(pool) as Pool
+  const snapshots = entry.snapshots ?? emptySnapshots('pool')
+  const snaps = [...snapshots.snaps, { id: seq, name: `s${seq}`, createdMs: 0 }]
+  cluster.monitors.change({ pools: new Map([[pool, { ...entry, snapshots: { ...snapshots, seq, snaps } }]]) })
+  await cluster.world.time.advance(200)
+}
+
+function dropSnapshot(cluster: MiniCluster, pool: PoolId, snap: number): void {
+  const entry = cluster.monitors.map.pools.get(pool) as Pool
+  const snapshots = withoutSnapshot(entry.snapshots as PoolSnapshots, snap)
+  cluster.monitors.change({ pools: new Map([[pool, { ...entry, snapshots }]]) })
 }
 
 describe('deep scrub', () => {
@@ -249,6 +264,82 @@ describe('a scrub beside clients', () => {
     const before = nowMs(cluster)
     await untilScrubbed(cluster, pool, before, 'lastDeepScrubMs')
     expect(logged(cluster, 'inconsistent')).toEqual([])
+  }, 120_000)
+})
+
+describe('clones', () => {
+  it('are compared and mended with their heads, removed ones too, and trimmed afterwards', async () => {
+    const cluster = await MiniCluster.create(67, 3, { settings: { osd_scrub_chunk_max: 2, osd_scrub_chunk_min: 1 } })
+    const pool = await cluster.pool('things', 2, 3, 2)
+    const handle = await cluster.client('things')
+    await fill(cluster, handle)
+    const snaps = [1, 2, 3]
+    for (const snap of snaps) {
+      await takeSnapshot(cluster, pool, snap)
+      for (let i = 0; i < things; i++) await cluster.put(handle, `thing-${i}`, bytesOf(i + snap, 9_000 + i))
+    }
+    for (let i = 0; i < things; i += 3) await cluster.run(handle.remove(`thing-${i}`))
+    await checkpoint(cluster, 1, pool)
+    const before = nowMs(cluster)
+    for (const [i, page] of dataPages(cluster, 1).entries()) {
+      if (i % 5 === 0) cluster.machine(1).disk.flip(dataFile, page + 77, 4)
+    }
+    for (const prefix of ['O', 'B', 'P']) expect(flipRecords(cluster, 1, prefix, 7)).toBeGreaterThan(0)
+    // Every third of all records of the groups: which clones serve which snapshots is among them.
+    expect(flipRecords(cluster, 1, 'M', 3)).toBeGreaterThan(0)
+    await askAll(cluster, 'deep-scrub')
+    await untilScrubbed(cluster, pool, before)
+    expect(pgsOf(cluster, pool).map(({ scrubErrors }) => scrubErrors)).toEqual([0, 0])
+    await checkpoint(cluster, 1, pool)
+    cluster.kill(0)
+    for (let i = 0; i < things; i++) {
+      expect(await cluster.get(handle.at(1), `thing-${i}`)).toEqual(bytesOf(i, 9_000 + i))
+      expect(await cluster.get(handle.at(2), `thing-${i}`)).toEqual(bytesOf(i + 1, 9_000 + i))
+      expect(await cluster.get(handle.at(3), `thing-${i}`)).toEqual(bytesOf(i + 2, 9_000 + i))
+    }
+    await restart(cluster, 0, pool)
+    for (const snap of snaps) dropSnapshot(cluster, pool, snap)
+    const isPurged = (stats: PgStats) => stats.purgedSnaps?.some(({ first, last }) => first <= 1 && last >= 3) === true
+    await cluster.until(() => pgsOf(cluster, pool).every(isPurged), 240_000)
+    const heads = things - Math.ceil(things / 3)
+    await cluster.until(() => pgsOf(cluster, pool).reduce((sum, { objects }) => sum + objects, 0) === heads, 60_000)
+    const scrubbedMs = nowMs(cluster)
+    await askAll(cluster, 'deep-scrub')
+    await untilScrubbed(cluster, pool, scrubbedMs)
+    expect(pgsOf(cluster, pool).map(({ scrubErrors }) => scrubErrors)).toEqual([0, 0])
+  }, 120_000)
+
+  it('are no difference while they are made and trimmed', async () => {
+    const settings = { osd_scrub_chunk_max: 3, osd_scrub_chunk_min: 1, osd_scrub_sleep: 0.01 }
+    const cluster = await MiniCluster.create(68, 3, { settings })
+    const pool = await cluster.pool('things', 1, 3, 2)
+    const handle = await cluster.client('things')
+    await fill(cluster, handle)
+    await settle(cluster, pool)
+    const until = { over: false }
+    const write = async (first: number): Promise<void> => {
+      for (let i = first; !until.over; i += 3) {
+        const name = `thing-${i % things}`
+        await handle.execute(name, [{ kind: 'write-full', data: bytesOf(i, 5_000) }])
+        if (i % 7 === 0) await handle.remove(name)
+      }
+    }
+    const writers = [0, 1, 2].map(write)
+    for (let snap = 1; snap <= 5; snap++) {
+      await takeSnapshot(cluster, pool, snap)
+      if (snap > 2) dropSnapshot(cluster, pool, snap - 2)
+      await askAll(cluster, 'deep-scrub')
+      await cluster.world.time.advance(400)
+    }
+    until.over = true
+    await cluster.run(Promise.all(writers))
+    const before = nowMs(cluster)
+    await settle(cluster, pool)
+    await askAll(cluster, 'deep-scrub')
+    await untilScrubbed(cluster, pool, before)
+    expect(logged(cluster, 'inconsistent')).toEqual([])
+    expect((await cluster.counters(pgsOf(cluster, pool)[0]!.actingPrimary))['snapTrimmedClones']).toBeGreaterThan(0)
+    await expectNoPlacesHeld(cluster)
   }, 120_000)
 })
 

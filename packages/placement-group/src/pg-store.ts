@@ -367,6 +367,13 @@ export function cloneOfSnapRecord(key: Uint8Array): ObjectId {
   return decode(objectIdCodec, key.subarray(9))
 }
 
+/** Those of damaged records that say which clone serves a snapshot: all of that is in the key, so they are written again. */
+export function rewriteSnapRecords(collection: PgId, damaged: readonly Uint8Array[]): readonly TransactionOp[] {
+  const value = new Uint8Array(0)
+  const entries = damaged.filter((key) => key[0] === snapTag).map((key) => ({ key, value }))
+  return entries.length === 0 ? [] : [{ kind: 'meta-set', collection, entries }]
+}
+
 export function setSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {
   const value = new Uint8Array(0)
   return { kind: 'meta-set', collection, entries: snaps.map((snap) => ({ key: snapRecordKey(snap, clone), value })) }

@@ -11,7 +11,7 @@ import type { PgCore } from './core.ts'
 import type { PgInput } from './effects.ts'
 import { versionOf } from './object-attribute.ts'
 import { isTemporary } from './object-transfer.ts'
-import { clearMissing, rewriteLog, setMissing, setTrimmedRequests } from './pg-store.ts'
+import { clearMissing, rewriteLog, rewriteSnapRecords, setMissing, setTrimmedRequests } from './pg-store.ts'
 import type { ScrubbedObject } from './scrub-map.ts'
 import type { ScrubMessage } from './scrub-message.ts'
 import { type ScrubRecord, setScrubRecord } from './scrub-record.ts'
@@ -105,7 +105,7 @@ export class ScrubMember {
     core.emit({ kind: 'examine', range: { after, until, objectsMax, bytesMax, deep }, records, token })
   }
 
-  /** Records of the group that fail their checksum are written anew from memory, which has all of them. */
+  /** Records of the group that fail their checksum are written anew: from memory, or from their keys alone. */
   private rewriteRecords(damaged: readonly Uint8Array[]): void {
     const { core } = this
     const { pgId, log } = core
@@ -116,6 +116,7 @@ export class ScrubMember {
       { kind: 'meta-remove', collection: pgId, keys: damaged },
       core.recordOp(),
       ...rewriteLog(pgId, log),
+      ...rewriteSnapRecords(pgId, damaged),
       clearMissing(pgId),
       setMissing(pgId, core.missing.values()),
     ]

@@ -10,7 +10,7 @@
  * 3. Scrub begins, and goes on, only while every copy is whole.
  */
 import type { OsdId } from '@shoal/base'
-import { type ObjectId, objectKey } from '@shoal/wire'
+import { headOf, type ObjectId, objectKey } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import { Reservations } from './reservations.ts'
 import { type ChunkOutcome, ScrubChunk } from './scrub-chunk.ts'
@@ -244,7 +244,8 @@ export class Scrubber {
     const token = core.expectInInterval((input) => {
       if (input.kind !== 'scanned' || this.running !== running) return
       const last = input.objects.at(-1)?.object
-      this.beginChunk(running, input.more ? last : undefined)
+      // Writes to a head are writes to its clones: the range ends behind a head, whatever the last object is.
+      this.beginChunk(running, input.more && last !== undefined ? headOf(last) : undefined)
     })
     core.emit({ kind: 'scan', after: running.cursor, limit: this.chunkObjects, token })
   }

@@ -3,6 +3,7 @@ import { randomFillSync } from 'node:crypto'
 import { type Env, Prng, type Random } from '@shoal/base'
 import { writeCrashDump } from './crash-dump.ts'
 import { realClock, realTimers } from './real-clock.ts'
+import { realCompression } from './real-compression.ts'
 import { RealDisk } from './real-disk.ts'
 import { realKeyValueStores } from './real-key-value.ts'
 import { RealLog } from './real-log.ts'
@@ -39,6 +40,7 @@ export function createRealEnv(options: RealEnvOptions): RealEnv {
     random: options.seed === undefined ? new SystemRandom(entropy()) : new Prng(options.seed),
     disk: new RealDisk(options.name),
     keyValue: realKeyValueStores,
+    compression: realCompression,
     network: new RealNetwork(),
     log,
     abort(reason, cause): never {

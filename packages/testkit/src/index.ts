@@ -1,5 +1,6 @@
 export { CollectingLog, type LogEntry, silentLog } from './logs.ts'
 export { MemoryKeyValueDisk, MemoryKeyValueStores } from './memory-key-value-store.ts'
+export { simCompression } from './sim-compression.ts'
 export { type FileChange, type IoOperation, SimDiskImage } from './sim-disk.ts'
 export { makeSimEnv, type SimEnv, SimWorld, type SimWorldOptions } from './sim-env.ts'
 export { SimAbort, SimMachine, type SimMachineOptions } from './sim-machine.ts'

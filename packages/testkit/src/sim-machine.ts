@@ -15,6 +15,7 @@ import {
 } from '@shoal/base'
 import { silentLog } from './logs.ts'
 import type { MemoryKeyValueDisk } from './memory-key-value-store.ts'
+import { simCompression } from './sim-compression.ts'
 import { type IoGate, type IoOperation, isCrashPoint, SimDisk, SimDiskImage } from './sim-disk.ts'
 import type { SimNetwork } from './sim-network.ts'
 import { type ClockError, type SimScope, type SimTime, trueClock } from './sim-time.ts'
@@ -143,6 +144,7 @@ export class SimMachine {
       random: this.random.fork(),
       disk,
       keyValue: this.keyValueOf(life, gate),
+      compression: simCompression(() => this.takeTurn(life)),
       network: network.endPoint(this.host, scope),
       log,
       abort: (reason, cause): never => {
@@ -202,6 +204,13 @@ export class SimMachine {
     if (ioDelayMs === undefined) return
     const delayMs = ioDelayMs.min + (ioDelayMs.max - ioDelayMs.min) * this.random.fraction() + this.extraIoDelayMs
     await new Promise<void>((resolve) => life.scope.timers.after(delayMs, resolve))
+  }
+
+  /** A thread of the machine is busy for a moment; a dead process never hears of it. */
+  private async takeTurn(life: Life): Promise<void> {
+    if (this.options.ioDelayMs === undefined) await Promise.resolve()
+    else await new Promise<void>((resolve) => life.scope.timers.after(this.random.fraction(), resolve))
+    if (this.life !== life) await never
   }
 
   private keyValueOf(life: Life, gate: IoGate): KeyValueStores {

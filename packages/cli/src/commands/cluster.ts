@@ -9,6 +9,7 @@ import { findSpec } from '../local/daemon-spec.ts'
 import { readRunFile } from '../local/process-table.ts'
 import { Progress } from '../output/progress.ts'
 import { formatBytes, parseInteger } from '../output/units.ts'
+import { storeKeyFor, withPassphrase } from './osd-key.ts'
 
 interface LogEntry {
   readonly wallMs: number
@@ -31,9 +32,8 @@ export function addClusterCommands(program: Command): void {
     log,
   )
   action(
-    program
-      .command('fsck')
-      .argument('<osd>', 'osd.0')
+    withPassphrase(program.command('fsck').argument('<osd>', 'osd.0'))
+      .option('--key-backup <file>', 'take the key of an encrypted store from a backup (default: from the monitors)')
       .option('--deep', 'verify the checksum of every block')
       .option('--repair', 'mend what can be mended without other copies')
       .description('prove the store of an OSD that is not running'),
@@ -72,9 +72,19 @@ async function fsck(
       hint: `shoal daemon stop ${spec.name}, then fsck, then start it`,
     })
   }
-  const { fsckObjectStore } = await import('@shoal/object-store')
+  const { fsckObjectStore, inspectStore } = await import('@shoal/object-store')
+  const dataDirectory = context.layout.dataDirectory(spec.name)
+  const directory = join(dataDirectory, 'store')
+  const env = await context.env()
+  const { encrypted } = await inspectStore(env, directory).catch(() => ({ encrypted: false }))
+  let storeKey: Uint8Array | undefined
+  if (encrypted) {
+    const { readOsdUuid } = await import('@shoal/osd')
+    storeKey = await storeKeyFor(context, await readOsdUuid(env, dataDirectory), options)
+  }
   const progress = new Progress('checking', 1)
-  const report = await fsckObjectStore(await context.env(), join(context.layout.dataDirectory(spec.name), 'store'), {
+  const report = await fsckObjectStore(env, directory, {
+    storeKey,
     deep: options['deep'] === true,
     repair: options['repair'] === true,
     onProgress: (fraction: number) => progress.update(fraction),

@@ -8,6 +8,7 @@ import { parseLocation } from '../daemons/location.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
 import { addBlocklistCommands } from './osd-blocklist.ts'
+import { addOsdKeyCommands } from './osd-key.ts'
 import { addOsdLifecycleCommands } from './osd-lifecycle.ts'
 import { addOsdScrubCommands } from './scrub.ts'
 
@@ -15,6 +16,7 @@ export function addOsdCommands(program: Command): void {
   const osd = program.command('osd').description('object storage daemons')
   addReports(osd)
   addChanges(osd)
+  addOsdKeyCommands(osd)
   addOsdLifecycleCommands(osd)
   addBlocklistCommands(osd)
   addOsdScrubCommands(osd)
@@ -173,6 +175,7 @@ function addChanges(osd: Command): void {
     osd
       .command('add')
       .option('--capacity <size>', 'as in 100G')
+      .option('--encrypt', 'encrypt its store; the monitors keep the key')
       .option('--location <places...>', 'where CRUSH has it, as in host=alpha rack=r1 (default: this host)')
       .description('make a new OSD on this machine and start it'),
     addOsd,
@@ -199,7 +202,15 @@ async function addOsd(
   options: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   const { addLocalOsd } = await import('../local/add-osd.ts')
-  const { capacity, location } = options as { readonly capacity?: string; readonly location?: readonly string[] }
-  const name = await addLocalOsd(context, capacity, location === undefined ? undefined : parseLocation(location))
+  const { capacity, encrypt, location } = options as {
+    readonly capacity?: string
+    readonly encrypt?: boolean
+    readonly location?: readonly string[]
+  }
+  const name = await addLocalOsd(context, {
+    capacity,
+    encrypt: encrypt === true,
+    location: location === undefined ? undefined : parseLocation(location),
+  })
   context.print({ name }, () => `${name} runs`)
 }

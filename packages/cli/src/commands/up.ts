@@ -38,6 +38,7 @@ export function addUpCommands(program: Command): void {
         '--osd-capacity <size>',
         'capacity of each new OSD, for example 100G (default: a share of the free space)',
       )
+      .option('--encrypt', 'encrypt the stores of a new cluster; the monitors keep the keys')
       .option('--bind <host>', 'address to listen on', '127.0.0.1')
       .option('--detach', 'return once the cluster is healthy, leaving it running'),
     async (context, _args, options) => up(context, options),
@@ -89,6 +90,7 @@ async function createFromOptions(
     hosts: options['hosts'] === undefined ? undefined : parseInteger(text('hosts'), '--hosts', 1, osds),
     poolSize: options['size'] === undefined ? Math.min(3, osds) : parseInteger(text('size'), '--size', 1, 10),
     osdCapacityBytes: options['osdCapacity'] === undefined ? undefined : parseBytes(text('osdCapacity')),
+    encrypt: options['encrypt'] === true,
     ms_auth: context.options.msAuth,
     ms_mode: context.options.msMode,
   })

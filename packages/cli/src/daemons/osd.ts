@@ -13,6 +13,7 @@ export async function runOsdDaemon(context: DaemonContext): Promise<RunningServi
     dataDirectory: layout.dataDirectory(name),
     bindHost: bindHost(cluster),
     sizeBytes: osd?.capacityBytes ?? 0,
+    encrypt: osd?.encrypt,
     crushLocation: { ...localLocation(), ...osd?.location },
     monitors: monitorAddresses(cluster),
     security: daemonSecurity(context),

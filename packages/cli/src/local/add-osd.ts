@@ -1,4 +1,5 @@
 /** A further OSD on this machine: a line in `cluster.json`, a directory, a process. */
+import { existsSync } from 'node:fs'
 import { ClusterError } from '@shoal/base'
 import type { CommandContext } from '../context.ts'
 import { parseBytes } from '../output/units.ts'
@@ -8,25 +9,40 @@ import { readRunFile } from './process-table.ts'
 
 const startTimeoutMs = 30_000
 
-export async function addLocalOsd(
-  context: CommandContext,
-  capacity: string | undefined,
-  location: LocalOsd['location'],
-): Promise<string> {
+export interface NewOsd {
+  /** As in `100G`; as the first OSD has when left out. */
+  readonly capacity: string | undefined
+  readonly encrypt: boolean
+  readonly location: LocalOsd['location']
+}
+
+export async function addLocalOsd(context: CommandContext, { capacity, encrypt, location }: NewOsd): Promise<string> {
   const { layout } = context
   const cluster = layout.read()
+  if (encrypt && !existsSync(layout.keyringFile)) throw needsKeyring()
   const taken = new Set(cluster.osds.map((osd) => osd.id))
   let id = 0
   while (taken.has(id)) id++
   const capacityBytes =
     capacity === undefined ? (cluster.osds[0]?.capacityBytes ?? 10 * 1024 ** 3) : parseBytes(capacity)
-  const osd: LocalOsd = { id, capacityBytes, ...(location === undefined ? {} : { location }) }
+  const osd: LocalOsd = {
+    id,
+    capacityBytes,
+    ...(encrypt ? { encrypt } : {}),
+    ...(location === undefined ? {} : { location }),
+  }
   layout.write({ ...cluster, osds: [...cluster.osds, osd].sort((a, b) => a.id - b.id) })
   const name = `osd.${id}`
   // A supervisor sees the new line by itself; without one this command starts the process.
   if (readRunFile(layout, 'up') === undefined) spawnDaemon(layout, { name, kind: 'osd' }).unref()
   await waitForStart(context, name)
   return name
+}
+
+function needsKeyring(): ClusterError {
+  return new ClusterError('EINVAL', 'an encrypted store needs a cluster with a key: its own is sealed with that', {
+    hint: 'shoal down; shoal auth create; shoal up',
+  })
 }
 
 export async function waitForStart(

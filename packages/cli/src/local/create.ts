@@ -14,6 +14,8 @@ export interface CreateOptions {
   readonly hosts: number | undefined
   readonly poolSize: number
   readonly osdCapacityBytes: number | undefined
+  /** The stores of all its OSDs. */
+  readonly encrypt: boolean
   readonly ms_auth?: string | undefined
   readonly ms_mode?: string | undefined
 }
@@ -54,7 +56,12 @@ export async function createCluster(layout: ClusterLayout, options: CreateOption
     version: 1,
     fsid,
     monitors,
-    osds: Array.from({ length: options.osds }, (_, id) => ({ id, capacityBytes, ...pretendedHost(id, options) })),
+    osds: Array.from({ length: options.osds }, (_, id) => ({
+      id,
+      capacityBytes,
+      ...(options.encrypt ? { encrypt: true } : {}),
+      ...pretendedHost(id, options),
+    })),
     nbdAddress: `${options.host}:${await freePort(options.host, nbdPort)}`,
     poolSize: options.poolSize,
     ms_auth: options.ms_auth ?? 'secret',

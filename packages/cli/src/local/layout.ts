@@ -17,6 +17,8 @@ import { z } from 'zod'
 export interface LocalOsd {
   readonly id: number
   readonly capacityBytes: number
+  /** Its store is encrypted when it is made. */
+  readonly encrypt?: boolean | undefined
   /** Where CRUSH has it, by bucket type: `host`, `rack`, ...; this machine's name where nothing is said. */
   readonly location?: Readonly<Record<string, string>> | undefined
 }
@@ -42,6 +44,7 @@ const clusterSchema: z.ZodType<ClusterFile> = z.object({
     z.object({
       id: z.number().int(),
       capacityBytes: z.number().int(),
+      encrypt: z.boolean().optional(),
       location: z.record(z.string(), z.string()).optional(),
     }),
   ),

@@ -36,7 +36,7 @@ export async function replaceLocalOsd(context: CommandContext, id: number, optio
   await context.command({ prefix: 'osd destroy', id, sure: true })
   rmSync(layout.dataDirectory(name), { recursive: true, force: true })
   if (capacityBytes !== undefined) {
-    layout.write({ ...cluster, osds: cluster.osds.map((osd) => (osd.id === id ? { id, capacityBytes } : osd)) })
+    layout.write({ ...cluster, osds: cluster.osds.map((osd) => (osd.id === id ? { ...osd, capacityBytes } : osd)) })
   }
   rmSync(layout.stoppedFile(name), { force: true })
   // A supervisor sees that the file is gone; without one this command starts the process.

@@ -5,6 +5,7 @@ import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
 import { configCommands } from './config.ts'
+import { configKeyCommands } from './config-keys.ts'
 import { crashCommands } from './crash.ts'
 import { crushCommands } from './crush.ts'
 import { healthCommands } from './health.ts'
@@ -31,6 +32,7 @@ const all = [
   ...snapshotCommands,
   ...crushCommands,
   ...pgCommands,
+  ...configKeyCommands,
 ]
 
 const table = new Map<string, Command>(all.map((command) => [command.prefix, command]))

@@ -23,6 +23,7 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
+import { forgetStoreKeys } from './config-keys.ts'
 
 const ids = z.object({ ids: osdsArgument })
 const oneOsd = z.object({ id: osdArgument })
@@ -57,6 +58,7 @@ const stateChanges: readonly Command[] = [
       })
     }
     removeOsd(draft, osd)
+    forgetStoreKeys(draft, osd.uuid)
     return true
   }),
   writeCommand('osd reweight', oneOsd.extend({ weight: fraction }), (args, { draft }) => {
@@ -81,12 +83,14 @@ const stateChanges: readonly Command[] = [
     const osd = requireOsd(draft.map, args.id)
     requireSure(args, `osd.${args.id} and all its data will be given up`, `shoal osd destroy ${args.id}`)
     destroyOsd(draft, osd)
+    forgetStoreKeys(draft, osd.uuid)
     return done(`destroyed osd.${args.id}: a new store may take the id`)
   }),
   writeCommand('osd purge', oneOsd.extend(consent), (args, { draft }) => {
     const osd = requireOsd(draft.map, args.id)
     requireSure(args, `osd.${args.id}, its data and its place in CRUSH will be given up`, `shoal osd purge ${args.id}`)
     removeOsd(draft, osd)
+    forgetStoreKeys(draft, osd.uuid)
     return done(`purged osd.${args.id}`)
   }),
 ]

@@ -56,11 +56,13 @@ export function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
     if (stats === undefined) continue
     for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += stats[field]
   }
+  const compression = view.statistics.compression(pool.id, view.map)
   return {
     id: pool.id,
     name: pool.name,
     ...sum,
-    usedBytes: sum.bytes * pool.size,
+    usedBytes: Math.max(0, sum.bytes * pool.size - compression.originalBytes + compression.allocatedBytes),
+    compression,
     ...view.statistics.rates(pool.id, view.nowMs),
   }
 }

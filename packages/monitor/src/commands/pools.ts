@@ -1,6 +1,14 @@
 /** Commands about pools. */
 import { ClusterError, type PoolId } from '@shoal/base'
-import { type OsdMap, type Pool, poolByName, quotaOptions } from '@shoal/cluster-map'
+import {
+  compressionOptions,
+  compressionOptionValue,
+  isCompressionOption,
+  type OsdMap,
+  type Pool,
+  poolByName,
+  quotaOptions,
+} from '@shoal/cluster-map'
 import { ruleIdOf } from '@shoal/crush'
 import { z } from 'zod'
 import { autoscaleModes, autoscaleRows } from '../services/pg-autoscaler.ts'
@@ -135,7 +143,7 @@ function removePool(args: z.output<typeof removeArguments>, view: WriteView) {
   return done(`pool '${pool.name}' removed`)
 }
 
-const settable = [
+const settable: readonly string[] = [
   'size',
   'min_size',
   'crush_rule',
@@ -148,7 +156,8 @@ const settable = [
   'pg_num_min',
   'target_size_bytes',
   'target_size_ratio',
-] as const
+  ...compressionOptions,
+]
 
 const setArguments = z.object({
   ...consent,
@@ -201,6 +210,7 @@ function integerOf(name: string, value: string, min: number, max: number): numbe
 }
 
 function changedPool(pool: Pool, name: string, value: string, view: WriteView): Pool {
+  if (isCompressionOption(name)) return withOption(pool, name, compressionOptionValue(pool, name, value))
   const integer = (min: number, max: number): number => integerOf(name, value, min, max)
   switch (name) {
     case 'size': {
@@ -246,9 +256,14 @@ function changedPool(pool: Pool, name: string, value: string, view: WriteView): 
 
 /** 0 takes it back. */
 function withNumber(pool: Pool, name: string, value: number): Pool {
+  return withOption(pool, name, value === 0 ? undefined : String(value))
+}
+
+/** Undefined takes the setting away. */
+function withOption(pool: Pool, name: string, value: string | undefined): Pool {
   const options = new Map(pool.options)
-  if (value === 0) options.delete(name)
-  else options.set(name, String(value))
+  if (value === undefined) options.delete(name)
+  else options.set(name, value)
   return { ...pool, options }
 }
 

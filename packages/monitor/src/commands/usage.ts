@@ -20,11 +20,12 @@ export function clusterUsage(view: ClusterView): ClusterUsage {
 }
 
 function poolUsage(pool: Pool, roomBytes: number, view: ClusterView): PoolUsageRow {
-  const { bytes, objects, usedBytes } = poolStats(pool, view)
+  const { bytes, objects, usedBytes, compression } = poolStats(pool, view)
   const quota = poolQuotaOf(pool)
   const free = Math.floor(roomBytes / pool.size)
   const left = quota === undefined || quota.maxBytes === 0 ? free : Math.max(0, quota.maxBytes - bytes)
-  return { ...poolRow(pool, view.map), objects, bytes, usedBytes, availableBytes: Math.min(free, left) }
+  const availableBytes = Math.min(free, left)
+  return { ...poolRow(pool, view.map), objects, bytes, usedBytes, availableBytes, compression }
 }
 
 /**

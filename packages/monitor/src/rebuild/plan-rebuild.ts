@@ -96,6 +96,7 @@ export function rebuiltState(plan: RebuildPlan, monitors: MonitorMap, wallMs: nu
     osdMap: undefined,
     monitorMap: undefined,
     operations: undefined,
+    configKeys: new Map(),
     log: [{ from: 'mon', wallMs, level: 'warn', message }],
     replies: [],
     trimOsdMapsBefore: 0 as Epoch,

@@ -6,7 +6,7 @@
  * Invariant 2: only reports of an OSD's present run count.
  */
 import { type Epoch, type OsdId, type PgId, type PoolId, pgId, pgPool } from '@shoal/base'
-import type { OsdMap, OsdStats, PgState, PgStats } from '@shoal/cluster-map'
+import type { OsdMap, OsdStats, PgState, PgStats, PoolCompressionStats } from '@shoal/cluster-map'
 import type { StatsReport } from '@shoal/monitor-client'
 
 const rateWindowSeconds = 10
@@ -104,6 +104,19 @@ export class Statistics {
         yield { pgId: id, stats, states: statesOf(stats, map) }
       }
     }
+  }
+
+  /** What lies compressed of a pool on the OSDs that are up. */
+  compression(pool: PoolId, map: OsdMap): Omit<PoolCompressionStats, 'pool'> {
+    const sum = { originalBytes: 0, compressedBytes: 0, allocatedBytes: 0, operations: 0 }
+    for (const [id, { stats }] of this.osds) {
+      if (map.osds.get(id)?.up !== true) continue
+      for (const row of stats.compression ?? []) {
+        if (row.pool !== pool) continue
+        for (const field of Object.keys(sum) as (keyof typeof sum)[]) sum[field] += row[field]
+      }
+    }
+    return sum
   }
 
   rates(pool: PoolId, nowMs: number): IoRates {

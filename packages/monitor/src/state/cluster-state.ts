@@ -23,6 +23,7 @@ export class ClusterState {
   private history: OsdMapHistory
   private entries: ClusterLogEntry[] = []
   private readonly replies = new Map<string, RecordedReply>()
+  private keys = new Map<string, string>()
   private operated: Operations | undefined
 
   constructor(monitors: MonitorMap, osdMaps: OsdMapHistory, operations: Operations | undefined) {
@@ -53,6 +54,11 @@ export class ClusterState {
     return this.entries
   }
 
+  /** Small secrets and settings of daemons, by name: Ceph's config-key store. */
+  get configKeys(): ReadonlyMap<string, string> {
+    return this.keys
+  }
+
   /** Undefined in a cluster of an earlier version, until an operator first uses something of it. */
   get operations(): Operations | undefined {
     return this.operated
@@ -75,6 +81,10 @@ export class ClusterState {
     }
     this.entries.push(...proposal.log)
     if (this.entries.length > proposal.logMax) this.entries = this.entries.slice(-proposal.logMax)
+    for (const [key, value] of proposal.configKeys) {
+      if (value === undefined) this.keys.delete(key)
+      else this.keys.set(key, value)
+    }
     for (const reply of proposal.replies) {
       this.replies.set(reply.requestId, reply)
       const [oldest] = this.replies.keys()
@@ -92,6 +102,8 @@ export class ClusterState {
       log: this.entries,
       replies: [...this.replies.values()],
       operations: this.operated,
+      // In one order, whatever order they were set in.
+      configKeys: new Map([...this.keys].sort(([a], [b]) => (a < b ? -1 : 1))),
     })
   }
 
@@ -101,6 +113,7 @@ export class ClusterState {
     this.history = OsdMapHistory.restore(snapshot.firstOsdMap, snapshot.incrementals)
     this.monitors = snapshot.monitorMap
     this.entries = [...snapshot.log]
+    this.keys = new Map(snapshot.configKeys)
     this.operated = snapshot.operations
     this.replies.clear()
     for (const reply of snapshot.replies) this.replies.set(reply.requestId, reply)

@@ -21,11 +21,14 @@ export class ProposalDraft {
   private entries: ClusterLogEntry[] = []
   private replies: RecordedReply[] = []
   private trimBefore = 0 as Epoch
+  private readonly keysBefore: ReadonlyMap<string, string>
+  private keyChanges = new Map<string, string | undefined>()
 
   constructor(state: ClusterState, from: string, wallMs: number) {
     this.osd = new OsdMapChange(state.osdMap)
     this.operations = new OperationsDraft(state.operations)
     this.monitorsBefore = state.monitorMap
+    this.keysBefore = state.configKeys
     this.from = from
     this.wallMs = wallMs
   }
@@ -39,13 +42,29 @@ export class ProposalDraft {
   }
 
   get empty(): boolean {
+    const changes = this.entries.length + this.keyChanges.size
     return (
       this.osd.empty &&
       this.operations.empty &&
       this.monitorsAfter === undefined &&
-      this.entries.length === 0 &&
+      changes === 0 &&
       this.trimBefore === 0
     )
+  }
+
+  /** With what this proposal carries already. */
+  configKeys(): Map<string, string> {
+    const keys = new Map(this.keysBefore)
+    for (const [key, value] of this.keyChanges) {
+      if (value === undefined) keys.delete(key)
+      else keys.set(key, value)
+    }
+    return keys
+  }
+
+  /** Undefined takes the key away. */
+  setConfigKey(key: string, value: string | undefined): void {
+    this.keyChanges.set(key, value)
   }
 
   setMonitors(monitors: MonitorMap['monitors']): void {
@@ -74,6 +93,7 @@ export class ProposalDraft {
     const { monitorsAfter, trimBefore } = this
     const entries = [...this.entries]
     const replies = [...this.replies]
+    const keyChanges = new Map(this.keyChanges)
     return () => {
       rollbackOsd()
       rollbackOperations()
@@ -81,6 +101,7 @@ export class ProposalDraft {
       this.trimBefore = trimBefore
       this.entries = entries
       this.replies = replies
+      this.keyChanges = keyChanges
     }
   }
 
@@ -93,6 +114,7 @@ export class ProposalDraft {
       trimOsdMapsBefore: this.trimBefore,
       logMax,
       operations: this.operations.empty ? undefined : this.operations.finish(),
+      configKeys: this.keyChanges,
     }
   }
 }

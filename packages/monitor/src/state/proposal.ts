@@ -8,11 +8,13 @@
 import {
   array,
   type ByteReader,
-  type ByteWriter,
   bytes,
   type Codec,
+  decode,
   type Epoch,
+  encode,
   f64,
+  map,
   oneOf,
   optional,
   string,
@@ -23,6 +25,7 @@ import {
 import { type MonitorMap, monitorMapCodec, type OsdMapIncremental, osdMapIncrementalCodec } from '@shoal/cluster-map'
 import type { ClusterLogEntry } from '@shoal/monitor-client'
 import { type Operations, type OperationsChange, operationsChangeCodec, operationsCodec } from './operations.ts'
+import { readPieces, writePiece } from './tagged-tail.ts'
 
 /** The answer to a command, kept so that a retry is answered and not carried out again. */
 export interface RecordedReply {
@@ -45,34 +48,8 @@ export interface Proposal {
   readonly logMax: number
   /** Applies to the version before its own only. */
   readonly operations: OperationsChange | undefined
-}
-
-/**
- * Version 1 without the operators' part, version 2 with it and for readers of version 2 only: a monitor of an earlier
- * version must not skip what the others apply. Where the part is not used, nothing of it is written.
- */
-function withOperations<Base extends object, Extra>(
-  what: string,
-  base: Codec<Base>,
-  extra: Codec<Extra>,
-): Codec<Base & { readonly operations: Extra | undefined }> {
-  type Whole = Base & { readonly operations: Extra | undefined }
-  const read = (reader: ByteReader, version: number): Whole => {
-    const value = base.read(reader)
-    return { ...value, operations: version < 2 ? undefined : extra.read(reader) }
-  }
-  const plain = versioned<Whole>(1, 1, what, { write: (writer, value) => base.write(writer, value), read })
-  const extended = versioned<Whole>(2, 2, what, {
-    write(writer: ByteWriter, value: Whole) {
-      base.write(writer, value)
-      if (value.operations !== undefined) extra.write(writer, value.operations)
-    },
-    read,
-  })
-  return {
-    write: (writer, value) => (value.operations === undefined ? plain : extended).write(writer, value),
-    read: (reader) => extended.read(reader),
-  }
+  /** New values of config keys; undefined takes one away. */
+  readonly configKeys: ReadonlyMap<string, string | undefined>
 }
 
 const logEntryCodec: Codec<ClusterLogEntry> = struct<ClusterLogEntry>({
@@ -88,9 +65,64 @@ const recordedReplyCodec: Codec<RecordedReply> = struct<RecordedReply>({
   dataJson: string(),
 })
 
-export const proposalCodec: Codec<Proposal> = withOperations(
+const configKeysTag = 0x6b
+const configKeyChangesCodec = map(string(), optional(string()))
+const configKeysCodec = map(string(), string())
+
+interface Parts<Extra, Value> {
+  readonly operations: Extra | undefined
+  readonly configKeys: ReadonlyMap<string, Value>
+}
+
+/**
+ * Version 1 with neither the operators' part nor pieces, version 2 with the operators' part, version 3 with pieces behind
+ * it; each for readers of that version only: a monitor of an earlier one must not skip what the others apply. Of a part
+ * that is not used nothing is written.
+ */
+function withParts<Base extends object, Extra, Value extends string | undefined>(
+  what: string,
+  base: Codec<Base>,
+  extra: Codec<Extra>,
+  keys: Codec<ReadonlyMap<string, Value>>,
+): Codec<Base & Parts<Extra, Value>> {
+  type Whole = Base & Parts<Extra, Value>
+  const optionalExtra = optional(extra)
+  const readOperations = (reader: ByteReader, version: number): Extra | undefined => {
+    if (version < 2) return undefined
+    return version === 2 ? extra.read(reader) : optionalExtra.read(reader)
+  }
+  const read = (reader: ByteReader, version: number): Whole => {
+    const value = base.read(reader)
+    const operations = readOperations(reader, version)
+    const piece = version < 3 ? undefined : readPieces(reader, [configKeysTag]).get(configKeysTag)
+    return { ...value, operations, configKeys: piece === undefined ? new Map() : decode(keys, piece) }
+  }
+  const plain = versioned<Whole>(1, 1, what, { write: (writer, value) => base.write(writer, value), read })
+  const operated = versioned<Whole>(2, 2, what, {
+    write(writer, value) {
+      base.write(writer, value)
+      if (value.operations !== undefined) extra.write(writer, value.operations)
+    },
+    read,
+  })
+  const tagged = versioned<Whole>(3, 3, what, {
+    write(writer, value) {
+      base.write(writer, value)
+      optionalExtra.write(writer, value.operations)
+      writePiece(writer, configKeysTag, encode(keys, value.configKeys))
+    },
+    read,
+  })
+  const choose = (value: Whole): Codec<Whole> => {
+    if (value.configKeys.size > 0) return tagged
+    return value.operations === undefined ? plain : operated
+  }
+  return { write: (writer, value) => choose(value).write(writer, value), read: (reader) => tagged.read(reader) }
+}
+
+export const proposalCodec: Codec<Proposal> = withParts(
   'proposal',
-  struct<Omit<Proposal, 'operations'>>({
+  struct<Omit<Proposal, 'operations' | 'configKeys'>>({
     osdMap: optional(osdMapIncrementalCodec),
     monitorMap: optional(monitorMapCodec),
     log: array(logEntryCodec),
@@ -99,6 +131,7 @@ export const proposalCodec: Codec<Proposal> = withOperations(
     logMax: u32(),
   }),
   operationsChangeCodec,
+  configKeyChangesCodec,
 )
 
 /** The whole replicated state as bytes. */
@@ -110,11 +143,12 @@ export interface StateSnapshot {
   readonly replies: readonly RecordedReply[]
   /** Undefined where nothing of it was ever used. */
   readonly operations: Operations | undefined
+  readonly configKeys: ReadonlyMap<string, string>
 }
 
-export const stateSnapshotCodec: Codec<StateSnapshot> = withOperations(
+export const stateSnapshotCodec: Codec<StateSnapshot> = withParts(
   'monitor state',
-  struct<Omit<StateSnapshot, 'operations'>>({
+  struct<Omit<StateSnapshot, 'operations' | 'configKeys'>>({
     monitorMap: monitorMapCodec,
     firstOsdMap: bytes(),
     incrementals: array(bytes()),
@@ -122,4 +156,5 @@ export const stateSnapshotCodec: Codec<StateSnapshot> = withOperations(
     replies: array(recordedReplyCodec),
   }),
   operationsCodec,
+  configKeysCodec,
 )

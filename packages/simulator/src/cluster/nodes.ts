@@ -1,9 +1,10 @@
 /** The three kinds of processes of a simulated cluster, wired as their production processes are. */
 import { type Address, address, type Env, osdId } from '@shoal/base'
 import { ClusterClient } from '@shoal/client'
+import type { MessengerSecurity } from '@shoal/messenger'
 import { MonitorDaemon, type MonitorSettings } from '@shoal/monitor'
 import { HuntingMonitorClient, type MemoryAdminTransport } from '@shoal/monitor-client'
-import { FileObjectStore } from '@shoal/object-store'
+import { FileObjectStore, inspectStore } from '@shoal/object-store'
 import { type ObjectStoreFactory, OsdDaemon, type OsdSettings } from '@shoal/osd'
 import type { SimMachine, SimTime } from '@shoal/testkit'
 import type { OsdPlace, Scenario } from '../scenario/scenario.ts'
@@ -14,6 +15,13 @@ export const monitorDirectory = '/mon'
 export const osdDirectory = '/osd'
 /** As the processes of production do. */
 const startTimeoutMs = 120_000
+
+/** The cluster's key, for what it seals; nothing is asked of those who connect. */
+const keyOnly: MessengerSecurity = {
+  authentications: ['none'],
+  encryptions: ['crc'],
+  secret: new Uint8Array(32).fill(0x5e),
+}
 
 export interface NodeWorld {
   readonly time: SimTime
@@ -93,6 +101,7 @@ export class OsdNode extends DaemonNode<OsdDaemon> {
       sizeBytes: store.sizeBytes,
       crushLocation: { root: 'default', rack: place.rack, host: place.host },
       settings: this.settings,
+      ...(place.encrypted === true ? { encrypt: true, security: keyOnly } : {}),
     }
     return OsdDaemon.start(env, options, { monitor, stores: storesOf(store), admin: world.admin })
   }
@@ -105,8 +114,11 @@ export class OsdNode extends DaemonNode<OsdDaemon> {
 function storesOf({ journalBytes, mount }: Scenario['store']): ObjectStoreFactory {
   return {
     exists: (env, directory) => env.disk.exists(`${directory}/superblock`),
-    create: (env, directory, sizeBytes) => FileObjectStore.create(env, directory, { sizeBytes, journalBytes }),
-    mount: (env, directory) => FileObjectStore.mount(env, directory, { ...mount, onJournalDamage: 'recover' }),
+    create: (env, directory, sizeBytes, storeKey) =>
+      FileObjectStore.create(env, directory, { sizeBytes, journalBytes, storeKey }),
+    encrypted: async (env, directory) => (await inspectStore(env, directory)).encrypted,
+    mount: (env, directory, _settings, storeKey) =>
+      FileObjectStore.mount(env, directory, { ...mount, onJournalDamage: 'recover', storeKey }),
   }
 }
 

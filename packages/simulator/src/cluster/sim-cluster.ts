@@ -121,6 +121,9 @@ export class SimCluster {
         size: pool.size,
         min_size: pool.minSize,
       })
+      for (const [name, value] of Object.entries(pool.compression ?? {})) {
+        await this.settleCommand({ prefix: 'osd pool set', pool: pool.name, var: name, val: value })
+      }
     }
     await this.untilHealthy(withinMs)
   }

@@ -3,6 +3,7 @@ import { osdFlags } from '@shoal/cluster-map'
 import type { OsdNode } from '../cluster/nodes.ts'
 import { askOsdToScrub } from '../cluster/scrub-all.ts'
 import type { SimCluster } from '../cluster/sim-cluster.ts'
+import { compressionSettings } from '../scenario/compression-settings.ts'
 import { drawDaemon, type Fault, type FaultContext, nothing, osdNames, pick } from './fault.ts'
 import { isClean, operate, sleep, waitFor } from './operations.ts'
 
@@ -230,6 +231,24 @@ const split: Fault = {
   },
 }
 
+/** A pool is compressed in another way, or not any more; what is stored stays as it is. */
+const poolCompression: Fault = {
+  kind: 'pool-compression',
+  family: 'operator',
+  weight: 1,
+  draw: (random, plan) => ({ pool: random.below(plan.pools.length), settings: compressionSettings(random) }),
+  strike({ cluster, background }, { pool, settings }) {
+    const name = cluster.scenario.pools[pool as number]?.name
+    if (name === undefined) return undefined
+    background(`${name} compression`, async () => {
+      for (const [setting, val] of Object.entries(settings as Readonly<Record<string, string>>)) {
+        await operate(cluster, { prefix: 'osd pool set', pool: name, var: setting, val })
+      }
+    })
+    return nothing
+  },
+}
+
 /** A store that is gone, and a new one under its id. */
 const diskLoss: Fault = {
   kind: 'disk-loss',
@@ -417,6 +436,7 @@ export const operatorFaults: readonly Fault[] = [
   crushWeight,
   pools,
   split,
+  poolCompression,
   diskLoss,
   addOsd,
   removeOsd,

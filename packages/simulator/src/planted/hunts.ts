@@ -22,12 +22,15 @@ export interface Hunt {
   /** OSDs on each host, which is the failure domain. */
   readonly perHost?: number
   readonly monitors?: number
+  /** All stores are. */
+  readonly encrypted?: boolean
   readonly pgNum?: number
   readonly size?: number
   readonly minSize?: number
   readonly ioDelayMs?: Scenario['ioDelayMs']
   readonly network?: Scenario['network']
   readonly pauseFactor?: number
+  readonly compression?: Readonly<Record<string, string>>
   readonly store?: Partial<Scenario['store']>
   readonly osdSettings?: Scenario['osdSettings']
   readonly monitorSettings?: Scenario['monitorSettings']
@@ -57,6 +60,12 @@ const mebibyte = 1024 * 1024
 const small = { virtualSeconds: 25, everySeconds: 2, lastsSecondsMax: 6, osds: 4 }
 const slowDisk = { min: 1, max: 15 }
 const smallMemory: Scenario['store']['mount'] = { dataCacheBytes: 16 * 1024, largeWriteBytes: 8 * 1024 }
+const compression = {
+  compression_mode: 'force',
+  compression_algorithm: 'lz4',
+  compression_required_ratio: '1',
+  compression_max_blob_size: '16384',
+}
 const osdSettings: Scenario['osdSettings'] = {
   osd_heartbeat_interval: 0.3,
   osd_heartbeat_grace: 2,
@@ -134,6 +143,35 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     osds: 3,
     pgNum: 1,
     store: { mount: smallMemory },
+  },
+  'rot-compressed': {
+    ...small,
+    workloads: ['extents', 'registers'],
+    faults: ['bit-rot', 'bit-rot', 'bit-rot', 'crash'],
+    everySeconds: 1,
+    osds: 3,
+    pgNum: 1,
+    compression,
+    store: { mount: smallMemory },
+  },
+  compressed: {
+    ...small,
+    workloads: ['extents'],
+    faults: ['crash', 'power-cut-all'],
+    osds: 3,
+    compression,
+    store: { mount: smallMemory, journalBytes: 2 * mebibyte },
+  },
+  encrypted: {
+    ...small,
+    workloads: ['attributes', 'extents'],
+    faults: ['crash', 'crash', 'power-cut-all'],
+    osds: 3,
+    encrypted: true,
+    store: {
+      mount: { ...smallMemory, dirtyBytesMax: mebibyte, metaCacheBytes: 64 * 1024 },
+      journalBytes: 2 * mebibyte,
+    },
   },
   scrubs: {
     ...small,
@@ -387,6 +425,7 @@ export function huntScenario(seed: number, name: string): Scenario {
     id,
     host: `host-${Math.floor(id / (hunt.perHost ?? 1))}`,
     rack: `rack-${id % 3}`,
+    ...(hunt.encrypted === true ? { encrypted: true } : {}),
   }))
   const plan = {
     ...base,
@@ -399,6 +438,7 @@ export function huntScenario(seed: number, name: string): Scenario {
       pgNum: hunt.pgNum ?? 4,
       size: hunt.size ?? 3,
       minSize: hunt.minSize ?? 2,
+      ...(hunt.compression === undefined ? {} : { compression: hunt.compression }),
     })),
     workloads: hunt.workloads.map((workload, i) => ({
       workload,

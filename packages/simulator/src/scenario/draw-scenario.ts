@@ -6,6 +6,7 @@ import { ClusterError, Prng } from '@shoal/base'
 import { type Fault, type FaultFamily, pick } from '../faults/fault.ts'
 import { allFaults } from '../faults/fault-table.ts'
 import { workloadNames } from '../workload-table.ts'
+import { compressionSettings } from './compression-settings.ts'
 import type { FaultEvent, OsdPlace, PoolPlan, Range, Scenario, WorkloadPlan } from './scenario.ts'
 
 const mebibyte = 1024 * 1024
@@ -58,7 +59,11 @@ export function drawScenario(seed: number, options: DrawOptions = {}): Scenario 
     durationMs: (options.virtualSeconds ?? pick(random, [60, 120, 240])) * 1_000,
     monitors: pick(random, [3, 3, 3, 3, 5, 5, 4, 7]),
     ...osds,
-    pools: pools.map(({ pool }) => pool),
+    osds: drawEncryption(seed, osds.osds),
+    pools: drawCompression(
+      seed,
+      pools.map(({ pool }) => pool),
+    ),
     workloads: pools.map(({ workload }) => workload),
     pauseFactor: pick(random, [1, 3, 10, 10]),
     ...drawRest(random),
@@ -118,6 +123,19 @@ function drawPools(
       workload: { workload, pool: `pool-${workload}`, clients: 1 + random.below(3) },
     }
   })
+}
+
+/** In every third cluster about half of the stores. A random sequence of its own, as for compression. */
+function drawEncryption(seed: number, osds: readonly OsdPlace[]): readonly OsdPlace[] {
+  const random = new Prng([seed, 0x5ea1ed, osds.length])
+  if (random.below(3) > 0) return osds
+  return osds.map((osd) => (random.below(2) === 0 ? { ...osd, encrypted: true } : osd))
+}
+
+/** A random sequence of its own: without compression, a seed draws what it drew before there was any. */
+function drawCompression(seed: number, pools: readonly PoolPlan[]): readonly PoolPlan[] {
+  const random = new Prng([seed, 0xc0e55ed, pools.length])
+  return pools.map((pool) => (random.below(3) === 0 ? { ...pool, compression: compressionSettings(random) } : pool))
 }
 
 /** Long enough, now and then, for promises between OSDs to run out. */

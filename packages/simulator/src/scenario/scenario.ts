@@ -15,6 +15,8 @@ export interface OsdPlace {
   readonly id: number
   readonly host: string
   readonly rack: string
+  /** Its store is encrypted. Left out: it is not. */
+  readonly encrypted?: boolean
 }
 
 export interface PoolPlan {
@@ -22,6 +24,8 @@ export interface PoolPlan {
   readonly pgNum: number
   readonly size: number
   readonly minSize: number
+  /** Pool settings `compression_*`. Left out: none. */
+  readonly compression?: Readonly<Record<string, string>>
 }
 
 export interface WorkloadPlan {
