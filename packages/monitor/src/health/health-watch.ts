@@ -54,16 +54,20 @@ export function writeHealth(
   if (changes.cleared.length > 0 && report.status === 'HEALTH_OK') draft.log('info', 'cluster is healthy')
   if (operations === undefined) return
   const { failing, mutes } = draft.operations.value
+  // The changes were found before this draft was made: another that told the same may have been applied since.
   for (const { code, severity, summary } of changes.failed) {
+    if (failing.has(code)) continue
     draft.operations.setFailing({ code, sinceMs: wallMs, severity, summary })
     draft.operations.addHealthEvent({ wallMs, code, event: 'failed', severity, summary })
   }
   for (const { code, severity, summary } of changes.changed) {
+    if (failing.get(code)?.severity === severity) continue
     draft.operations.setFailing({ code, sinceMs: failing.get(code)?.sinceMs ?? wallMs, severity, summary })
     const event = severity === 'error' ? 'worsened' : 'eased'
     draft.operations.addHealthEvent({ wallMs, code, event, severity, summary })
   }
   for (const code of changes.cleared) {
+    if (!failing.has(code)) continue
     const { severity = 'warning', summary = '' } = failing.get(code) ?? {}
     draft.operations.setCleared(code)
     draft.operations.addHealthEvent({ wallMs, code, event: 'cleared', severity, summary })
