@@ -1,6 +1,6 @@
 /** Snapshots of pools as the monitors keep them: two kinds, ids that are never given again, and what is purged when. */
 import { type Epoch, isClusterError, type OsdId, type PgId } from '@shoal/base'
-import { type Pool, type SnapIntervals, snapsToTrim } from '@shoal/cluster-map'
+import { type Pool, passOverSnaps, type SnapIntervals, snapsToTrim } from '@shoal/cluster-map'
 import type { CommandReply } from '@shoal/monitor-client'
 import { describe, expect, it } from 'vitest'
 import { findCommand } from '../src/commands/command-table.ts'
@@ -152,8 +152,19 @@ describe('a pool', () => {
     const { epoch } = bench.state.osdMap
     bench.tick()
     expect(bench.state.osdMap.epoch).toBe(epoch)
+    // A slow proposal: the leader found the same twice.
+    bench.change((draft) => notePurged(draft, new Map([[bench.pool.id, [{ first: 2, last: 2 }]]])))
+    expect(bench.state.osdMap.epoch).toBe(epoch)
     bench.tell(1, [{ first: 1, last: 1 }])
     bench.tick()
     expect(bench.pool.snapshots).toMatchObject({ removed: [{ first: 1, last: 2 }], purged: [{ first: 1, last: 2 }] })
+  })
+
+  it('goes on after the ids that were passed over when its monitors were made anew', () => {
+    const bench = new Bench()
+    bench.change((draft) => draft.osd.setPool(passOverSnaps(bench.pool, 256)))
+    expect(bench.command('osd pool mksnap', { pool: 'p', snap: 'monday' }).data).toMatchObject({ snap: 257 })
+    const [row] = bench.command('osd pool ls', {}).data as readonly { readonly options: object }[]
+    expect(row?.options).toEqual({})
   })
 })

@@ -7,7 +7,6 @@ import {
   type OsdMap,
   type Pool,
   poolByName,
-  quotaOptions,
 } from '@shoal/cluster-map'
 import { ruleIdOf } from '@shoal/crush'
 import { z } from 'zod'
@@ -23,7 +22,7 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
-import { poolRow, poolStats, requirePool } from './pool-rows.ts'
+import { innerOptions, poolRow, poolStats, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10
 const pgNumMax = 65_536
@@ -226,7 +225,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
+    ...Object.fromEntries([...pool.options].filter(([name]) => !innerOptions.has(name))),
   }
 }
 
