@@ -1,5 +1,5 @@
 /** Snapshots of pools as the monitors keep them: two kinds, ids that are never given again, and what is purged when. */
-import { type Epoch, isClusterError, type OsdId, type PgId } from '@shoal/base'
+import { isClusterError, type OsdId, type PgId } from '@shoal/base'
 import { type Pool, passOverSnaps, type SnapIntervals, snapsToTrim } from '@shoal/cluster-map'
 import type { CommandReply } from '@shoal/monitor-client'
 import { describe, expect, it } from 'vitest'
@@ -13,6 +13,7 @@ import { Statistics } from '../src/services/statistics.ts'
 import { ClusterState } from '../src/state/cluster-state.ts'
 import { ProposalDraft } from '../src/state/proposal-draft.ts'
 import { bootOf } from './support/monitor-cluster.ts'
+import { osdStatsOf, pgStatsOf } from './support/told-stats.ts'
 
 class Bench {
   readonly state = ClusterState.initial({ fsid: 'f', epoch: 1, monitors: [] }, initialOsdMap({ fsid: 'f' }))
@@ -68,35 +69,10 @@ class Bench {
   /** What a primary tells of its placement group. */
   tell(seed: number, purged: SnapIntervals | undefined): void {
     const { osdMap } = this.state
-    const osd = 0 as OsdId
-    const zero = { objects: 0, bytes: 0, logEntries: 0, degradedCopies: 0, misplacedCopies: 0, unfoundObjects: 0 }
-    const counts = { readOps: 0, writeOps: 0, readBytes: 0, writeBytes: 0, recoveredObjects: 0, recoveredBytes: 0 }
-    const used = { totalBytes: 1, usedBytes: 0, metadataBytes: 0, pgs: 2, commitLatencyMs: 0, applyLatencyMs: 0 }
+    const alone = { up: [0 as OsdId], acting: [0 as OsdId], reportedEpoch: osdMap.epoch }
+    const pg = pgStatsOf(`${this.pool.id}.${seed}` as PgId, 1, { ...alone, purgedSnaps: purged })
     this.statistics.report(
-      {
-        osd: { osd, ...used, slowOps: 0, silentPeers: [], checksumErrors: 0, repairedBlocks: 0 },
-        incarnation: 1,
-        epoch: osdMap.epoch,
-        pgs: [
-          {
-            pgId: `${this.pool.id}.${seed}` as PgId,
-            states: ['active', 'clean'],
-            reportedEpoch: osdMap.epoch,
-            reportedSequence: 1,
-            version: '',
-            up: [osd],
-            acting: [osd],
-            actingPrimary: osd,
-            ...zero,
-            ...counts,
-            lastEpochClean: 0 as Epoch,
-            purgedSnaps: purged,
-            lastScrubMs: 0,
-            lastDeepScrubMs: 0,
-            scrubErrors: 0,
-          },
-        ],
-      },
+      { osd: osdStatsOf(0, { pgs: 2 }), incarnation: 1, epoch: osdMap.epoch, pgs: [pg] },
       osdMap,
       0,
     )
