@@ -3,7 +3,7 @@
  *
  * Each operation belongs to a placement group and is sent to its acting primary. It is sent again, with the same
  * request id, whenever the primary may have dropped it: the PG's interval changed, the session was reset, or the OSD
- * said that it is not the one.
+ * said that it is not the one. When its PG is split, it goes on with the part that has its object.
  *
  * Invariants
  * 1. Operations of one PG go out in the order in which they were submitted, resends included: while one of them waits
@@ -37,6 +37,7 @@ import {
   type OsdMap,
   type PgMapping,
   PlacementCache,
+  type Pool,
   seedOfHash,
 } from '@shoal/cluster-map'
 import { type LossySession, Messenger, type MessengerSecurity, type ReceivedFrame } from '@shoal/messenger'
@@ -389,6 +390,7 @@ export class Objecter {
   private onMap(map: OsdMap): void {
     const before = this.placement.map
     this.placement = new PlacementCache(map, this.placement)
+    for (const target of [...this.targets.values()]) if (this.wasSplit(target, before, map)) this.divide(target, map)
     for (const target of this.targets.values()) this.remap(target, before, map)
     this.lingers.onMap()
     for (const [key, session] of this.sessions) {
@@ -396,6 +398,30 @@ export class Objecter {
       const info = map.osds.get(osd)
       if (info?.up !== true || key !== `${osd}@${info.addresses?.data}`) session.close()
     }
+  }
+
+  private wasSplit({ pool }: Target, before: OsdMap, map: OsdMap): boolean {
+    const now = map.pools.get(pool)?.pgNum
+    return now !== undefined && now !== before.pools.get(pool)?.pgNum
+  }
+
+  /**
+   * The operations go, in their order, with their objects. The new parts are to be sent to like any PG with a new interval:
+   * `remap` follows, and sees that pg_num has changed.
+   */
+  private divide(target: Target, map: OsdMap): void {
+    const pool = map.pools.get(target.pool) as Pool
+    for (const operation of [...target.operations.values()]) {
+      const id = toPgId(target.pool, seedOfHash(pool, operation.object.hash))
+      if (id === target.pgId) continue
+      target.operations.delete(operation.tid)
+      const part = this.targetOf(id, target.pool)
+      part.operations.set(operation.tid, operation)
+      this.targetOfTid.set(operation.tid, part)
+    }
+    if (target.operations.size > 0) return
+    target.retry?.cancel()
+    this.targets.delete(target.pgId)
   }
 
   private remap(target: Target, before: OsdMap, map: OsdMap): void {

@@ -6,7 +6,10 @@ export const featureQuotas = 1
 export const featureLostObjects = 2
 
 /** Of this build. */
-export const osdFeatures: number = featureQuotas + featureLostObjects
+/** Splits its placement groups when a pool's pg_num grows. */
+export const featurePgSplit = 0x10
+
+export const osdFeatures: number = featureQuotas + featureLostObjects + featurePgSplit
 
 export function hasFeatures(features: number, required: number): boolean {
   const wanted = BigInt(required)

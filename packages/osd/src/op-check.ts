@@ -43,6 +43,8 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
     return { code: 'E2BIG', detail: `a name has at most ${objectNameBytesMax} bytes` }
   }
   if (!isListing(op) && !belongsHere(op, seedOfHash(pool, object.hash), op.pgId)) {
+    // The PG was split since: the client finds the part by the map that it lacks.
+    if (op.epoch < map.epoch) return { code: 'ESTALE', detail: `${op.pgId} may have been split since ${op.epoch}` }
     return { code: 'EINVAL', detail: `the object does not belong to placement group ${op.pgId}` }
   }
   return checkSnapshots(op, pool) ?? checkSteps(op.ops)

@@ -6,7 +6,15 @@
  * Invariant 3: a broken invariant, of the machine or of the store, ends the daemon with the machine's state in the log.
  */
 import { ClusterError, compareBytes, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
-import type { OperatorAnswer, OperatorCommand, PgEffect, PgInput, PgTimer, Reserver } from '@shoal/placement-group'
+import type {
+  FrozenPg,
+  OperatorAnswer,
+  OperatorCommand,
+  PgEffect,
+  PgInput,
+  PgTimer,
+  Reserver,
+} from '@shoal/placement-group'
 import { headSnap, type ObjectId, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
@@ -20,6 +28,8 @@ export interface PgMachine {
   query(): unknown
   /** What scrub has found. */
   inconsistent(): unknown
+  /** Ends it, for a split; undefined for one that has nothing to split, which goes on. */
+  freeze(): FrozenPg | undefined
 }
 
 type Effect<K extends PgEffect['kind']> = Extract<PgEffect, { kind: K }>
@@ -72,6 +82,13 @@ export class PgHost {
 
   inconsistent(): unknown {
     return this.machine.inconsistent()
+  }
+
+  /** Stops the machine, unless it has nothing to split. */
+  freeze(): FrozenPg | undefined {
+    const frozen = this.machine.freeze()
+    if (frozen !== undefined) this.close()
+    return frozen
   }
 
   /** Rejects with what the placement group says against it, and with ESHUTDOWN when it is gone from here. */

@@ -101,6 +101,11 @@ export class FakeMonitors {
     return id
   }
 
+  setPool(id: PoolId, change: Partial<Pool>): void {
+    const pool = this.map.pools.get(id) as Pool
+    this.change({ pools: new Map([[id, { ...pool, ...change, lastChange: (this.map.epoch + 1) as Epoch }]]) })
+  }
+
   removePool(id: PoolId): void {
     this.change({ pools: new Map([[id, null]]) })
   }

@@ -7,6 +7,7 @@ import { recoveryBugs } from './recovery-bugs.ts'
 import { scrubBugs } from './scrub-bugs.ts'
 import { snapshotBugs } from './snapshot-bugs.ts'
 import { spaceBugs } from './space-bugs.ts'
+import { splitBugs } from './split-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
 
 export const plantedBugs: readonly PlantedBug[] = [
@@ -18,5 +19,6 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,
+  ...splitBugs,
   ...configBugs,
 ]
