@@ -111,6 +111,18 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ioDelayMs: slowDisk,
     ...quickDown,
   },
+  /** Blobs, clones and what lists them go to the parts. */
+  'splits-of-clones': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['extents', 'snapshots', 'pool-snapshots'],
+    faults: ['pg-split', 'pg-split', 'crash', 'power-cut', 'pool-compression'],
+    everySeconds: 3,
+    pgNum: 2,
+    compression,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
   power: {
     ...small,
     workloads: ['registers', 'counters'],

@@ -29,4 +29,22 @@ export const splitBugs: readonly PlantedBug[] = [
     replace: 'await store.moveObjects(collection, [whole], () => -1, countObject);',
     scenario: 'splits-and-crashes',
   },
+  {
+    name: 'split-leaves-count-of-blobs',
+    mechanism: 'the whole goes on counting blobs that a part has: the part counts below zero',
+    promise: 'nothing ends a daemon but the failure of its disk',
+    file: 'object-store/dist/object-mover.js',
+    find: 'if (space.units === 0)',
+    replace: 'if (space.units >= 0)',
+    scenario: 'splits-of-clones',
+  },
+  {
+    name: 'split-leaves-records-of-clones',
+    mechanism: 'a part does not get the records that list its clones by snapshot',
+    promise: 'snapshots that are removed are trimmed',
+    file: 'osd/dist/pg-splitter.js',
+    find: 'return keys === undefined ? [] : [copySnapRecords(id, keys)];',
+    replace: 'return [];',
+    scenario: 'splits-of-clones',
+  },
 ]
