@@ -3,7 +3,7 @@ import type { PgId } from '@shoal/base'
 import { expect, test } from 'vitest'
 import type { PgCore } from '../src/core.ts'
 import { PgLog } from '../src/pg-log.ts'
-import { planSnapWrite } from '../src/plan-snapshots.ts'
+import { type Family, planSnapWrite } from '../src/plan-snapshots.ts'
 import { epoch, object, version } from './support.ts'
 
 test('a part of a placement group that counts too little counts no further than to nothing', () => {
@@ -25,7 +25,13 @@ test('a part of a placement group that counts too little counts no further than 
     ops: [{ kind: 'remove' as const }],
     attempt: 0,
   }
-  const before = { exists: true, sizeBytes: 4_096, xattrs: new Map() }
+  const before = {
+    exists: true,
+    sizeBytes: 4_096,
+    xattrs: new Map(),
+    omap: undefined,
+    extents: [],
+  } as unknown as NonNullable<Family['dir']>
   const after = { exists: false, sizeBytes: 0, xattrs: new Map() }
   const execution = { kind: 'done', steps: [], after, results: [] } as unknown as Parameters<typeof planSnapWrite>[5]
   const family = { set: undefined, dir: undefined }
