@@ -1,6 +1,6 @@
 /** One pool (and namespace) as its user sees it: operations on named objects, and their names. */
 import { ClusterError, type Epoch, emptyBytes, errorCodeOf, type PoolId, utf8Encode } from '@shoal/base'
-import { type Pool, type PoolSnapshot, poolByName, splitSeeds } from '@shoal/cluster-map'
+import { type Pool, type PoolSnapshot, poolByName, seedOfHash, splitSeeds } from '@shoal/cluster-map'
 import type { MonitorClient, MonitorCommand } from '@shoal/monitor-client'
 import {
   isWriteOp,
@@ -28,10 +28,13 @@ const operationTimeoutMs = 120_000
 const notifyTimeoutMs = 10_000
 const listPage = 1000
 
-/** What is left to list of a PG. */
+/** What is left to list of a PG, or of what was one. */
 interface Listing {
   readonly seed: number
-  /** Of the pool, when this was noted: if it has grown since, there are parts to list, too. */
+  /**
+   * Of the pool, when this was noted. If it has grown since, there are parts to list, too; if it has shrunk, the objects of
+   * this PG are listed by the one that it went into, and others with them.
+   */
   readonly pgNum: number
   readonly after: ObjectId | undefined
 }
@@ -301,22 +304,26 @@ export class PoolHandle {
 
   /**
    * Names of the objects of this namespace, PG by PG; objects that come or go meanwhile may be missed or named. When a PG is
-   * split meanwhile, its parts are listed from where it had come to: all PGs list in the same order.
+   * split meanwhile, its parts are listed from where it had come to: all PGs list in the same order. What was merged is
+   * listed as what it was.
    */
   async *list(): AsyncGenerator<string> {
     const { id, pgNum: number } = this.knownPool() ?? (await this.resolve())
     const left: Listing[] = Array.from({ length: number }, (_, seed) => ({ seed, pgNum: number, after: undefined }))
     for (let next = left.shift(); next !== undefined; next = left.shift()) {
       const { seed, after } = next
-      const pgNum = this.pgNumOf(id)
+      const current = this.pgNumOf(id)
+      const pgNum = Math.max(next.pgNum, current)
       for (const part of splitSeeds(seed, next.pgNum, pgNum)) left.push({ seed: part, pgNum, after })
-      const page = await this.listPage(id, seed, after)
+      const page = await this.listPage(id, seedOfHash({ pgNum: current }, seed), after)
       // Nobody knows whether it was the whole or the part that answered.
-      if (this.pgNumOf(id) !== pgNum) {
+      if (this.pgNumOf(id) !== current) {
         left.unshift({ seed, pgNum, after })
         continue
       }
-      for (const object of page.objects) if (object.namespace === this.namespace) yield object.name
+      for (const { namespace, name, hash } of page.objects) {
+        if (namespace === this.namespace && seedOfHash({ pgNum }, hash) === seed) yield name
+      }
       const last = page.objects.at(-1)
       if (page.more && last !== undefined) left.unshift({ seed, pgNum, after: last })
     }

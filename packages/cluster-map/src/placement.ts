@@ -41,7 +41,7 @@ export function placeObject(map: OsdMap, pool: PoolId, namespace: string, name: 
 }
 
 /** The PG seed that a name hash falls to. */
-export function seedOfHash(pool: Pool, hash: number): number {
+export function seedOfHash(pool: Pick<Pool, 'pgNum'>, hash: number): number {
   return stableMod(hash, pool.pgNum, stableModMask(pool.pgNum))
 }
 

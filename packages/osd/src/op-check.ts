@@ -31,7 +31,11 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
   const { object } = op
   const pool = map.pools.get(pgPool(op.pgId))
   if (pool === undefined) return { code: 'ENOENT', detail: `pool ${pgPool(op.pgId)} does not exist` }
-  if (!(pgSeed(op.pgId) < pool.pgNum)) return { code: 'ENOENT', detail: `placement group ${op.pgId} does not exist` }
+  if (!(pgSeed(op.pgId) < pool.pgNum)) {
+    // Merged since: the client finds what it went into by the map that it lacks.
+    const code = op.epoch < map.epoch ? 'ESTALE' : 'ENOENT'
+    return { code, detail: `placement group ${op.pgId} does not exist` }
+  }
   if (isFenced(map, op.request.client)) {
     return { code: 'ESHUTDOWN', detail: 'this client session is fenced' }
   }

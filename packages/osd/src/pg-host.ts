@@ -84,7 +84,7 @@ export class PgHost {
     return this.machine.inconsistent()
   }
 
-  /** Stops the machine, unless it has nothing to split. */
+  /** Stops the machine, unless it has nothing to be split or merged. */
   freeze(): FrozenPg | undefined {
     const frozen = this.machine.freeze()
     if (frozen !== undefined) this.close()

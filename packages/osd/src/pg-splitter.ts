@@ -111,7 +111,7 @@ async function splitOne(
 }
 
 /** By seed, a page at a time. All of a record is its key: one that fails its checksum is as good as any. */
-async function* snapRecords(
+export async function* snapRecords(
   store: Services['store'],
   whole: PgId,
   seedOf: SeedOf,

@@ -13,14 +13,18 @@ export { isTemporary } from './object-transfer.ts'
 export { checkWatchOp, watchersIn } from './object-watch.ts'
 export { needsSpace, spaceBytesOf, writeOverheadBytes } from './op-space.ts'
 export { type PeeringPhase, peeringPhases, peeringTransitions } from './peering.ts'
+export { isMergedAlready, type MergedPg, mergeCopies } from './pg-merge.ts'
 export { divideSnapRecords, type PgPart, type SeedOf, type SplitPart, splitChild, splitRemainder } from './pg-split.ts'
 export {
   allSnapRecords,
+  clearMergeMark,
   copySnapRecords,
+  cutOffMerge,
   cutOffSplit,
   distrustCopy,
   type FrozenPg,
   loadPgState,
+  markMerge,
   markSplit,
   pgRecordRange,
   rewriteLog,

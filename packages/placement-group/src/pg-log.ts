@@ -20,7 +20,7 @@ import {
   type Version,
   versionCodec,
 } from '@shoal/wire'
-import { type DoneRequest, RequestTable, requestsBelow } from './request-table.ts'
+import { type DoneRequest, type OpenRequests, RequestTable, requestsBelow } from './request-table.ts'
 
 export interface LogEntry {
   /** `error`: the request failed and changed nothing; a resend must fail in the same way. */
@@ -172,6 +172,11 @@ export class PgLog {
   /** Done, without an entry, and possibly to be sent again. */
   get trimmedRequests(): readonly DoneRequest[] {
     return this.requests.trimmed
+  }
+
+  /** Done, with or without an entry, and possibly to be sent again. */
+  openRequests(): OpenRequests {
+    return this.requests.open()
   }
 
   /** The newest entry that changed an object. */

@@ -6,6 +6,7 @@
  *     'm' object id                 missing object
  *     'r'                           requests that are done, have no entry any more and may be sent again
  *     'p'                           of which PG it becomes a part: only while its objects are moved here
+ *     'q'                           which PG goes into it: only while that one's objects are moved here
  *     's'                           when it was scrubbed, and what was found inconsistent
  *     't' object id                 object that is being gathered under a temporary name
  *     'x' u64be snapshot, object id a clone that serves it, or did: what is listed more than once is trimmed once
@@ -108,6 +109,7 @@ const recordCodec: Codec<PgRecord> = versioned<PgRecord>(
 const recordKey = utf8Encode('i')
 const requestsKey = utf8Encode('r')
 const splitKey = utf8Encode('p')
+const mergeKey = utf8Encode('q')
 const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
 const temporaryTag = 't'.charCodeAt(0)
@@ -181,6 +183,16 @@ export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uin
 export function cutOffSplit(entries: readonly OmapEntry[]): PgId | undefined {
   const mark = entries.find(({ key }) => compareBytes(key, splitKey) === 0)
   return mark === undefined ? undefined : (utf8Decode(mark.value) as PgId)
+}
+
+/** A merge that a crash cut off: the PG whose objects were being moved into this collection, and how many PGs the pool had. */
+export function cutOffMerge(
+  entries: readonly OmapEntry[],
+): { readonly source: PgId; readonly pgNum: number } | undefined {
+  const mark = entries.find(({ key }) => compareBytes(key, mergeKey) === 0)
+  if (mark === undefined) return undefined
+  const [source = '', pgNum = ''] = utf8Decode(mark.value).split(' ')
+  return { source: source as PgId, pgNum: Number(pgNum) }
 }
 
 /** Of a copy of which nothing is known but that it was there. */
@@ -263,6 +275,15 @@ export function markSplit(collection: PgId, whole: PgId): TransactionOp {
 
 export function clearSplitMark(collection: PgId): TransactionOp {
   return { kind: 'meta-remove', collection, keys: [splitKey] }
+}
+
+/** `pgNum`: of the pool before the merge. */
+export function markMerge(collection: PgId, source: PgId, pgNum: number): TransactionOp {
+  return { kind: 'meta-set', collection, entries: [{ key: mergeKey, value: utf8Encode(`${source} ${pgNum}`) }] }
+}
+
+export function clearMergeMark(collection: PgId): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: [mergeKey] }
 }
 
 export function setRecord(collection: PgId, record: PgRecord): TransactionOp {

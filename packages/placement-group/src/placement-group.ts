@@ -21,7 +21,7 @@ import {
   type PgId,
   pgPool,
 } from '@shoal/base'
-import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
+import { isMerging, isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
 import { type Message, zeroVersion } from '@shoal/wire'
 import { Backfill } from './backfill.ts'
 import { ClientIo } from './client-io.ts'
@@ -309,7 +309,8 @@ export class PlacementGroup {
     core.mapping = mapping
     if (!ended) {
       core.interval = { ...interval, mapEpoch: map.epoch }
-      if (this.quota.onMap()) this.clientIo.retry()
+      const goesOn = before !== undefined && isMerging(oldPool, core.pgId) && !core.isMerging
+      if (this.quota.onMap() || goesOn) this.clientIo.retry()
       return
     }
     if (first) this.beginLife(map.epoch)

@@ -4,6 +4,7 @@ import {
   compressionOptions,
   compressionOptionValue,
   isCompressionOption,
+  mergeOptions,
   type OsdMap,
   type Pool,
   poolByName,
@@ -12,7 +13,14 @@ import {
 import { ruleIdOf } from '@shoal/crush'
 import { z } from 'zod'
 import { autoscaleModes, autoscaleRows } from '../services/pg-autoscaler.ts'
-import { copiesAllowed, copiesWith, growPool, osdThatCannotSplit, withPgNumTarget } from '../services/pg-num.ts'
+import {
+  copiesAllowed,
+  copiesWith,
+  growPool,
+  osdThatCannotMerge,
+  osdThatCannotSplit,
+  withPgNumTarget,
+} from '../services/pg-num.ts'
 import {
   type ClusterView,
   type Command,
@@ -182,11 +190,7 @@ function setPool(args: z.output<typeof setArguments>, view: WriteView) {
 function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteView) {
   const { draft } = view
   const target = integerOf(args.var, args.val, 1, pgNumMax)
-  if (target < pool.pgNum) {
-    throw new ClusterError('EOPNOTSUPP', `pool '${pool.name}' has ${pool.pgNum} PGs: they cannot be merged`, {
-      hint: `shoal pool create ${pool.name}-2 ${target}, and copy it`,
-    })
-  }
+  if (target < pool.pgNum) return shrinkPool(pool, target, view)
   checkPgBudget(view, pool, target * pool.size)
   const old = osdThatCannotSplit(draft.map)
   if (old !== undefined) {
@@ -201,6 +205,19 @@ function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteVi
   }
   draft.osd.setPool(withPgNumTarget(pool, target))
   return done(`pool '${pool.name}': pg_num will be ${target} as soon as its placement groups are active+clean`)
+}
+
+/** The leader carries it out, one PG after the other (services/pg-merges.ts). */
+function shrinkPool(pool: Pool, target: number, { draft }: WriteView) {
+  const old = osdThatCannotMerge(draft.map)
+  if (old !== undefined) {
+    throw new ClusterError('EOPNOTSUPP', `osd.${old.id} runs a version that cannot merge placement groups`, {
+      hint: 'upgrade and restart all OSDs first',
+    })
+  }
+  draft.osd.setPool(withPgNumTarget(pool, target))
+  draft.log('info', `pool '${pool.name}': pg_num set to ${target}`)
+  return done(`pool '${pool.name}': ${pool.pgNum} placement groups become ${target}, one after the other`)
 }
 
 function integerOf(name: string, value: string, min: number, max: number): number {
@@ -275,7 +292,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
+    ...Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name) && !mergeOptions.has(name))),
   }
 }
 

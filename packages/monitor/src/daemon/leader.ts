@@ -15,7 +15,8 @@ import { Balancer } from '../services/balancer.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
 import { planMembershipStep } from '../services/monitor-membership.ts'
 import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
-import { poolToGrow } from '../services/pg-autoscaler.ts'
+import { poolToScale } from '../services/pg-autoscaler.ts'
+import { PgMerges, takeMergeStep } from '../services/pg-merges.ts'
 import { poolsToStep, stepPool } from '../services/pg-num.ts'
 import { QuotaLedger } from '../services/quota-ledger.ts'
 import { notePurged, purgedSnaps } from '../services/snap-purge.ts'
@@ -49,6 +50,7 @@ export class Leader {
   private readonly options: LeaderOptions
   readonly balancer: Balancer
   private readonly autoOut: AutoOut
+  private readonly merges = new PgMerges()
   private readonly sinceMs: number
   private nextAutoscaleMs: number
   private changingMembers = false
@@ -157,7 +159,7 @@ export class Leader {
     const purged = purgedSnaps(osdMap, this.statistics)
     if (purged.size > 0) work.push(proposer.mutate((draft) => notePurged(draft, purged)))
     work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.expireCrashes())
-    work.push(this.balance(nowMs), this.growPools(osdMap), this.autoscale(osdMap, nowMs))
+    work.push(this.balance(nowMs), this.growPools(osdMap), this.mergePgs(osdMap, nowMs), this.autoscale(osdMap, nowMs))
     for (const one of work)
       one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
   }
@@ -224,11 +226,19 @@ export class Leader {
     })
   }
 
+  private mergePgs(map: OsdMap, nowMs: number): Promise<unknown> | undefined {
+    const steps = this.merges.steps(map, this.statistics, nowMs)
+    if (steps.length === 0) return undefined
+    return this.options.proposer.mutate((draft) => {
+      for (const step of steps) takeMergeStep(draft, step)
+    })
+  }
+
   private autoscale(map: OsdMap, nowMs: number): Promise<unknown> | undefined {
     if (nowMs < this.nextAutoscaleMs) return undefined
     this.nextAutoscaleMs = nowMs + autoscaleEveryMs
     const { settings, proposer } = this.options
-    const wished = poolToGrow({ map, statistics: this.statistics, settings })
+    const wished = poolToScale({ map, statistics: this.statistics, settings })
     if (wished === undefined) return undefined
     const before = map.pools.get(wished.id)
     return proposer.mutate((draft) => {

@@ -206,7 +206,7 @@ function autoscaled(view: ClusterView, verdict: AutoscaleRow['verdict'], words: 
     mend:
       verdict === 'too-few'
         ? `shoal pool set ${first.name} pg_num ${first.wanted}`
-        : `placement groups cannot be merged: shoal pool set ${first.name} pg_autoscale_mode off, or a pool with fewer`,
+        : `shoal pool set ${first.name} pg_num ${first.wanted}, or pg_autoscale_mode on`,
   }
 }
 

@@ -10,6 +10,7 @@ import type { Epoch, PgId } from '@shoal/base'
 import { type OsdFlag, type OsdMap, planUpmaps, type UpmapPlan } from '@shoal/cluster-map'
 import type { BalancerStatus } from '@shoal/monitor-client'
 import type { MonitorSettings } from '../config.ts'
+import { shrinks } from './pg-num.ts'
 import type { Statistics } from './statistics.ts'
 
 const holdingFlags: readonly OsdFlag[] = ['nobalance', 'norebalance', 'nobackfill', 'norecover', 'pausewr', 'pauserd']
@@ -57,6 +58,8 @@ export class Balancer {
   private whyNot(map: OsdMap, statistics: Statistics): string | undefined {
     const flag = holdingFlags.find((one) => map.flags.has(one))
     if (flag !== undefined) return `flag ${flag} is set`
+    for (const pool of map.pools.values())
+      if (shrinks(pool)) return `placement groups of '${pool.name}' are being merged`
     for (const osd of map.osds.values()) if (osd.weight > 0 && !osd.up) return `osd.${osd.id} is down`
     for (const { pgId, stats, states } of statistics.rows(map)) {
       if (stats === undefined || !states.includes('active') || !states.includes('clean') || states.includes('stale')) {

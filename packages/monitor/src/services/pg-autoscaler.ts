@@ -3,12 +3,12 @@
  * (`mon_target_pg_per_osd` copies each) by the part of the space that they take, or are said to take one day.
  *
  * The number wanted is a power of two, and nothing is done before it is three times as large or small as what is: each
- * change moves data. Only growing is done (mode `on`), by doubling; too many are told of.
+ * change moves data. Mode `on` does it: growing by doubling, shrinking by one PG after the other.
  */
 import type { OsdId, PoolId } from '@shoal/base'
 import { type OsdMap, type Pool, ruleShape } from '@shoal/cluster-map'
 import type { AutoscaleRow, MonitorSettings } from '@shoal/monitor-client'
-import { copiesAllowed, withPgNumTarget } from './pg-num.ts'
+import { copiesAllowed, osdThatCannotMerge, targetOf, withPgNumTarget } from './pg-num.ts'
 import type { Statistics } from './statistics.ts'
 
 export const autoscaleModes = ['off', 'warn', 'on'] as const
@@ -116,12 +116,15 @@ function nearestPowerOfTwo(value: number): number {
   return value - below < 2 * below - value ? below : 2 * below
 }
 
-/** The pools that should grow by themselves, with their wish noted (pg-num.ts). One at a time: each changes what is left for others. */
-export function poolToGrow(usage: Usage): Pool | undefined {
+/** The pool that should change by itself, with their wish noted (pg-num.ts). One at a time: each changes what is left for others. */
+export function poolToScale(usage: Usage): Pool | undefined {
   for (const row of autoscaleRows(usage)) {
     const pool = usage.map.pools.get(row.pool as PoolId)
-    if (pool === undefined || row.mode !== 'on' || row.verdict !== 'too-few' || pool.options.has('pg_num_target'))
-      continue
+    if (pool === undefined || row.mode !== 'on' || row.verdict === 'fine' || targetOf(pool) !== undefined) continue
+    if (row.verdict === 'too-many') {
+      if (osdThatCannotMerge(usage.map) !== undefined) continue
+      return withPgNumTarget(pool, row.wanted)
+    }
     let target = row.wanted
     while (target > pool.pgNum && !copiesAllowed(usage.map, usage.settings, pool, target * pool.size)) target /= 2
     if (target >= pool.pgNum * 2) return withPgNumTarget(pool, target)

@@ -1,18 +1,34 @@
 /**
- * How the number of a pool's PGs grows: first they are split where they lie (pg_num), then the parts are placed as the
+ * How the number of a pool's PGs changes. It grows in two steps: first they are split where they lie (pg_num), then the parts are placed as the
  * PGs they are (pgp_num follows). One step at a time, each when all of the pool is clean: a split ends the interval of every
- * PG, and data that is on its way already would begin anew.
+ * PG, and data that is on its way already would begin anew. It shrinks the other way round: first pgp_num, so that PGs which
+ * become one lie together, then one PG at a time (pg-merges.ts).
  *
  * The wish is the option `pg_num_target` of the pool; it goes when it has come true. A leader that takes over goes on.
  */
 import { type PgId, pgId } from '@shoal/base'
-import { featurePgSplit, hasFeatures, type OsdInfo, type OsdMap, type Pool, splitSeeds } from '@shoal/cluster-map'
+import {
+  featurePgMerge,
+  featurePgSplit,
+  hasFeatures,
+  type OsdInfo,
+  type OsdMap,
+  type Pool,
+  splitSeeds,
+  withPendingMerge,
+} from '@shoal/cluster-map'
 import type { MonitorSettings } from '@shoal/monitor-client'
 import type { OsdMapChange } from '../state/osd-map-change.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
 import type { Statistics } from './statistics.ts'
 
 const targetOption = 'pg_num_target'
+
+/** Of which pools merges are under way, or the next thing to do. */
+export function shrinks(pool: Pool): boolean {
+  const target = targetOf(pool)
+  return target !== undefined && target < pool.pgNum
+}
 
 export function withPgNumTarget(pool: Pool, target: number): Pool {
   const options = new Map(pool.options)
@@ -21,7 +37,7 @@ export function withPgNumTarget(pool: Pool, target: number): Pool {
   return { ...pool, options }
 }
 
-function targetOf(pool: Pool): number | undefined {
+export function targetOf(pool: Pool): number | undefined {
   const target = pool.options.get(targetOption)
   return target === undefined ? undefined : Number(target)
 }
@@ -31,20 +47,31 @@ function targetOf(pool: Pool): number | undefined {
  * that they are empty. From the first split on such OSDs may not boot.
  */
 export function osdThatCannotSplit(map: OsdMap): OsdInfo | undefined {
-  return [...map.osds.values()].find(
-    ({ incarnation, features }) => incarnation > 0 && !hasFeatures(features, featurePgSplit),
-  )
+  return osdWithout(map, featurePgSplit)
+}
+
+/** The same of merges. */
+export function osdThatCannotMerge(map: OsdMap): OsdInfo | undefined {
+  return osdWithout(map, featurePgMerge)
+}
+
+function osdWithout(map: OsdMap, feature: number): OsdInfo | undefined {
+  return [...map.osds.values()].find(({ incarnation, features }) => incarnation > 0 && !hasFeatures(features, feature))
 }
 
 /** The pools that are on their way and may take their next step. */
 export function poolsToStep(map: OsdMap, statistics: Statistics): readonly Pool[] {
-  const pools = [...map.pools.values()].filter((pool) => targetOf(pool) !== undefined)
+  // Once they lie together, merges have a pace of their own.
+  const pools = [...map.pools.values()].filter((pool) => {
+    const target = targetOf(pool)
+    return target !== undefined && !(target < pool.pgNum && pool.pgpNum === target)
+  })
   if (pools.length === 0 || osdThatCannotSplit(map) !== undefined) return []
   return pools.filter((pool) => isSettled(map, pool, statistics))
 }
 
 /** Every PG has said, since the pool was changed last, that it is where it should be. */
-function isSettled(map: OsdMap, pool: Pool, statistics: Statistics): boolean {
+export function isSettled(map: OsdMap, pool: Pool, statistics: Pick<Statistics, 'rows'>): boolean {
   for (const { stats, states } of statistics.rows(map, pool.id)) {
     if (stats === undefined || stats.reportedEpoch < pool.lastChange) return false
     if (!states.includes('active') || !states.includes('clean') || states.includes('stale')) return false
@@ -55,7 +82,10 @@ function isSettled(map: OsdMap, pool: Pool, statistics: Statistics): boolean {
 export function stepPool(draft: ProposalDraft, pool: Pool): void {
   const target = targetOf(pool)
   if (target === undefined) return
-  if (pool.pgpNum < pool.pgNum) {
+  if (target < pool.pgNum) {
+    draft.osd.setPool({ ...pool, pgpNum: target, lastChange: draft.osd.epoch })
+    draft.log('info', `pool '${pool.name}': its ${pool.pgNum} placement groups are placed as ${target}`)
+  } else if (pool.pgpNum < pool.pgNum) {
     draft.osd.setPool(withPgNumTarget({ ...pool, pgpNum: pool.pgNum }, target))
     draft.log('info', `pool '${pool.name}': its placement groups are placed as ${pool.pgNum}`)
   } else if (pool.pgNum < target) {
@@ -92,7 +122,7 @@ export function copiesWith(map: OsdMap, replaced: Pool | undefined, copies: numb
  */
 export function growPool(change: OsdMapChange, pool: Pool, pgNum: number): void {
   const { map } = change
-  change.setPool({ ...pool, pgNum, lastChange: change.epoch })
+  change.setPool({ ...withPendingMerge(pool, undefined), pgNum, lastChange: change.epoch })
   change.setRequiredFeatures(
     hasFeatures(map.requiredFeatures, featurePgSplit) ? map.requiredFeatures : map.requiredFeatures + featurePgSplit,
   )

@@ -6,10 +6,9 @@ import type { SimCluster } from '../cluster/sim-cluster.ts'
 import { compressionSettings } from '../scenario/compression-settings.ts'
 import { drawDaemon, type Fault, type FaultContext, nothing, osdNames, pick } from './fault.ts'
 import { isClean, operate, sleep, waitFor } from './operations.ts'
+import { merge, split } from './pg-num-faults.ts'
 
 const consent = { yes_i_really_mean_it: true }
-/** More than that says nothing new, and takes long to simulate. */
-const pgNumMax = 48
 const whileItLasts = { min: 2_000, max: 60_000 }
 
 function osd(cluster: SimCluster, name: unknown): OsdNode | undefined {
@@ -199,35 +198,6 @@ const pools: Fault = {
       () => operate(cluster, { prefix: 'osd pool create', pool: name, pg_num: pgNum }),
       () => operate(cluster, { prefix: 'osd pool delete', pool: name, pool2: name, ...consent }),
     )
-  },
-}
-
-/** More placement groups, by a factor that need not be whole: when all are clean, or at once. */
-const split: Fault = {
-  kind: 'pg-split',
-  family: 'operator',
-  weight: 2,
-  draw: (random, plan) => ({
-    pool: pick(random, plan.pools).name,
-    times: random.below(3) === 0 ? 1 + random.fraction() : 2 ** (1 + random.below(3)),
-    atOnce: random.below(2) === 0,
-  }),
-  strike({ cluster, background }, { pool, times, atOnce }) {
-    background(`split ${String(pool)}`, async () => {
-      const { data } = await operate(cluster, { prefix: 'osd pool get', pool, var: 'pg_num' })
-      const now = (data as { readonly pg_num: number }).pg_num
-      const val = Math.min(pgNumMax, Math.ceil(now * (times as number)))
-      if (val > now) {
-        await operate(cluster, {
-          prefix: 'osd pool set',
-          pool,
-          var: 'pg_num',
-          val,
-          ...(atOnce === true ? consent : {}),
-        })
-      }
-    })
-    return nothing
   },
 }
 
@@ -436,6 +406,7 @@ export const operatorFaults: readonly Fault[] = [
   crushWeight,
   pools,
   split,
+  merge,
   poolCompression,
   diskLoss,
   addOsd,

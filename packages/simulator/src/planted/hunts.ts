@@ -111,6 +111,28 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ioDelayMs: slowDisk,
     ...quickDown,
   },
+  /** PGs become one under load, and again more, and processes die meanwhile. */
+  merges: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['counters', 'registers'],
+    faults: ['pg-merge', 'pg-merge', 'pg-split', 'crash', 'outage'],
+    everySeconds: 4,
+    pgNum: 6,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  'merges-of-clones': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['extents', 'snapshots'],
+    faults: ['pg-merge', 'pg-merge', 'crash', 'power-cut'],
+    everySeconds: 4,
+    pgNum: 6,
+    compression,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
   /** Blobs, clones and what lists them go to the parts. */
   'splits-of-clones': {
     ...small,
