@@ -4,7 +4,7 @@ import { featurePgSplit, type Pool } from '@shoal/cluster-map'
 import { describe, expect, it } from 'vitest'
 import { defaultSettings } from '../src/config.ts'
 import { healthReport } from '../src/health/health-report.ts'
-import { autoscaleRows, poolToGrow } from '../src/services/pg-autoscaler.ts'
+import { autoscaleRows, poolToScale } from '../src/services/pg-autoscaler.ts'
 import { poolsToStep, stepPool } from '../src/services/pg-num.ts'
 import { noOperations } from '../src/state/operations.ts'
 import { Bench } from './support/bench.ts'
@@ -62,10 +62,10 @@ describe('what a pool should have', () => {
 describe('the autoscaler', () => {
   it('grows a pool by doubling, each step when all is clean', () => {
     const { bench, usage } = setup(50, ['pg_autoscale_mode', 'on'])
-    const wished = poolToGrow(usage)
+    const wished = poolToScale(usage)
     expect(wished?.options.get('pg_num_target')).toBe('64')
     bench.change((draft) => draft.osd.setPool(wished as Pool))
-    expect(poolToGrow(usage)).toBeUndefined()
+    expect(poolToScale(usage)).toBeUndefined()
     const seen: [number, number][] = []
     for (let step = 0; step < 8; step++) {
       bench.reportAll(['active', 'clean'])
@@ -92,11 +92,11 @@ describe('the autoscaler', () => {
   it('stays below what an OSD may carry', () => {
     const { usage } = setup(190, ['pg_autoscale_mode', 'on'], ['pg_autoscale_bias', 100])
     // 6 OSDs x 250 copies, 3 of each PG.
-    expect(poolToGrow(usage)?.options.get('pg_num_target')).toBe('256')
+    expect(poolToScale(usage)?.options.get('pg_num_target')).toBe('256')
   })
 
   it.each(['off', 'warn'])('does nothing in mode %s', (mode) => {
-    expect(poolToGrow(setup(50, ['pg_autoscale_mode', mode]).usage)).toBeUndefined()
+    expect(poolToScale(setup(50, ['pg_autoscale_mode', mode]).usage)).toBeUndefined()
   })
 
   it.each<[string, number, string | undefined]>([

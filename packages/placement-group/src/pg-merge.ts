@@ -39,7 +39,7 @@ export interface MergedPg {
 }
 
 /** Where the log of the merged placement group begins. */
-export function mergedVersion(epoch: Epoch, source: Version, target: Version): Version {
+function mergedVersion(epoch: Epoch, source: Version, target: Version): Version {
   return { epoch, version: Math.max(source.version, target.version) + 1 }
 }
 

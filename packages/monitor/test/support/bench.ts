@@ -1,6 +1,6 @@
 /** The monitors' state and statistics without monitors: commands are run, epochs made, PGs report as the test says. */
 import type { Epoch, OsdId, PgId } from '@shoal/base'
-import { featurePgSplit, type OsdMap, type PgState, type PgStats, pgIdsOf } from '@shoal/cluster-map'
+import { featurePgSplit, type OsdMap, type PgState, type PgStats, PlacementCache, pgIdsOf } from '@shoal/cluster-map'
 import { findCommand } from '../../src/commands/command-table.ts'
 import { defaultSettings } from '../../src/config.ts'
 import { initialOsdMap } from '../../src/index.ts'
@@ -45,16 +45,15 @@ export class Bench {
 
   reportAll(states: readonly PgState[], only?: PgId): void {
     const pgs = [...this.map.pools.values()].flatMap(pgIdsOf).filter((id) => only === undefined || id === only)
+    const placement = new PlacementCache(this.map)
     const stats = pgs.map(
       (pgId): PgStats => ({
         pgId,
         states,
         reportedEpoch: this.map.epoch,
         reportedSequence: ++this.sequence,
-        version: '',
-        up: [],
-        acting: [],
-        actingPrimary: 0 as OsdId,
+        version: "3'1",
+        ...placement.mapping(pgId),
         objects: 0,
         bytes: 0,
         logEntries: 0,

@@ -1,5 +1,6 @@
 import { clientBugs } from './client-bugs.ts'
 import { configBugs } from './config-bugs.ts'
+import { mergeBugs } from './merge-bugs.ts'
 import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
@@ -20,5 +21,6 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...spaceBugs,
   ...clientBugs,
   ...splitBugs,
+  ...mergeBugs,
   ...configBugs,
 ]

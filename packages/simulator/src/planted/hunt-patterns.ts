@@ -38,6 +38,7 @@ const monitorNames = (plan: Plan): readonly string[] => Array.from({ length: pla
 export type PatternName =
   | 'lonelyThenDead'
   | 'splitAndCrash'
+  | 'mergeAndCrash'
   | 'lonelyAndForgotten'
   | 'stalePrimaryAndClients'
   | 'leapfrog'
@@ -61,6 +62,16 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       params: { node: osd(random.below(plan.osds.length)) },
     }))
     return [{ atMs: 0, kind: 'pg-split', params: { pool: name, times, atOnce: true } }, ...crashes]
+  },
+  /** Crashes while PGs are merged one after the other. */
+  mergeAndCrash(random, plan) {
+    const { name } = plan.pools[random.below(plan.pools.length)] as Plan['pools'][number]
+    const crashes = Array.from({ length: 4 }, () => ({
+      atMs: 1_500 + random.below(6_000),
+      kind: 'crash',
+      params: { node: osd(random.below(plan.osds.length)) },
+    }))
+    return [{ atMs: 0, kind: 'pg-merge', params: { pool: name, part: random.fraction() } }, ...crashes]
   },
   /** An OSD that clients reach and its peers do not; then it dies for a while. */
   lonelyThenDead(random, plan) {

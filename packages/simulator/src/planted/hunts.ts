@@ -122,6 +122,17 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     ioDelayMs: slowDisk,
     ...quickDown,
   },
+  'merges-and-crashes': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    faults: ['pg-split'],
+    patterns: ['mergeAndCrash', 'mergeAndCrash'],
+    everySeconds: 6,
+    pgNum: 6,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
   'merges-of-clones': {
     ...small,
     virtualSeconds: 60,
