@@ -249,9 +249,10 @@ export class OsdDaemon {
     const oldest = await this.table.load(damaged)
     // Only now: a crash before it begins again with every copy distrusted.
     if (damaged) await this.store.clearDamage?.()
-    const newest = await this.maps.load(oldest ?? (Number.MAX_SAFE_INTEGER as Epoch), (map) =>
-      this.table.onMap(map, false),
-    )
+    const newest = await this.maps.load(oldest ?? (Number.MAX_SAFE_INTEGER as Epoch), async (map) => {
+      await this.table.prepare(map, () => undefined)
+      this.table.onMap(map, false)
+    })
     this.addresses = await this.listen()
     env.log.info('osd starts', {
       uuid: this.uuid,
@@ -262,6 +263,7 @@ export class OsdDaemon {
       heartbeatMs: settings.osd_heartbeat_interval * 1000,
     })
     const feed = new MapFeed(env, parts.monitor, newest?.epoch ?? (0 as Epoch), {
+      prepare: (map) => this.table.prepare(map, () => this.storeMap(map)),
       onMap: (map, latest) => this.onMap(map, latest),
       onCurrent: () => this.onCurrent(),
     })
@@ -304,8 +306,17 @@ export class OsdDaemon {
     return new PgTable({
       whoami,
       services: this.pgServices(),
-      createMachine: (pgId, stored) =>
-        new PlacementGroup({ pgId, whoami, settings, leases, space, stored, clock: env.clock }),
+      createMachine: (pgId, stored, lastMap) =>
+        new PlacementGroup({
+          pgId,
+          whoami,
+          settings,
+          leases,
+          space,
+          stored,
+          clock: env.clock,
+          ...(lastMap === undefined ? {} : { lastMap }),
+        }),
       onIntervalsEnded: (pgs) => {
         this.sessions.dropOpsOf(pgs)
         const { placement } = this.table
@@ -344,12 +355,18 @@ export class OsdDaemon {
 
   // Maps
 
-  private onMap(map: OsdMap, latest: boolean): void {
+  /** Invariant 1. */
+  private storeMap(map: OsdMap): void {
     if (map.fsid !== this.fsid) this.env.abort(`the monitors are of cluster ${map.fsid}, not ${this.fsid}`)
+    if (map.epoch <= this.maps.newestEpoch) return
     this.maps.add(map).catch((error: unknown) => {
       if (!isClusterError(error)) this.env.abort('a map cannot be stored', error)
       this.env.log.error('a map cannot be stored', { epoch: map.epoch, error: error.message })
     })
+  }
+
+  private onMap(map: OsdMap, latest: boolean): void {
+    this.storeMap(map)
     this.setCompression(map)
     this.links.onMap(map)
     this.table.onMap(map, latest)

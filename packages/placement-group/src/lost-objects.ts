@@ -59,6 +59,7 @@ export class LostObjects {
   /** How many are being handled. Throws EBUSY, EOPNOTSUPP, ENOENT. */
   mark(mode: LostMode): { readonly mode: LostMode; readonly objects: number } {
     const { unfoundObjects } = this.recovery
+    if (this.core.isMerging) throw new ClusterError('EAGAIN', `${this.core.pgId} is about to be merged`)
     if (unfoundObjects.length === 0) throw new ClusterError('ENOENT', `${this.core.pgId} has no unfound objects`)
     const [first] = this.mightBeOn()
     if (first !== undefined) {

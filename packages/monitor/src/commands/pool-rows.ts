@@ -2,6 +2,7 @@
 import { ClusterError } from '@shoal/base'
 import {
   countSnaps,
+  mergeOptions,
   type OsdMap,
   type Pool,
   poolByName,
@@ -14,7 +15,7 @@ import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { ClusterView } from './command.ts'
 
 /** Options of a pool that are no settings. */
-export const innerOptions: ReadonlySet<string> = new Set([...quotaOptions, snapSeqOption])
+export const innerOptions: ReadonlySet<string> = new Set([...quotaOptions, ...mergeOptions, snapSeqOption])
 
 export function requirePool(map: OsdMap, name: string): Pool {
   const pool = poolByName(map, name)

@@ -19,6 +19,8 @@ export interface Hunt {
   /** No fault that is drawn alone lasts longer. */
   readonly lastsSecondsMax: number
   readonly osds: number
+  /** OSDs on each host, which is the failure domain. */
+  readonly perHost?: number
   readonly monitors?: number
   /** All stores are. */
   readonly encrypted?: boolean
@@ -75,6 +77,85 @@ const quickOut = { osdSettings, monitorSettings: { osd_heartbeat_grace: 2, mon_o
 const monitorHunt = { ...small, workloads: ['monitor-set'], clients: 6, osds: 3 }
 
 export const hunts: Readonly<Record<string, Hunt>> = {
+  /** Copies lie unevenly, and hardly anything happens: the balancer works. */
+  uneven: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    faults: ['osd-flag'],
+    everySeconds: 30,
+    osds: 8,
+    perHost: 2,
+    pgNum: 16,
+    monitorSettings: { balancer_sleep_interval: 3 },
+  },
+  /** PGs are split, several times, under load, and processes die meanwhile. */
+  splits: {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['counters', 'registers'],
+    faults: ['pg-split', 'pg-split', 'crash'],
+    everySeconds: 3,
+    pgNum: 2,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  'splits-and-crashes': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['registers'],
+    faults: ['pg-split'],
+    patterns: ['splitAndCrash'],
+    everySeconds: 3,
+    pgNum: 2,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  /** PGs become one under load, and again more, and processes die meanwhile. */
+  merges: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['counters', 'registers'],
+    faults: ['pg-merge', 'pg-merge', 'pg-split', 'crash', 'outage'],
+    everySeconds: 4,
+    pgNum: 6,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  'merges-and-crashes': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    faults: ['pg-split'],
+    patterns: ['mergeAndCrash', 'mergeAndCrash'],
+    everySeconds: 6,
+    pgNum: 6,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  'merges-of-clones': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['extents', 'snapshots'],
+    faults: ['pg-merge', 'pg-merge', 'crash', 'power-cut'],
+    everySeconds: 4,
+    pgNum: 6,
+    compression,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  /** Blobs, clones and what lists them go to the parts. */
+  'splits-of-clones': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['extents', 'snapshots', 'pool-snapshots'],
+    faults: ['pg-split', 'pg-split', 'crash', 'power-cut', 'pool-compression'],
+    everySeconds: 3,
+    pgNum: 2,
+    compression,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
   power: {
     ...small,
     workloads: ['registers', 'counters'],
@@ -397,7 +478,7 @@ export function huntScenario(seed: number, name: string): Scenario {
   const base = drawScenario(seed, { name: 'calm', virtualSeconds: hunt.virtualSeconds })
   const osds = Array.from({ length: hunt.osds }, (_, id) => ({
     id,
-    host: `host-${id}`,
+    host: `host-${Math.floor(id / (hunt.perHost ?? 1))}`,
     rack: `rack-${id % 3}`,
     ...(hunt.encrypted === true ? { encrypted: true } : {}),
   }))

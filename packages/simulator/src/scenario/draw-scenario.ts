@@ -194,6 +194,8 @@ function drawMonitorSettings(random: Prng): Scenario['monitorSettings'] {
     mon_min_osdmap_epochs: pick(random, [10, 50, 500]),
     mon_lease: pick(random, [3, 5]),
     mon_osd_report_timeout: pick(random, [120, 180]),
+    // As often as the cluster is clean in between: there is little time.
+    balancer_sleep_interval: 5,
   }
 }
 
