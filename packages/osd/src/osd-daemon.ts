@@ -18,7 +18,9 @@ import {
   isClusterError,
   type OsdId,
   type PgId,
+  pgShard,
   type Timer,
+  wholePgId,
 } from '@shoal/base'
 import {
   type OsdAddresses,
@@ -38,7 +40,7 @@ import {
   logHandlers,
   osdOptions,
 } from '@shoal/monitor-client'
-import { PlacementGroup, Reserver, type ScrubRequest } from '@shoal/placement-group'
+import { memberOf, PlacementGroup, Reserver, type ScrubRequest } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootMachine } from './boot.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
@@ -61,6 +63,7 @@ import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
 import { QuotaRequests } from './quota-requests.ts'
 import type { OsdSettings } from './settings.ts'
+import { shardLeases, shardSpace } from './shard-services.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
@@ -344,8 +347,18 @@ export class OsdDaemon {
     return new PgTable({
       whoami,
       services: this.pgServices(),
-      createMachine: (pgId, stored) =>
-        new PlacementGroup({ pgId, whoami, settings, leases, space, stored, clock: env.clock }),
+      createMachine: (pgId, stored) => {
+        const shard = pgShard(pgId)
+        const own =
+          shard === undefined
+            ? { whoami, leases, space }
+            : {
+                whoami: memberOf(whoami, shard),
+                leases: shardLeases(leases, whoami),
+                space: shardSpace(space, whoami),
+              }
+        return new PlacementGroup({ pgId, ...own, settings, stored, clock: env.clock })
+      },
       onIntervalsEnded: (pgs) => {
         this.sessions.dropOpsOf(pgs)
         const { placement } = this.table
@@ -381,7 +394,7 @@ export class OsdDaemon {
       scrubOwnRecords: () => this.scrubOwnRecords(),
       removed: (pgId) => {
         this.table.remove(pgId)
-        stats.forget(pgId)
+        if (this.table.find(wholePgId(pgId)) === undefined) stats.forget(wholePgId(pgId))
         stats.touch()
       },
     }
@@ -597,7 +610,7 @@ export class OsdDaemon {
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
       status: () => this.status(),
-      pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(pgId) ?? { pgId }),
+      pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(wholePgId(pgId)) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
       config: () => this.config.show(),
       operatePg: (pgId, command) => this.table.find(pgId)?.operate(command),

@@ -27,10 +27,11 @@ import {
   type WatchId,
   zeroVersion,
 } from '@shoal/wire'
+import type { PgBackend, WriteSteps } from './backend.ts'
 import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
 import { missingForLists, withMissing } from './list-missing.ts'
-import { ObjectCache } from './object-cache.ts'
+import type { ObjectCache } from './object-cache.ts'
 import { forgetLoaded, newQueue, ObjectLoader, type ObjectQueue, type Waiting } from './object-queue.ts'
 import { isTemporary } from './object-transfer.ts'
 import { noResults, OpAnswers } from './op-answers.ts'
@@ -44,7 +45,7 @@ import { ReadLease } from './read-lease.ts'
 import type { DoneRequest } from './request-table.ts'
 import { readsSnaps, rollbackSnapOf, SnapshotFamilies } from './snapshot-family.ts'
 import { WatchTable, watchReadOf } from './watch-table.ts'
-import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
+import type { InFlightWrite, WriteReplicator, WriteTargets } from './write-replicator.ts'
 
 /** What client I/O must know of recovery. */
 export interface RecoveryView extends WriteTargets {
@@ -76,12 +77,13 @@ const ownOpsPerInterval = 2 ** 20
 
 export class ClientIo {
   private readonly core: PgCore
+  private readonly backend: PgBackend
   private readonly recovery: RecoveryView
   private readonly quota: QuotaShare
   private readonly queues = new Map<string, ObjectQueue>()
   private readonly writes: WriteReplicator<ObjectQueue>
   private readonly answers: OpAnswers
-  private readonly cache = new ObjectCache()
+  private readonly cache: ObjectCache
   private readonly families: SnapshotFamilies
   private readonly loader: ObjectLoader
   readonly lease: ReadLease
@@ -95,13 +97,15 @@ export class ClientIo {
   readBytes = 0
   writeBytes = 0
 
-  constructor(core: PgCore, recovery: RecoveryView, quota: QuotaShare) {
+  constructor(core: PgCore, backend: PgBackend, recovery: RecoveryView, quota: QuotaShare) {
     this.core = core
+    this.backend = backend
     this.recovery = recovery
     this.quota = quota
+    this.cache = backend.cache
     this.answers = new OpAnswers(core)
     this.families = new SnapshotFamilies(core, this.cache)
-    this.loader = new ObjectLoader(core, this.cache, {
+    this.loader = new ObjectLoader(core, backend, {
       run: (queue) => this.run(queue),
       onFailed: ({ session, op, trim }, errno, detail) => {
         if (trim === undefined) this.answers.failWith(session, op, errno, detail)
@@ -112,7 +116,7 @@ export class ClientIo {
     })
     this.lease = new ReadLease(core)
     this.watches = new WatchTable(core, this.answers, { drop: (object, watch) => this.dropWatch(object, watch) })
-    this.writes = new WriteReplicator(core, recovery, (write) => this.onWritten(write))
+    this.writes = backend.createReplicator(recovery, (write) => this.onWritten(write))
   }
 
   get writesInFlight(): number {
@@ -351,8 +355,7 @@ export class ClientIo {
       else this.answers.failWith(session, op, input.errno, input.detail)
       this.run(queue)
     })
-    const { client } = op.request
-    this.core.emit({ kind: 'execute-read', client, object: op.object, ops: op.ops, token })
+    this.backend.executeRead(op, token)
     return true
   }
 
@@ -461,7 +464,8 @@ export class ClientIo {
     this.cache.set(op.object, planned.after)
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
-    this.replicate(queue, planned.entries, planned.steps, { session, op, results: execution.results })
+    const plan = this.backend.plan(planned.entries, planned.steps, before, planned.after)
+    this.replicate(queue, planned.entries, plan, { session, op, results: execution.results })
     if (this.quota.isLimited) this.quota.onOrdered()
   }
 
@@ -506,7 +510,7 @@ export class ClientIo {
   private replicate(
     queue: ObjectQueue,
     entries: readonly LogEntry[],
-    steps: readonly TransactionOp[],
+    steps: WriteSteps,
     answer: { readonly session: number; readonly op: ClientOp; readonly results: readonly ObjectOpResult[] },
     detail = '',
   ): void {

@@ -2,10 +2,23 @@
  * What the parts of a placement group share: its persistent state, the map it acts on, and the effects of the step that
  * is being taken. Parts call each other through it; only `PlacementGroup` is public.
  */
-import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId, type PoolId, pgPool } from '@shoal/base'
+import {
+  AssertionError,
+  assert,
+  type Clock,
+  type Epoch,
+  type OsdId,
+  type PgId,
+  type PoolId,
+  pgPool,
+  pgShard,
+  shardPgId,
+} from '@shoal/base'
 import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
 import type { PgEnvelope, Transaction, TransactionOp, Version } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
+import type { RollbackLog } from './erasure/rollback-log.ts'
+import { osdOf, shardOf } from './member.ts'
 import type { MissingSet } from './missing-set.ts'
 import { envelope, type PeerMessage } from './peer-message.ts'
 import type { PastInterval, PgInfo } from './pg-info.ts'
@@ -85,6 +98,9 @@ export type Continuation = (input: PgInput) => void
 export class PgCore {
   readonly pgId: PgId
   private readonly poolId: PoolId
+  /** Of an erasure-coded PG: which shard this copy is. */
+  readonly shard: number | undefined
+  /** As a member (member.ts). */
   readonly whoami: OsdId
   readonly settings: PgSettings
   readonly leases: PgLeases
@@ -93,6 +109,8 @@ export class PgCore {
   info: PgInfo
   log: PgLog
   missing: MissingSet
+  /** Of an erasure-coded PG. */
+  readonly rollback: RollbackLog | undefined
   pastIntervals: readonly PastInterval[]
   interval: IntervalRecord
   map!: OsdMap
@@ -116,11 +134,14 @@ export class PgCore {
     readonly info: PgInfo
     readonly log: PgLog
     readonly missing: MissingSet
+    readonly rollback: RollbackLog | undefined
     readonly pastIntervals: readonly PastInterval[]
     readonly interval: IntervalRecord
   }) {
     this.pgId = options.pgId
     this.poolId = pgPool(options.pgId)
+    this.shard = pgShard(options.pgId)
+    this.rollback = options.rollback
     this.whoami = options.whoami
     this.settings = options.settings
     this.leases = options.leases
@@ -171,7 +192,7 @@ export class PgCore {
   }
 
   isUp(osd: OsdId): boolean {
-    return this.map.osds.get(osd)?.up === true
+    return this.map.osds.get(osdOf(osd))?.up === true
   }
 
   // Effects
@@ -192,12 +213,18 @@ export class PgCore {
 
   /** A message that goes to several members is encoded once. */
   seal(message: PeerMessage): PgEnvelope {
-    return envelope(this.pgId, this.map.epoch, message)
+    return envelope(this.pgId, this.map.epoch, message, this.shard)
   }
 
   sendSealed(to: OsdId, message: PgEnvelope): void {
     assert(to !== this.whoami, 'nobody sends to itself')
-    this.emit({ kind: 'send', to, message })
+    if (this.shard === undefined) this.emit({ kind: 'send', to, message })
+    else this.emit({ kind: 'send', to, message: { ...message, pgId: this.collectionOf(to) } })
+  }
+
+  /** Where a member of an erasure-coded PG keeps its share. */
+  collectionOf(member: OsdId): PgId {
+    return shardPgId(this.pgId, shardOf(member))
   }
 
   count(counter: string, by = 1): void {

@@ -15,6 +15,7 @@ import { compareVersions, formatVersion, type ObjectId, type TransactionOp, type
 import type { ClientIo } from './client-io.ts'
 import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
+import { osdOf } from './member.ts'
 import { decodeObjectAttribute, encodeObjectAttribute, objectAttributeName, versionOf } from './object-attribute.ts'
 import type { LogEntry } from './pg-log.ts'
 import { removeMissing } from './pg-store.ts'
@@ -74,7 +75,7 @@ export class LostObjects {
   private requireFeature(): void {
     const { core, targets } = this
     const older = [...core.mapping.acting, ...targets.backfillTargets].filter(
-      (osd) => !hasFeatures(core.map.osds.get(osd)?.features ?? 0, featureLostObjects),
+      (osd) => !hasFeatures(core.map.osds.get(osdOf(osd))?.features ?? 0, featureLostObjects),
     )
     if (older.length === 0) return
     throw new ClusterError('EOPNOTSUPP', `osd.${older[0]} runs a version that would not follow`, {
@@ -89,7 +90,7 @@ export class LostObjects {
     for (const interval of core.pastIntervals) {
       if (!interval.maybeWrote) continue
       for (const osd of interval.acting) {
-        const info = core.map.osds.get(osd)
+        const info = core.map.osds.get(osdOf(osd))
         if (osd === core.whoami || info === undefined || recovery.wasAsked(osd)) continue
         if (info.up || info.lostAt < interval.first) found.add(osd)
       }

@@ -6,6 +6,7 @@
  *     'm' object id                 missing object
  *     'r'                           requests that are done, have no entry any more and may be sent again
  *     's'                           when it was scrubbed, and what was found inconsistent
+ *     'k' u32be epoch u64be number  object of which the state before this version is kept (erasure/rollback-log.ts)
  *     't' object id                 object that is being gathered under a temporary name
  *     'x' u64be snapshot, object id a clone that serves it, or did: what is listed more than once is trimmed once
  *
@@ -35,6 +36,7 @@ import {
   type Version,
   zeroVersion,
 } from '@shoal/wire'
+import { RollbackLog, readStash, type Stash, stashTag } from './erasure/rollback-log.ts'
 import { type MissingObject, MissingSet, missingObjectCodec } from './missing-set.ts'
 import { backfillStart, newPgInfo, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { encodeLogEntry, type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
@@ -69,6 +71,8 @@ export interface StoredPg {
   readonly missing: MissingSet
   /** Objects whose gathering was cut off. */
   readonly temporaries: readonly ObjectId[]
+  /** Of a shard: what it keeps to undo the newest writes. */
+  readonly stashes: readonly Stash[]
 }
 
 const osdCodec: Codec<OsdId> = { write: (writer, osd) => writer.i32(osd), read: (reader) => reader.i32() as OsdId }
@@ -145,6 +149,7 @@ export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uin
   const log: LogEntry[] = []
   const missing = new MissingSet()
   const temporaries: ObjectId[] = []
+  const stashes: Stash[] = []
   let requests: readonly DoneRequest[] = []
   let scrub: ScrubRecord | undefined
   for (const { key, value } of entries) {
@@ -153,12 +158,18 @@ export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uin
     else if (compareBytes(key, scrubRecordKey) === 0) scrub = decodeScrubRecord(value)
     else if (key[0] === logTag) log.push(decode(logEntryCodec, value))
     else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
+    else if (key[0] === stashTag) stashes.push(readStash(key, value))
     else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
   if (damaged.length > 0)
-    return despiteDamage({ record: record ?? blankRecord, missing, scrub, temporaries }, log, requests, damaged)
+    return despiteDamage(
+      { record: record ?? blankRecord, missing, scrub, temporaries, stashes },
+      log,
+      requests,
+      damaged,
+    )
   if (record === undefined) return undefined
-  return { record, log: new PgLog(record.info.logTail, log, requests), missing, scrub, temporaries }
+  return { record, log: new PgLog(record.info.logTail, log, requests), missing, scrub, temporaries, stashes }
 }
 
 /** Of a copy of which nothing is known but that it was there. */
@@ -177,7 +188,7 @@ const blankRecord: PgRecord = {
 }
 
 function despiteDamage(
-  { record, missing, scrub, temporaries: known }: Omit<StoredPg, 'log'>,
+  { record, missing, scrub, temporaries: known, stashes }: Omit<StoredPg, 'log'>,
   log: readonly LogEntry[],
   requests: readonly DoneRequest[],
   damaged: readonly Uint8Array[],
@@ -197,7 +208,7 @@ function despiteDamage(
     requests,
   )
   const info = { ...record.info, logTail: tail, lastUpdate: kept.head }
-  return { record: { ...record, info }, log: kept, missing, scrub, temporaries }
+  return { record: { ...record, info }, log: kept, missing, scrub, temporaries, stashes }
 }
 
 function versionOfLogKey(key: Uint8Array): Version {
@@ -228,9 +239,10 @@ export function distrustCopy(
   stored: StoredPg,
 ): { readonly copy: StoredPg; readonly steps: readonly TransactionOp[] } {
   const info = { ...stored.record.info, lastBackfill: backfillStart, missingCount: 0 }
-  const copy = { ...stored, record: { ...stored.record, info }, missing: new MissingSet() }
+  const copy = { ...stored, record: { ...stored.record, info }, missing: new MissingSet(), stashes: [] }
   const gone = [...stored.missing.values()].map(({ object }): TransactionOp => ({ kind: 'remove', collection, object }))
-  return { copy, steps: [...gone, clearMissing(collection), setRecord(collection, copy.record)] }
+  const unstash = new RollbackLog(collection, stored.stashes).clear()
+  return { copy, steps: [...gone, ...unstash, clearMissing(collection), setRecord(collection, copy.record)] }
 }
 
 // Transaction steps

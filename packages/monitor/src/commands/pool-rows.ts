@@ -11,6 +11,7 @@ import {
 } from '@shoal/cluster-map'
 import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { ClusterView } from './command.ts'
+import { dataShardsOf } from './erasure-profiles.ts'
 
 export function requirePool(map: OsdMap, name: string): Pool {
   const pool = poolByName(map, name)
@@ -61,7 +62,10 @@ export function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
     id: pool.id,
     name: pool.name,
     ...sum,
-    usedBytes: Math.max(0, sum.bytes * pool.size - compression.originalBytes + compression.allocatedBytes),
+    usedBytes: Math.max(
+      0,
+      (sum.bytes * pool.size) / dataShardsOf(pool) - compression.originalBytes + compression.allocatedBytes,
+    ),
     compression,
     ...view.statistics.rates(pool.id, view.nowMs),
   }

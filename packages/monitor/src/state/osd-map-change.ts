@@ -82,6 +82,10 @@ export class OsdMapChange {
     this.assign('flags', flags)
   }
 
+  setErasureProfile(name: string, words: readonly string[] | null): void {
+    this.set('erasureProfiles', name, words)
+  }
+
   setRatios(ratios: NonNullable<OsdMapIncremental['ratios']>): void {
     this.assign('ratios', ratios)
   }
@@ -125,7 +129,7 @@ export class OsdMapChange {
     return { ...this.fields, modifiedMs }
   }
 
-  private set<Field extends 'osds' | 'pools' | 'pgTemp' | 'upmap' | 'upmapItems' | 'blocklist'>(
+  private set<Field extends 'osds' | 'pools' | 'pgTemp' | 'upmap' | 'upmapItems' | 'blocklist' | 'erasureProfiles'>(
     field: Field,
     key: unknown,
     value: unknown,

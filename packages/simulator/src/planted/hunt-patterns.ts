@@ -38,6 +38,7 @@ const monitorNames = (plan: Plan): readonly string[] => Array.from({ length: pla
 export type PatternName =
   | 'lonelyThenDead'
   | 'lonelyAndForgotten'
+  | 'halfCut'
   | 'stalePrimaryAndClients'
   | 'leapfrog'
   | 'lastOneStanding'
@@ -66,6 +67,13 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       ...clients.map((at) => ({ atMs: dies - 100, kind: 'client-crash', params: { at } })),
       outage(dies, 6_000, lonely),
     ]
+  },
+  /** Some of its peers do not hear it, the others do; then it is gone for a while. */
+  halfCut(random, plan) {
+    const cut = osd(random.below(plan.osds.length))
+    const deaf = osdNames(plan).filter(() => random.below(2) === 0)
+    const dies = 300 + random.below(1_500)
+    return [...cutApart(0, dies + 2_000, cut, deaf), outage(dies, 5_000, cut)]
   },
   /** A primary that nobody but clients with old maps talks to. */
   stalePrimaryAndClients(random, plan) {

@@ -2,7 +2,7 @@
 import { must, Prng } from '@shoal/base'
 import { findFault } from '../faults/fault-table.ts'
 import { drawScenario } from '../scenario/draw-scenario.ts'
-import type { FaultEvent, Scenario } from '../scenario/scenario.ts'
+import type { FaultEvent, PoolPlan, Scenario } from '../scenario/scenario.ts'
 import { type PatternName, patterns } from './hunt-patterns.ts'
 import type { Edit } from './planted-bug.ts'
 
@@ -25,6 +25,8 @@ export interface Hunt {
   readonly pgNum?: number
   readonly size?: number
   readonly minSize?: number
+  /** Of erasure-coded pools. */
+  readonly code?: { readonly k: number; readonly m: number }
   readonly ioDelayMs?: Scenario['ioDelayMs']
   readonly network?: Scenario['network']
   readonly pauseFactor?: number
@@ -340,6 +342,31 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     osdSettings: { ...osdSettings, ...shortLogs },
     tuning: smallScans,
   },
+  shards: {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['hot-cold', 'registers'],
+    clients: 4,
+    patterns: ['halfCut', 'halfCut', 'lonelyAndForgotten', 'slowThenDark'],
+    everySeconds: 5,
+    osds: 5,
+    code: { k: 2, m: 2 },
+    ...quickDown,
+  },
+  'shard-moves': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['hot-cold', 'registers'],
+    clients: 4,
+    faults: ['osd-out', 'outage', 'outage', 'crash', 'crush-reweight'],
+    patterns: ['leapfrog', 'halfCut'],
+    lastsSecondsMax: 10,
+    osds: 6,
+    pgNum: 2,
+    code: { k: 2, m: 2 },
+    ...quickOut,
+    osdSettings: { ...osdSettings, ...shortLogs },
+  },
   configuration: {
     ...small,
     virtualSeconds: 40,
@@ -391,6 +418,12 @@ export const hunts: Readonly<Record<string, Hunt>> = {
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
 
+function poolKindOf({ size, minSize, code }: Hunt): Omit<PoolPlan, 'name' | 'pgNum'> {
+  if (code === undefined) return { size: size ?? 3, minSize: minSize ?? 2 }
+  const { k, m } = code
+  return { size: k + m, minSize: minSize ?? k + 1, erasure: { k, m, stripeUnit: '4K' } }
+}
+
 export function huntScenario(seed: number, name: string): Scenario {
   const hunt = must(hunts[name], `a hunt named ${name}`)
   const random = new Prng([seed, 0x401, name.length])
@@ -410,8 +443,7 @@ export function huntScenario(seed: number, name: string): Scenario {
     pools: hunt.workloads.map((workload, i) => ({
       name: `pool-${i}-${workload}`,
       pgNum: hunt.pgNum ?? 4,
-      size: hunt.size ?? 3,
-      minSize: hunt.minSize ?? 2,
+      ...poolKindOf(hunt),
       ...(hunt.compression === undefined ? {} : { compression: hunt.compression }),
     })),
     workloads: hunt.workloads.map((workload, i) => ({
