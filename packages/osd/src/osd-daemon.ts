@@ -615,7 +615,7 @@ export class OsdDaemon {
       config: () => this.config.show(),
       operatePg: (pgId, command) => this.table.find(pgId)?.operate(command),
       inconsistent: (pgId) => this.table.find(pgId)?.inconsistent(),
-      ledPgs: () => [...this.table.ids].filter((pgId) => this.leads(pgId)).sort(),
+      ledPgs: () => [...new Set([...this.table.ids].map(wholePgId))].filter((pgId) => this.leads(pgId)).sort(),
       scrub: (pgId, what) => this.scrub(pgId, what),
     }
   }

@@ -13,6 +13,7 @@ import { ObjectTransfer } from './object-transfer.ts'
 import { type CachedObject, loadRequestFor } from './op-executor.ts'
 import type { PeerMessage, ShardMessage } from './peer-message.ts'
 import type { LogEntry } from './pg-log.ts'
+import type { ShardCheck } from './scrub-compare.ts'
 import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
 
 /** What one ordered write does: the same on every member, or a share for each. */
@@ -47,6 +48,9 @@ export interface PgBackend {
   fetch(object: ObjectId, version: Version, sources: readonly OsdId[], onFetched: OnFetched): void
   /** Tells a member to get the object, in this version, from us or from these members. */
   recoverMessage(object: ObjectId, version: Version, sources: readonly OsdId[]): PeerMessage
+
+  /** What a scrub can tell of shards; undefined among copies. */
+  shardCheck(): ShardCheck | undefined
 
   /** Whether this primary can read the object now. */
   isReadable(object: ObjectId): boolean
@@ -105,6 +109,8 @@ export class CopyBackend implements PgBackend {
   recoverMessage(object: ObjectId, version: Version): PeerMessage {
     return { kind: 'recover', object, version }
   }
+
+  shardCheck(): undefined {}
 
   isReadable(object: ObjectId): boolean {
     return !this.core.missing.has(object)

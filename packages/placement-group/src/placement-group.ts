@@ -125,6 +125,7 @@ export class PlacementGroup {
       isWhole: () => this.isWhole,
       onUnblocked: () => this.clientIo.retry(),
       isWriting: (inside) => this.clientIo.isWriting(inside),
+      shardCheck: () => this.backend.shardCheck(),
       operations: () => this.clientIo.readOps + this.clientIo.writeOps,
       onBadCopies: (copies) => this.onBadCopies(copies),
     })
@@ -571,7 +572,7 @@ export class PlacementGroup {
 
   /** For `pg list-inconsistent`. */
   inconsistent(): object {
-    return describeInconsistent(this.scrubMember.record)
+    return describeInconsistent(this.scrubMember.record, this.core.shard !== undefined)
   }
 
   private becomeClean(): void {

@@ -31,12 +31,14 @@ import { type CachedObject, loadRequestFor } from '../op-executor.ts'
 import type { PeerMessage, ShardMessage } from '../peer-message.ts'
 import type { LogEntry } from '../pg-log.ts'
 import { setMissing } from '../pg-store.ts'
+import type { ShardCheck } from '../scrub-compare.ts'
 import type { InFlightWrite, WriteReplicator, WriteTargets } from '../write-replicator.ts'
 import { decodeShardAttribute, shardAttributeName } from './shard-attribute.ts'
 import { executeShardRead, rangesOf } from './shard-read-ops.ts'
 import { ShardReader } from './shard-reader.ts'
 import { ShardReplicator, settledBelow, storeSubWrite } from './shard-replicator.ts'
 import { ShardRules } from './shard-rules.ts'
+import { shardCheck } from './shard-scrub.ts'
 import { shardSteps, stripesToLoad } from './shard-steps.ts'
 import { ShardTransfer } from './shard-transfer.ts'
 
@@ -297,6 +299,10 @@ export class ShardBackend implements PgBackend {
     core.missing.set(missing)
     const primary = core.mapping.actingPrimary
     core.transact([setMissing(core.pgId, [missing])], () => core.send(primary, { kind: 'bad-shard', object, version }))
+  }
+
+  shardCheck(): ShardCheck {
+    return shardCheck(this.coding().code)
   }
 
   isReadable(object: ObjectId): boolean {
