@@ -8,8 +8,6 @@
  */
 import { productTable } from './field.ts'
 
-export const linearDigestBytes = 4
-
 const [first, second, third, fourth] = [2, 4, 8, 16].map(productTable) as [
   Uint8Array,
   Uint8Array,
@@ -29,7 +27,7 @@ export function linearDigest(digest: number, bytes: Uint8Array): number {
   return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
 }
 
-/** The digest as the chunk of {@link linearDigestBytes} that it is to the code. */
+/** The digest as the chunk of four bytes that it is to the code. */
 export function linearDigestChunk(digest: number): Uint8Array {
   return new Uint8Array([digest >>> 24, (digest >>> 16) & 0xff, (digest >>> 8) & 0xff, digest & 0xff])
 }

@@ -122,6 +122,10 @@ export class PgCore {
   private effects: PgEffect[] = []
   private readonly continuations = new Map<number, Continuation>()
   private nextToken = 1
+  /** Transactions; the store commits them in order. */
+  private submitted = 0
+  private committed = 0
+  private readonly untilStored: { readonly submitted: number; readonly then: () => void }[] = []
   private round = 0
 
   constructor(options: {
@@ -262,13 +266,35 @@ export class PgCore {
   transact(ops: readonly TransactionOp[], onCommit?: () => void): void {
     const transaction: Transaction = { ops }
     const { since } = this.interval
+    this.submitted++
     const token = this.expect((input) => {
       // The log in memory, and the other members, have it: only a restart, and peering, bring this copy back in step.
       if (input.kind !== 'committed')
         throw new AssertionError(`the store refused what the driver let through: ${describeFailure(input)}`)
       if (this.interval.since === since) onCommit?.()
+      this.committed++
+      while (this.untilStored[0] !== undefined && this.untilStored[0].submitted <= this.committed)
+        this.untilStored.shift()?.then()
     })
     this.emit({ kind: 'transact', transaction, token })
+  }
+
+  /**
+   * What a shard tells of itself in peering it must not forget: runs `then` once all that was submitted is on stable
+   * storage, unless the interval is another by then. Counter-example: three members have a write in memory and agree on it;
+   * one stores that and the others lose their power. Its log now wins, and names an object of which one shard is left. Of a
+   * copy one is enough: it tells at once.
+   */
+  whenStored(then: () => void): void {
+    if (this.shard === undefined || this.committed === this.submitted) return then()
+    const { since } = this.interval
+    const { submitted } = this
+    this.untilStored.push({
+      submitted,
+      then: () => {
+        if (this.interval.since === since) then()
+      },
+    })
   }
 
   recordOp(): TransactionOp {

@@ -83,6 +83,8 @@ export class Peering {
   private readonly plans = new Map<OsdId, PeerPlan>()
   private readonly awaiting = new Set<OsdId>()
   private ownCommitted = false
+  /** What this OSD itself has is on stable storage. */
+  private ownStored = false
   private leaseWaitUntilMs = 0
   private wanted: readonly OsdId[] | undefined
 
@@ -125,7 +127,12 @@ export class Peering {
     this.infos.clear()
     this.plans.clear()
     this.awaiting.clear()
+    this.ownStored = false
     this.query()
+    this.core.whenStored(() => {
+      this.ownStored = true
+      this.maybeHaveInfos()
+    })
   }
 
   private query(): void {
@@ -181,7 +188,7 @@ export class Peering {
   }
 
   private maybeHaveInfos(): void {
-    if (this.phase !== 'get-info') return
+    if (this.phase !== 'get-info' || !this.ownStored) return
     for (const osd of this.probed) if (!this.infos.has(osd)) return
     if (this.blockedBy.size > 0) return this.become('down')
     if (!this.core.historyKnown) {

@@ -58,8 +58,10 @@ export class Replica {
       if (primary !== to && primary !== core.whoami && primary >= 0)
         untilMs = Math.max(untilMs, core.leases.grantedUntilMs(primary, core.interval.since))
     }
-    const leaseLeftMs = Math.max(0, untilMs - core.clock.monotonicMs())
-    core.send(to, { kind: 'info', info: core.currentInfo(), pastIntervals: core.pastIntervals, leaseLeftMs })
+    core.whenStored(() => {
+      const leaseLeftMs = Math.max(0, untilMs - core.clock.monotonicMs())
+      core.send(to, { kind: 'info', info: core.currentInfo(), pastIntervals: core.pastIntervals, leaseLeftMs })
+    })
   }
 
   onQueryLog(from: OsdId, { since }: Of<'query-log'>): void {

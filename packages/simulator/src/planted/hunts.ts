@@ -353,6 +353,18 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     code: { k: 2, m: 2 },
     ...quickDown,
   },
+  'shard-power': {
+    ...small,
+    virtualSeconds: 50,
+    workloads: ['hot-cold', 'registers'],
+    clients: 6,
+    patterns: ['changeThenDark'],
+    everySeconds: 9,
+    pauseFactor: 1,
+    osds: 5,
+    code: { k: 2, m: 2 },
+    ...quickDown,
+  },
   'shard-moves': {
     ...small,
     virtualSeconds: 60,

@@ -39,6 +39,15 @@ export const shardBugs: readonly PlantedBug[] = [
     scenario: 'shards',
   },
   {
+    name: 'shards-tell-what-is-not-stored',
+    mechanism: 'in peering a member tells of writes that it has yet to store',
+    promise: 'what peering settles on is on at least k shards, whoever loses power',
+    file: 'placement-group/dist/core.js',
+    find: 'if (this.shard === undefined || this.committed === this.submitted)',
+    replace: 'if (this.submitted >= 0)',
+    scenario: 'shard-power',
+  },
+  {
     name: 'stale-shard-decoded',
     mechanism: 'a lost shard is computed from shards of any version',
     promise: 'bytes of different versions never meet',
