@@ -125,7 +125,7 @@ export class PgCore {
   /** Transactions; the store commits them in order. */
   private submitted = 0
   private committed = 0
-  private readonly untilStored: { readonly submitted: number; readonly then: () => void }[] = []
+  private readonly untilStored: { readonly submitted: number; readonly run: () => void }[] = []
   private round = 0
 
   constructor(options: {
@@ -274,7 +274,7 @@ export class PgCore {
       if (this.interval.since === since) onCommit?.()
       this.committed++
       while (this.untilStored[0] !== undefined && this.untilStored[0].submitted <= this.committed)
-        this.untilStored.shift()?.then()
+        this.untilStored.shift()?.run()
     })
     this.emit({ kind: 'transact', transaction, token })
   }
@@ -291,7 +291,7 @@ export class PgCore {
     const { submitted } = this
     this.untilStored.push({
       submitted,
-      then: () => {
+      run: () => {
         if (this.interval.since === since) then()
       },
     })
