@@ -4,9 +4,11 @@
 export const featureQuotas = 1
 /** As a member it follows when an operator gives up unfound objects. */
 export const featureLostObjects = 2
+/** It keeps shards of erasure-coded pools. One that does not would take them for copies. */
+export const featureShards = 4
 
 /** Of this build. */
-export const osdFeatures: number = featureQuotas + featureLostObjects
+export const osdFeatures: number = featureQuotas + featureLostObjects + featureShards
 
 export function hasFeatures(features: number, required: number): boolean {
   const wanted = BigInt(required)

@@ -1,8 +1,9 @@
 /** Erasure code profiles and the pools that are made from them, as commands. */
 import { isClusterError } from '@shoal/base'
-import { erasureProfileOf } from '@shoal/cluster-map'
+import { erasureProfileOf, featureQuotas, featureShards } from '@shoal/cluster-map'
 import { expect, it } from 'vitest'
-import { MonitorCluster } from './support/monitor-cluster.ts'
+import { bootOf, MonitorCluster } from './support/monitor-cluster.ts'
+import { Told } from './support/told-cluster.ts'
 
 it('profiles decide about pools, and pools keep what they were made from', async () => {
   const mons = new MonitorCluster(71, 3, {})
@@ -56,4 +57,26 @@ it('profiles decide about pools, and pools keep what they were made from', async
   await ask({ ...set, name: 'other', profile: ['k=2', 'm=1'] })
   expect(await codeOf({ prefix: 'osd erasure-code-profile rm', name: 'other' })).toBe('done')
   expect(await codeOf({ prefix: 'osd crush rule create-erasure', name: 'spread', profile: 'wide' })).toBe('done')
+})
+
+it('no older OSD is given shards: neither before there are any, nor later', async () => {
+  const told = await new Told(72).found(featureQuotas)
+  const create = { prefix: 'osd pool create', pool: 'data', pg_num: 8, pool_type: 'erasure' }
+  await expect(told.command(create)).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
+  const boot = (osd: number, incarnation: number, features: number) =>
+    told.mons.settle(told.client.boot({ ...bootOf(osd, incarnation, `host-${osd}`), features }))
+  const features = featureQuotas + featureShards
+  for (const osd of [0, 1, 2]) {
+    await boot(osd, 2, features)
+    await boot(osd, 2, features)
+  }
+  await told.command(create)
+  await told.command({ prefix: 'osd pool set-quota', pool: 'data', field: 'max_bytes', val: '1G' })
+  await expect(boot(1, 3, featureQuotas)).rejects.toMatchObject({ code: 'EPERM' })
+  await expect(told.command({ prefix: 'osd pool mksnap', pool: 'data', snap: 's' })).rejects.toMatchObject({
+    code: 'EOPNOTSUPP',
+  })
+  const sure = { pool: 'data', pool2: 'data', yes_i_really_really_mean_it: true }
+  await told.command({ prefix: 'osd pool rm', ...sure })
+  await boot(1, 3, 0)
 })

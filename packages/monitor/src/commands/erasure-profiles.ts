@@ -1,10 +1,18 @@
 /** Erasure code profiles, and pools that are made from them (Ceph's `osd erasure-code-profile`). */
 import { ClusterError } from '@shoal/base'
-import { erasurePoolOptions, erasureProfileOf, type OsdMap, type Pool, type PoolType } from '@shoal/cluster-map'
+import {
+  erasurePoolOptions,
+  erasureProfileOf,
+  featureShards,
+  type OsdMap,
+  type Pool,
+  type PoolType,
+} from '@shoal/cluster-map'
 import { createErasureRule, ruleIdOf, ruleTypeErasure, ruleTypeReplicated } from '@shoal/crush'
 import { type ErasureCodeProfile, formatErasureCodeProfile, parseErasureCodeProfile } from '@shoal/erasure'
 import { z } from 'zod'
 import { type Command, done, noArguments, readCommand, type WriteView, writeCommand } from './command.ts'
+import { requireFeature } from './required-features.ts'
 
 /** What `default` is while nobody has set it, as in Ceph. */
 const defaultProfile = ['k=2', 'm=2']
@@ -34,7 +42,7 @@ interface ErasurePoolPlan {
   readonly options: ReadonlyMap<string, string>
 }
 
-/** With a rule of the pool's name, unless one is named. Throws ENOENT, and EINVAL for what a profile decides. */
+/** With a rule of the pool's name, unless one is named. Throws ENOENT, and EINVAL for what a profile decides, EOPNOTSUPP while an OSD is older. */
 export function prepareErasurePool(
   args: {
     readonly pool: string
@@ -44,6 +52,7 @@ export function prepareErasurePool(
   },
   view: WriteView,
 ): ErasurePoolPlan {
+  requireFeature(view.draft.map, featureShards, 'keep shards')
   const name = args.erasure_code_profile ?? defaultName
   const words = requireProfile(view.draft.map, name)
   const profile = parseErasureCodeProfile(words)

@@ -26,6 +26,7 @@ import {
 } from './command.ts'
 import { belowDataShards, dataShardsOf, prepareErasurePool, ruleOfType } from './erasure-profiles.ts'
 import { poolRow, poolStats, requirePool } from './pool-rows.ts'
+import { updateRequiredFeatures } from './required-features.ts'
 
 const sizeMax = 10
 const pgNumMax = 65_536
@@ -75,6 +76,7 @@ function createPool(args: z.output<typeof createArguments>, view: WriteView) {
     options: code?.options ?? new Map(),
   }
   draft.osd.setPool(pool)
+  updateRequiredFeatures(draft)
   draft.log('info', `pool '${pool.name}' created with ${pgNum} PGs, size ${size}`)
   return done(`pool '${pool.name}' created`, poolRow(pool, draft.map))
 }
@@ -134,6 +136,7 @@ function removePool(args: z.output<typeof removeArguments>, view: WriteView) {
     })
   }
   draft.osd.removePool(pool.id)
+  updateRequiredFeatures(draft)
   draft.log('warn', `pool '${pool.name}' removed`)
   return done(`pool '${pool.name}' removed`)
 }
