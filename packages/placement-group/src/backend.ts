@@ -13,6 +13,7 @@ import { ObjectTransfer } from './object-transfer.ts'
 import { type CachedObject, loadRequestFor } from './op-executor.ts'
 import type { PeerMessage, ShardMessage } from './peer-message.ts'
 import type { LogEntry } from './pg-log.ts'
+import { removeMissing } from './pg-store.ts'
 import type { ShardCheck } from './scrub-compare.ts'
 import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
 
@@ -41,11 +42,15 @@ export interface PgBackend {
     before: ObjectState,
     after: CachedObject,
   ): WriteSteps
+  /** What becomes of an object that is given up: own, and of other members. */
+  planGivenUp(object: ObjectId): { readonly steps: WriteSteps; readonly memberSteps: WriteSteps }
   createReplicator<Q>(targets: WriteTargets, onDone: (write: InFlightWrite<Q>) => void): WriteReplicator<Q>
 
   /** Whether the object can be read in this version from these members. */
   canFetch(sources: readonly OsdId[]): boolean
   fetch(object: ObjectId, version: Version, sources: readonly OsdId[], onFetched: OnFetched): void
+  /** Whether a member can get it from here, where it is, and these. */
+  canGive(sources: readonly OsdId[]): boolean
   /** Tells a member to get the object, in this version, from us or from these members. */
   recoverMessage(object: ObjectId, version: Version, sources: readonly OsdId[]): PeerMessage
 
@@ -93,6 +98,12 @@ export class CopyBackend implements PgBackend {
     return steps
   }
 
+  planGivenUp(object: ObjectId): { readonly steps: WriteSteps; readonly memberSteps: WriteSteps } {
+    const collection = this.core.pgId
+    const remove: TransactionOp = { kind: 'remove', collection, object }
+    return { steps: [remove, removeMissing(collection, [object])], memberSteps: [remove] }
+  }
+
   createReplicator<Q>(targets: WriteTargets, onDone: (write: InFlightWrite<Q>) => void): WriteReplicator<Q> {
     return new WriteReplicator(this.core, targets, onDone)
   }
@@ -104,6 +115,10 @@ export class CopyBackend implements PgBackend {
   fetch(object: ObjectId, version: Version, sources: readonly OsdId[], onFetched: OnFetched): void {
     const source = sources[0] as OsdId
     this.transfer.fetch(object, version, source, (errno, bytes) => onFetched(errno, bytes, errno === 0 ? [] : [source]))
+  }
+
+  canGive(): boolean {
+    return true
   }
 
   recoverMessage(object: ObjectId, version: Version): PeerMessage {

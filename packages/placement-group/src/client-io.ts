@@ -22,7 +22,6 @@ import {
   type ObjectOpResult,
   objectKey,
   snapDirOf,
-  type TransactionOp,
   type Version,
   type WatchId,
   zeroVersion,
@@ -519,11 +518,16 @@ export class ClientIo {
   }
 
   /** Not of a client: an operator gave up what is unfound. Waits for nothing; clients' operations on it wait for recovery. */
-  orderLost(entry: LogEntry, steps: readonly TransactionOp[], memberSteps: readonly TransactionOp[]): void {
+  orderLost(entry: LogEntry, steps: WriteSteps, memberSteps: WriteSteps): void {
     this.forget(entry.object)
     const queue = this.queueOf(entry.object)
     queue.inFlight++
     this.writes.replicateOwn(queue, [entry], steps, { memberSteps })
+  }
+
+  orderGivenUp(entry: LogEntry): void {
+    const { steps, memberSteps } = this.backend.planGivenUp(entry.object)
+    this.orderLost(entry, steps, memberSteps)
   }
 
   /** A member has a write on stable storage. */

@@ -112,7 +112,10 @@ export class Recovery {
   }
 
   get unfoundObjects(): readonly MissingObject[] {
-    return [...this.unfound.values()].flatMap((object) => this.core.missing.get(object) ?? [])
+    return [...this.unfound.values()].flatMap((object): readonly MissingObject[] => {
+      const need = this.core.missing.get(object)?.need ?? this.needOf(object)
+      return need === undefined ? [] : [{ object, need }]
+    })
   }
 
   /** Whether it is known what this OSD has. */
@@ -349,8 +352,15 @@ export class Recovery {
     assert(version !== undefined, 'a missing object has a version')
     const active: ActiveRecovery = { object, version, waiting: new Set(), tried: new Set() }
     this.active.set(key, active)
-    if (own === undefined) this.pushToPeers(active)
-    else this.pullFromAnyone(active)
+    if (own !== undefined) return this.pullFromAnyone(active)
+    if (this.backend.canGive(this.sources(object))) return this.pushToPeers(active)
+    this.cannotReach(active)
+  }
+
+  private cannotReach({ object }: ActiveRecovery): void {
+    this.active.delete(objectKey(object))
+    this.noteUnfound(object)
+    this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
   }
 
   private needOf(object: ObjectId): Version | undefined {
@@ -362,14 +372,8 @@ export class Recovery {
   }
 
   private pullFromAnyone(active: ActiveRecovery): void {
-    const { core } = this
     const sources = this.sources(active.object).filter((osd) => !active.tried.has(osd))
-    if (!this.backend.canFetch(sources)) {
-      this.active.delete(objectKey(active.object))
-      this.noteUnfound(active.object)
-      core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
-      return
-    }
+    if (!this.backend.canFetch(sources)) return this.cannotReach(active)
     this.backend.fetch(active.object, active.version, sources, (errno, bytes, failed) => {
       if (errno === errorTable.ENOSPC.errno) {
         this.defer(active.object, true)
@@ -387,7 +391,6 @@ export class Recovery {
         this.pullFromAnyone(active)
         return
       }
-      this.unfound.delete(objectKey(active.object))
       this.counted(bytes)
       this.pushToPeers(active)
     })
@@ -432,6 +435,7 @@ export class Recovery {
 
   private pushToPeers(active: ActiveRecovery): void {
     const { core } = this
+    this.unfound.delete(objectKey(active.object))
     for (const osd of this.members) {
       if (osd === core.whoami || this.peerMissing.get(osd)?.has(active.object) !== true) continue
       active.waiting.add(osd)

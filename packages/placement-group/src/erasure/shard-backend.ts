@@ -24,13 +24,14 @@ import {
 import type { OnFetched, PgBackend, WriteSteps } from '../backend.ts'
 import type { PgCore } from '../core.ts'
 import type { LoadRequest, ObjectState } from '../effects.ts'
+import { shardOf } from '../member.ts'
 import { type MissingObject, MissingSet } from '../missing-set.ts'
 import { objectAttributeName, versionOf } from '../object-attribute.ts'
 import { ObjectCache } from '../object-cache.ts'
 import { type CachedObject, loadRequestFor } from '../op-executor.ts'
 import type { PeerMessage, ShardMessage } from '../peer-message.ts'
 import type { LogEntry } from '../pg-log.ts'
-import { setMissing } from '../pg-store.ts'
+import { removeMissing, setMissing } from '../pg-store.ts'
 import type { ShardCheck } from '../scrub-compare.ts'
 import type { InFlightWrite, WriteReplicator, WriteTargets } from '../write-replicator.ts'
 import { decodeShardAttribute, shardAttributeName } from './shard-attribute.ts'
@@ -39,7 +40,7 @@ import { ShardReader } from './shard-reader.ts'
 import { ShardReplicator, settledBelow, storeSubWrite } from './shard-replicator.ts'
 import { ShardRules } from './shard-rules.ts'
 import { shardCheck } from './shard-scrub.ts'
-import { shardSteps, stripesToLoad } from './shard-steps.ts'
+import { ShardSteps, shardSteps, stripesToLoad } from './shard-steps.ts'
 import { ShardTransfer } from './shard-transfer.ts'
 
 /** What the backend asks of the other parts. */
@@ -227,6 +228,18 @@ export class ShardBackend implements PgBackend {
     return shardSteps({ layout, code, collections, object, version, steps, before, after })
   }
 
+  /** Nothing is kept to undo it: who must, misses the object again. */
+  planGivenUp(object: ObjectId): { readonly steps: WriteSteps; readonly memberSteps: WriteSteps } {
+    const { k, m } = this.coding().code
+    const steps = new ShardSteps(
+      Array.from({ length: k + m }, (_, shard) => {
+        const collection = shardPgId(this.core.pgId, shard)
+        return [{ kind: 'remove', collection, object }, removeMissing(collection, [object])]
+      }),
+    )
+    return { steps, memberSteps: steps }
+  }
+
   createReplicator<Q>(targets: WriteTargets, onDone: (write: InFlightWrite<Q>) => void): WriteReplicator<Q> {
     const writes = new ShardReplicator<Q>(this.core, targets, onDone)
     writes.onIdle = () => this.settleLater()
@@ -276,6 +289,10 @@ export class ShardBackend implements PgBackend {
 
   fetch(object: ObjectId, version: Version, sources: readonly OsdId[], onFetched: OnFetched): void {
     this.transfer.rebuild(object, version, sources, onFetched)
+  }
+
+  canGive(sources: readonly OsdId[]): boolean {
+    return new Set([this.core.whoami, ...sources].map(shardOf)).size >= this.coding().code.k
   }
 
   recoverMessage(object: ObjectId, version: Version, sources: readonly OsdId[]): PeerMessage {

@@ -10,7 +10,7 @@ import { shardOf } from '../member.ts'
 import type { LogEntry } from '../pg-log.ts'
 import { removeMissing, setMissing } from '../pg-store.ts'
 import { WriteReplicator } from '../write-replicator.ts'
-import type { RollbackLog } from './rollback-log.ts'
+import { type RollbackLog, stashNamespace } from './rollback-log.ts'
 import { ShardSteps } from './shard-steps.ts'
 
 /** The version below which every entry is on every member, when these are under way, oldest first. */
@@ -31,15 +31,20 @@ export function storeSubWrite(
   if (entries.length > 0) steps.push(core.appendLog(entries))
   const { rollback } = core
   assert(rollback !== undefined, 'a shard keeps what it takes to undo a write')
-  if (ops.length > 0) for (const entry of entries) steps.push(...applied(core, rollback, entry))
+  const stashes = ops.some(makesStash)
+  if (ops.length > 0) for (const entry of entries) steps.push(...applied(core, rollback, entry, stashes))
   steps.push(...rollback.rollForward(below), ...core.trimLog(trimTo))
   return steps
 }
 
-function applied(core: PgCore, rollback: RollbackLog, entry: LogEntry): readonly TransactionOp[] {
+function makesStash(op: TransactionOp): boolean {
+  return (op.kind === 'clone' || op.kind === 'rename') && op.to.namespace === stashNamespace
+}
+
+function applied(core: PgCore, rollback: RollbackLog, entry: LogEntry, stashes: boolean): readonly TransactionOp[] {
   const { object, version } = entry
   if (entry.kind === 'error') return []
-  const steps: TransactionOp[] = entry.priorVersion.version > 0 ? [rollback.add(entry)] : []
+  const steps: TransactionOp[] = stashes ? [rollback.add(entry)] : []
   if (!core.missing.has(object)) return steps
   // It turned out to be bad while the write was on its way: it is missing still, but in the new version.
   if (entry.kind === 'delete') {
