@@ -22,6 +22,7 @@ import {
   type PgId,
   pgPool,
   pgShard,
+  wholePgId,
 } from '@shoal/base'
 import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
 import { type Message, type ObjectId, zeroVersion } from '@shoal/wire'
@@ -492,7 +493,7 @@ export class PlacementGroup {
   private operate(command: OperatorCommand): unknown {
     const { core } = this
     if (!core.isPrimary || this.peering.phase !== 'started') {
-      throw new ClusterError('EAGAIN', `osd.${core.whoami} does not serve ${core.pgId} now`, {
+      throw new ClusterError('EAGAIN', `osd.${osdOf(core.whoami)} does not serve ${wholePgId(core.pgId)} now`, {
         hint: `shoal pg query ${core.pgId}`,
       })
     }
@@ -500,11 +501,6 @@ export class PlacementGroup {
       case 'list-unfound':
         return this.lost.list()
       case 'mark-unfound-lost':
-        if (core.shard !== undefined) {
-          throw new ClusterError('EOPNOTSUPP', 'objects of an erasure-coded pool cannot be given up', {
-            hint: 'bring back OSDs until k shards are there: shoal osd tree',
-          })
-        }
         if (!core.mayServe) throw new ClusterError('EAGAIN', `${core.pgId} has fewer members than min_size`)
         return this.lost.mark(command.mode)
       case 'force': {
