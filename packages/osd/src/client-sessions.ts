@@ -11,11 +11,11 @@ import type { LossySession, ReceivedFrame } from '@shoal/messenger'
 import { type ClientOp, type ClientOpReply, decodeMessage, encodeMessage, type WatchEvent } from '@shoal/wire'
 import { type OpTracker, TrackedOp } from './op-tracker.ts'
 import type { PerfCounters } from './perf-counters.ts'
+import type { OsdSettings } from './settings.ts'
 
 export interface ClientSessionsOptions {
-  /** Both caps are read at use: they may change. */
-  readonly bytesMax: number
-  readonly opsMax: number
+  /** Caps on what is in flight. Read at use. */
+  readonly settings: Pick<OsdSettings, 'osd_client_message_size_cap' | 'osd_client_message_cap'>
   readonly tracker: OpTracker
   readonly counters: PerfCounters
   readonly onOp: (session: number, op: ClientOp) => void
@@ -181,6 +181,7 @@ export class ClientSessions {
   }
 
   private isOverCap(): boolean {
-    return this.ops >= this.options.opsMax || this.bytes >= this.options.bytesMax
+    const { osd_client_message_size_cap, osd_client_message_cap } = this.options.settings
+    return this.ops >= osd_client_message_cap || this.bytes >= osd_client_message_size_cap
   }
 }

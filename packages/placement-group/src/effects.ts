@@ -56,6 +56,7 @@ export type PgTimer =
   | 'scrub'
   | 'scrub-chunk'
   | 'settle'
+  | 'snaptrim-retry'
   | 'watch'
 
 export type PgEffect =

@@ -9,7 +9,15 @@
 import { equalBytes } from '@shoal/base'
 import type { MonitorCommand } from '@shoal/monitor-client'
 import type { ObjectOp } from '@shoal/wire'
-import type { FinalReader, History, HistoryEvent, Violation, Workload, WorkloadContext } from '../history.ts'
+import type {
+  FinalReader,
+  History,
+  HistoryEvent,
+  HistoryOutcome,
+  Violation,
+  Workload,
+  WorkloadContext,
+} from '../history.ts'
 import { inLanes, nextToken, outcomeOf, perform, resultOf, tokenBytes, weighted } from './record.ts'
 
 const kibibyte = 1024
@@ -27,7 +35,10 @@ interface Filling {
 const quota = { bytes: 2048 * kibibyte, objects: 96 }
 /** Refusals that a client sees after the last removal are over by then. */
 const resumesWithinMs = 60_000
+const slowerAtLimit = 10
 const refusals: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
+/** A removal that could not be sent for as long as it had time is none that was refused. */
+const removalsMayAnswer: ReadonlySet<string> = new Set(['ENOENT', 'ETIMEDOUT'])
 
 export function quotas(): Workload {
   return filling({
@@ -70,9 +81,12 @@ function filling(plan: Filling): Workload {
     async run(context) {
       if (!(await setUp(context, plan))) return
       const owned = [new Map<string, Own>(), new Map<string, Own>()]
-      await inLanes(context, 2, plan.pauseMsMax, (lane) =>
-        useSpace(context, plan, lane, owned[lane] as Map<string, Own>),
-      )
+      let filled = false
+      await inLanes(context, 2, plan.pauseMsMax, async (lane) => {
+        if (await useSpace(context, plan, lane, owned[lane] as Map<string, Own>)) filled = true
+        // What there is to see is seen at the limit; how often it is reached costs real time, and tells nothing more.
+        if (filled) await context.sleep(context.random.fraction() * plan.pauseMsMax * slowerAtLimit)
+      })
       await empty(context)
       await writeAgain(context, plan)
     },
@@ -101,7 +115,13 @@ async function taken(context: WorkloadContext, command: MonitorCommand): Promise
   }
 }
 
-async function useSpace(context: WorkloadContext, plan: Filling, lane: number, own: Map<string, Own>): Promise<void> {
+/** Whether it was refused for want of space. */
+async function useSpace(
+  context: WorkloadContext,
+  plan: Filling,
+  lane: number,
+  own: Map<string, Own>,
+): Promise<boolean> {
   const { random } = context
   const some = [...own.values()][random.below(Math.max(1, own.size))]
   const what = weighted(random, [
@@ -113,10 +133,14 @@ async function useSpace(context: WorkloadContext, plan: Filling, lane: number, o
   if (some === undefined || what === 'create') {
     const name = `fill-${context.process}.${lane}.${nextToken(context)}`
     const code = await write(context, plan, own, { name, data: new Uint8Array(0) })
-    if (code !== undefined && refusals.has(code)) await makeRoom(context, own)
+    if (code !== undefined && refusals.has(code)) {
+      await makeRoom(context, own)
+      return true
+    }
   } else if (what === 'rewrite') await write(context, plan, own, some)
   else if (what === 'remove') await remove(context, own, some)
   else await read(context, some)
+  return false
 }
 
 /** The code of a failure. What has no outcome is left alone from then on: it may change at any time. */
@@ -143,7 +167,7 @@ async function remove(context: WorkloadContext, own: Map<string, Own>, { name }:
 async function read(context: WorkloadContext, { name, data }: Own): Promise<void> {
   const ops: readonly ObjectOp[] = [{ kind: 'read', offset: 0, length: data.length + 1 }]
   const { answer, outcome } = await perform(context, name, ops, { look: true })
-  if (outcome.kind === 'unknown') return
+  if (isNoAnswer(outcome)) return
   const found = resultOf(answer, 'data')?.data
   const event = context.history.begin(context.process, name, { kind: 'compare' }, context.nowMs())
   const same = found !== undefined && equalBytes(found, data)
@@ -152,6 +176,11 @@ async function read(context: WorkloadContext, { name, data }: Own): Promise<void
     same ? { kind: 'ok', value: undefined } : { kind: 'failed', code: 'differs' },
     context.nowMs(),
   )
+}
+
+/** Nobody said what there is: it was not sent within its time, or its answer did not come. */
+function isNoAnswer(outcome: HistoryOutcome): boolean {
+  return outcome.kind === 'unknown' || (outcome.kind === 'failed' && outcome.code === 'ETIMEDOUT')
 }
 
 /** Now and then a little, now and then nothing: then others are refused for long. */
@@ -198,7 +227,7 @@ async function check(history: History, _final: FinalReader, plan: Filling): Prom
     const { invoke, outcome, object } = event
     const code = outcome?.kind === 'failed' ? outcome.code : undefined
     if (invoke.kind === 'compare' && code !== undefined) report(object, 'is not what was acknowledged', event)
-    if (invoke['bytes'] === 0 && code !== undefined && code !== 'ENOENT')
+    if (invoke['bytes'] === 0 && code !== undefined && !removalsMayAnswer.has(code))
       report(object, `a removal failed: ${code}`, event)
     if (code === 'ENOSPC' && plan.name === 'quotas') continue
     if (code === 'EDQUOT' && plan.name !== 'quotas') report(object, 'there is no quota here', event)
