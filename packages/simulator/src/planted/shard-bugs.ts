@@ -56,4 +56,22 @@ export const shardBugs: readonly PlantedBug[] = [
     replace: '            if (same || piece !== undefined)\n',
     scenario: 'shard-moves',
   },
+  {
+    name: 'shards-not-mended-by-scrub',
+    mechanism: 'a scrub finds a shard that fails its checksum, and leaves it',
+    promise: 'what rots is made anew from k good shards before more of it does',
+    file: 'placement-group/dist/scrub-compare.js',
+    find: 'const bad = mends ?',
+    replace: 'const bad = mends && check === undefined ?',
+    scenario: 'shard-rot',
+  },
+  {
+    name: 'shards-ask-for-no-room',
+    mechanism: 'the primary of an erasure-coded group orders writes whatever room its members have',
+    promise: 'nothing is ordered that may find no room on a member',
+    file: 'osd/dist/shard-services.js',
+    find: 'admits: (members, bytes) => space.admits(members.map(osdOf), bytes)',
+    replace: 'admits: () => true',
+    scenario: 'shard-disks-full',
+  },
 ]

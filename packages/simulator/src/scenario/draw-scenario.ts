@@ -160,7 +160,15 @@ const codes: readonly (readonly [number, number])[] = [
 ]
 
 /** Those that write no omap, and make no pools themselves. */
-const codedWorkloads: ReadonlySet<string> = new Set(['plain', 'registers', 'counters', 'extents', 'listing', 'locks'])
+const codedWorkloads: ReadonlySet<string> = new Set([
+  'plain',
+  'registers',
+  'counters',
+  'extents',
+  'listing',
+  'locks',
+  'quotas',
+])
 
 function domainsOf({ osds, failureDomain }: Pick<Scenario, 'osds' | 'failureDomain'>): number {
   return new Set(osds.map((osd) => (failureDomain === 'osd' ? osd.id : osd[failureDomain]))).size
