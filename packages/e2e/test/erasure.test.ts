@@ -28,6 +28,20 @@ async function connect(): Promise<void> {
   pool = (await context.client()).pool('coded')
 }
 
+interface Df {
+  readonly pools: readonly {
+    readonly name: string
+    readonly compression: { readonly originalBytes: number; readonly allocatedBytes: number }
+  }[]
+}
+
+interface PgRow {
+  readonly pgId: string
+  readonly acting: readonly number[]
+  readonly lastDeepScrubMs: number
+  readonly scrubErrors: number
+}
+
 const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 const contents = new Map<string, Buffer>()
 
@@ -133,6 +147,42 @@ describe('an erasure-coded pool, 4+2 on six OSDs', () => {
     await cluster.untilHealthy()
     await expectAll()
   }, 240_000)
+
+  test('compresses its shards, and keeps to a quota of what clients wrote', async () => {
+    const mebibyte = 1024 * 1024
+    const text = Buffer.from('a line of a file that compresses well\n'.repeat(120_000)).subarray(0, 4 * mebibyte)
+    await cluster.ok('pool', 'set', 'coded', 'compression_mode', 'aggressive')
+    await put('text', text)
+    await cluster.until('less room is taken than its shards have bytes', async () => {
+      const { pools } = await cluster.json<Df>('df', 'detail')
+      const compression = pools.find(({ name }) => name === 'coded')?.compression
+      if (compression === undefined || compression.originalBytes < (text.length * 6) / 4 / 2) return false
+      return compression.allocatedBytes < compression.originalBytes / 2
+    })
+    await expectAll()
+    const used = [...contents.values()].reduce((sum, { length }) => sum + length, 0)
+    await cluster.ok('pool', 'set-quota', 'coded', 'max_bytes', String(used + mebibyte))
+    await put('fits', randomBytes(mebibyte))
+    await expect(pool.writeFull('does-not', randomBytes(1))).rejects.toMatchObject({ code: 'EDQUOT' })
+    await cluster.ok('pool', 'set-quota', 'coded', 'max_bytes', '0')
+    await pool.writeFull('does-not', randomBytes(1))
+    await cluster.ok('pool', 'set', 'coded', 'compression_mode', 'unset')
+  }, 120_000)
+
+  test('is scrubbed deeply without a word: parity belongs to the data', async () => {
+    const rows = async () => (await cluster.json<readonly PgRow[]>('pg', 'ls')).filter((row) => row.acting.length === 6)
+    const before = new Map((await rows()).map((row) => [row.pgId, row.lastDeepScrubMs]))
+    for (const pgId of before.keys()) await cluster.ok('pg', 'deep-scrub', pgId)
+    await cluster.until('all of it was read', async () =>
+      (await rows()).every((row) => row.lastDeepScrubMs > (before.get(row.pgId) ?? 0) && row.scrubErrors === 0),
+    )
+    await cluster.untilHealthy()
+  }, 120_000)
+
+  test('has no snapshots, and says so', async () => {
+    const refused = await cluster.run('pool', 'mksnap', 'coded', 'before')
+    expect(refused).toMatchObject({ code: 95, stderr: expect.stringContaining('EOPNOTSUPP') })
+  }, 30_000)
 
   test('all processes killed at once: every acknowledged byte is there', async () => {
     await overwrite('object-4', 12_345, randomBytes(9_999))

@@ -184,3 +184,26 @@ describe('objects with too few shards', () => {
     await expectAll(cluster, handle)
   }, 120_000)
 })
+
+describe('a pool that compresses', () => {
+  it('compresses its shards, and its deep scrub fits', async () => {
+    const cluster = await MiniCluster.create(41, 4)
+    const id = await cluster.codedPool('things', 1, 2, 2)
+    const pool = must(cluster.monitors.map.pools.get(id), 'the pool')
+    const options = new Map(pool.options).set('compression_mode', 'aggressive')
+    cluster.monitors.change({ pools: new Map([[id, { ...pool, options }]]) })
+    await cluster.world.time.advance(1_000)
+    const handle = await cluster.client('things')
+    const text = new Uint8Array(Buffer.from('a line that compresses well\n'.repeat(20_000)))
+    await cluster.put(handle, 'text', text)
+    await cluster.run(handle.execute('text', [{ kind: 'write', offset: 70_000, data: bytesOf(3, 9_000) }]))
+    text.set(bytesOf(3, 9_000), 70_000)
+    for (const osd of [0, 1, 2, 3]) {
+      const { store } = (await cluster.ask(osd, 'perf')) as { readonly store: Readonly<Record<string, number>> }
+      expect(store['compressed_original']).toBeGreaterThan(text.length / 4)
+      expect(store['compressed_allocated']).toBeLessThan(text.length / 4)
+    }
+    expect(await deepScrub(cluster, `${id}.0` as PgId)).toBe(0)
+    expect(await cluster.get(handle, 'text')).toEqual(text)
+  }, 60_000)
+})
