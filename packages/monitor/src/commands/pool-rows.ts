@@ -7,11 +7,15 @@ import {
   poolByName,
   poolQuotaOf,
   quotaOptions,
+  snapSeqOption,
   snapsToTrim,
 } from '@shoal/cluster-map'
 import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { ClusterView } from './command.ts'
 import { dataShardsOf } from './erasure-profiles.ts'
+
+/** Options of a pool that are no settings. */
+export const innerOptions: ReadonlySet<string> = new Set([...quotaOptions, snapSeqOption])
 
 export function requirePool(map: OsdMap, name: string): Pool {
   const pool = poolByName(map, name)
@@ -37,7 +41,7 @@ export function poolRow(pool: Pool, map: OsdMap): PoolRow {
     created: pool.created,
     quotaMaxBytes: quota?.maxBytes ?? 0,
     quotaMaxObjects: quota?.maxObjects ?? 0,
-    options: Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
+    options: Object.fromEntries([...pool.options].filter(([name]) => !innerOptions.has(name))),
     ...(pool.snapshots === undefined
       ? {}
       : {

@@ -9,7 +9,6 @@ import {
   type Pool,
   type PoolType,
   poolByName,
-  quotaOptions,
 } from '@shoal/cluster-map'
 import { z } from 'zod'
 import {
@@ -25,7 +24,7 @@ import {
   writeCommand,
 } from './command.ts'
 import { belowDataShards, dataShardsOf, prepareErasurePool, ruleOfType } from './erasure-profiles.ts'
-import { poolRow, poolStats, requirePool } from './pool-rows.ts'
+import { innerOptions, poolRow, poolStats, requirePool } from './pool-rows.ts'
 import { updateRequiredFeatures } from './required-features.ts'
 
 const sizeMax = 10
@@ -230,7 +229,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name) && !erasureOptions.has(name))),
+    ...Object.fromEntries([...pool.options].filter(([name]) => !innerOptions.has(name) && !erasureOptions.has(name))),
   }
 }
 
