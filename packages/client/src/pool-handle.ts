@@ -81,6 +81,8 @@ export class PoolHandle {
   /** Of every operation that does not say otherwise. */
   private readonly defaults: Pick<OperationOptions, 'snap' | 'snapContext'>
   private id: PoolId | undefined
+  /** Of a handle that was made for an id instead of a name. */
+  private fixedId: PoolId | undefined
   private resolving: Promise<Pool> | undefined
 
   constructor(
@@ -97,6 +99,18 @@ export class PoolHandle {
     this.objecter = objecter
     this.monitor = monitor
     this.throttle = throttle
+  }
+
+  /** The pool with this id, whatever its name is or becomes. */
+  inPool(id: number): PoolHandle {
+    const handle = new PoolHandle(`#${id}`, this.namespace, this.objecter, this.monitor, this.throttle)
+    handle.fixedId = id as PoolId
+    return handle
+  }
+
+  /** ENOENT when there is no such pool. */
+  async poolId(): Promise<PoolId> {
+    return (this.knownPool() ?? (await this.resolve())).id
   }
 
   /**
@@ -359,6 +373,7 @@ export class PoolHandle {
    */
   private knownPool(snap = 0): Pool | undefined {
     const { map } = this.objecter
+    if (this.fixedId !== undefined) return map.pools.get(this.fixedId)
     const pool = (this.id === undefined ? undefined : map.pools.get(this.id)) ?? poolByName(map, this.name)
     this.id = pool?.id
     return snap > 0 && snap > (pool?.snapshots?.seq ?? 0) ? undefined : pool

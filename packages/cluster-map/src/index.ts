@@ -1,3 +1,4 @@
+export * from './erasure-profile.ts'
 export * from './interval.ts'
 export * from './monitor-map.ts'
 export { monitorMapCodec } from './monitor-map-codec.ts'

@@ -124,6 +124,8 @@ export interface OsdMap {
   readonly fullRatio: number
   /** Features every OSD must have to join, a bit set. */
   readonly requiredFeatures: number
+  /** Words of erasure code profiles by name; left out while none was ever set. Pools have copies of their own. */
+  readonly erasureProfiles?: ReadonlyMap<string, readonly string[]>
 }
 
 /** What changes from `epoch - 1` to `epoch`. `null` in a map removes the entry. */
@@ -146,6 +148,7 @@ export interface OsdMapIncremental {
   readonly blocklist?: ReadonlyMap<string, number | null>
   readonly ratios?: { readonly nearfull: number; readonly backfillfull: number; readonly full: number }
   readonly requiredFeatures?: number
+  readonly erasureProfiles?: ReadonlyMap<string, readonly string[] | null>
 }
 
 /**

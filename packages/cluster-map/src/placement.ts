@@ -134,7 +134,7 @@ export class PlacementCache {
     const upPrimary = this.applyPrimaryAffinity(pool, input, up)
     const temporary = this.dropDown(pool, this.map.pgTemp.get(id) ?? [])
     const temporaryPrimary = this.map.primaryTemp.get(id) ?? firstOsd(temporary)
-    return temporary.length === 0
+    return temporary.every((osd) => osd === noOsd)
       ? { up, upPrimary, acting: up, actingPrimary: temporaryPrimary === noPrimary ? upPrimary : temporaryPrimary }
       : { up, upPrimary, acting: temporary, actingPrimary: temporaryPrimary }
   }

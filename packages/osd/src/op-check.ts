@@ -9,7 +9,7 @@ import {
   snapshotExists,
   snapshotsMax,
 } from '@shoal/cluster-map'
-import { checkLockOp, checkWatchOp, isReservedAttribute } from '@shoal/placement-group'
+import { checkLockOp, checkWatchOp, isReservedAttribute, isShardOp } from '@shoal/placement-group'
 import {
   type ClientOp,
   checkSnapContext,
@@ -51,7 +51,8 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
     if (op.epoch < map.epoch) return { code: 'ESTALE', detail: `${op.pgId} may have been split since ${op.epoch}` }
     return { code: 'EINVAL', detail: `the object does not belong to placement group ${op.pgId}` }
   }
-  return checkSnapshots(op, pool) ?? checkSteps(op.ops)
+  const refused = pool.type === 'erasure' ? checkShardSteps(op) : undefined
+  return refused ?? checkSnapshots(op, pool) ?? checkSteps(op.ops)
 }
 
 /** The map that the client has is known here: what it does not show does not exist. */
@@ -80,6 +81,20 @@ function checkSnapshots({ object, ops, snapContext }: ClientOp, pool: Pool): Ref
 function noSnapshot(pool: Pool, snap: number): Refusal {
   return { code: 'ENOENT', detail: `pool '${pool.name}' has no snapshot ${snap}` }
 }
+
+/** What shards cannot do; checked first, for it has nothing to do with what the pool holds. */
+function checkShardSteps({ object, ops, snapContext }: ClientOp): Refusal | undefined {
+  const step = ops.find((one) => !isShardOp(one))
+  if (step !== undefined) {
+    const detail = `${step.kind}: objects of an erasure-coded pool have no omap: use a replicated pool for it`
+    return { code: 'EOPNOTSUPP', detail }
+  }
+  const usesSnaps = object.snap !== headSnap || snapContext !== undefined || ops.some(({ kind }) => snapSteps.has(kind))
+  if (!usesSnaps) return undefined
+  return { code: 'EOPNOTSUPP', detail: 'erasure-coded pools have no snapshots: use a replicated pool for them' }
+}
+
+const snapSteps: ReadonlySet<ObjectOp['kind']> = new Set(['rollback', 'list-snaps'])
 
 function isListing(op: ClientOp): boolean {
   return op.ops.every((step) => step.kind === 'list-objects')

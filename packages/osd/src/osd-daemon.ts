@@ -18,6 +18,8 @@ import {
   isClusterError,
   type OsdId,
   type PgId,
+  pgShard,
+  wholePgId,
 } from '@shoal/base'
 import { type OsdAddresses, type OsdMap, type OsdStats, type PgStats, poolCompressions } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
@@ -30,7 +32,7 @@ import {
   logHandlers,
   osdOptions,
 } from '@shoal/monitor-client'
-import { PlacementGroup, type ScrubRequest } from '@shoal/placement-group'
+import { memberOf, PlacementGroup, type ScrubRequest } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootDriver } from './boot-driver.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
@@ -54,6 +56,7 @@ import { type PreparedOsd, prepareOsd } from './prepare.ts'
 import { QuotaRequests } from './quota-requests.ts'
 import { Reservers } from './reservers.ts'
 import type { OsdSettings } from './settings.ts'
+import { shardLeases, shardSpace } from './shard-services.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
@@ -306,17 +309,19 @@ export class OsdDaemon {
     return new PgTable({
       whoami,
       services: this.pgServices(),
-      createMachine: (pgId, stored, lastMap) =>
-        new PlacementGroup({
-          pgId,
-          whoami,
-          settings,
-          leases,
-          space,
-          stored,
-          clock: env.clock,
-          ...(lastMap === undefined ? {} : { lastMap }),
-        }),
+      createMachine: (pgId, stored, lastMap) => {
+        const shard = pgShard(pgId)
+        const own =
+          shard === undefined
+            ? { whoami, leases, space }
+            : {
+                whoami: memberOf(whoami, shard),
+                leases: shardLeases(leases, whoami),
+                space: shardSpace(space, whoami),
+              }
+        const last = lastMap === undefined ? {} : { lastMap }
+        return new PlacementGroup({ pgId, ...own, settings, stored, clock: env.clock, ...last })
+      },
       onIntervalsEnded: (pgs) => {
         this.sessions.dropOpsOf(pgs)
         const { placement } = this.table
@@ -347,7 +352,7 @@ export class OsdDaemon {
       scrubOwnRecords: () => this.scrubOwnRecords(),
       removed: (pgId) => {
         this.table.remove(pgId)
-        stats.forget(pgId)
+        if (this.table.find(wholePgId(pgId)) === undefined) stats.forget(wholePgId(pgId))
         stats.touch()
       },
     }
@@ -482,12 +487,12 @@ export class OsdDaemon {
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
       status: () => this.status(),
-      pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(pgId) ?? { pgId }),
+      pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(wholePgId(pgId)) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
       config: () => this.config.show(),
       operatePg: (pgId, command) => this.table.find(pgId)?.operate(command),
       inconsistent: (pgId) => this.table.find(pgId)?.inconsistent(),
-      ledPgs: () => [...this.table.ids].filter((pgId) => this.leads(pgId)).sort(),
+      ledPgs: () => [...new Set([...this.table.ids].map(wholePgId))].filter((pgId) => this.leads(pgId)).sort(),
       scrub: (pgId, what) => this.scrub(pgId, what),
     }
   }

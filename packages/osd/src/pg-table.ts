@@ -9,22 +9,25 @@
  *              pg-merger.ts): clients are
  *              sent away, peers' messages are dropped; all of that is of the interval that ends with the map.
  */
-import { type Epoch, type OsdId, type PgId, pgPool } from '@shoal/base'
+import { type Epoch, type OsdId, type PgId, pgPool, pgShard, wholePgId } from '@shoal/base'
 import { isNewInterval, type OsdMap, PlacementCache, type Pool } from '@shoal/cluster-map'
 import {
   distrustCopy,
   type FrozenPg,
   loadPgState,
+  osdOf,
   pgRecordRange,
   rewriteLog,
   type StoredPg,
+  shardOf,
 } from '@shoal/placement-group'
 import type { OmapEntry, PgEnvelope, TransactionOp } from '@shoal/wire'
 import { PgHost, type PgMachine } from './pg-host.ts'
-import { mappingIfPresent, nowhere } from './pg-mapping.ts'
+import { mappingIfPresent, nowhere, sharesOf } from './pg-mapping.ts'
 import { doneMerge, type Merge, mergeCollections, mergesOf, undoCutOffMerge } from './pg-merger.ts'
 import type { PgServices } from './pg-services.ts'
 import { partsOf, type Split, splitCollections, undoCutOffSplit } from './pg-splitter.ts'
+import { shardServices } from './shard-services.ts'
 import { metaCollection } from './superblock.ts'
 
 export interface PgTableOptions {
@@ -70,8 +73,20 @@ export class PgTable {
     return this.current
   }
 
+  /** Of an erasure-coded PG by its own name: the shard that serves here, or any that is here. */
   find(pgId: PgId): PgHost | undefined {
-    return this.entries.get(pgId)?.host
+    const entry = this.entries.get(pgId)
+    if (entry !== undefined || this.current === undefined) return entry?.host
+    if (mappingIfPresent(this.current, pgId) === undefined) return undefined
+    const { whoami } = this.options
+    const shares = sharesOf(this.current, pgId, whoami)
+    const leading = shares.find((share) => this.isLedHere(share)) ?? shares[0]
+    return leading === undefined ? undefined : this.entries.get(leading)?.host
+  }
+
+  private isLedHere(share: PgId): boolean {
+    const { actingPrimary } = mappingIfPresent(this.current as PlacementCache, share) ?? nowhere
+    return osdOf(actingPrimary) === this.options.whoami && shardOf(actingPrimary) === (pgShard(share) ?? 0)
   }
 
   /**
@@ -183,13 +198,15 @@ export class PgTable {
     const ended = new Set<PgId>()
     for (const [pgId, entry] of this.entries) {
       const mapping = mappingIfPresent(placement, pgId) ?? nowhere
-      if (before !== undefined && this.intervalEnded(before, placement, pgId)) ended.add(pgId)
-      if (mapping.actingPrimary !== whoami) onNotPrimary(pgId)
+      if (before !== undefined && this.intervalEnded(before, placement, pgId)) ended.add(wholePgId(pgId))
+      if (osdOf(mapping.actingPrimary) !== whoami) onNotPrimary(wholePgId(pgId))
       this.giveMap(entry, map)
     }
     onIntervalsEnded(ended)
-    for (const pgId of placement.pgsOf(whoami)) {
-      if (!this.entries.has(pgId)) this.giveMap(this.add(pgId, undefined, 0 as Epoch, undefined), map)
+    for (const placed of placement.pgsOf(whoami)) {
+      for (const pgId of sharesOf(placement, placed, whoami)) {
+        if (!this.entries.has(pgId)) this.giveMap(this.add(pgId, undefined, 0 as Epoch, undefined), map)
+      }
     }
     if (latest) this.activate()
   }
@@ -229,11 +246,17 @@ export class PgTable {
   }
 
   private add(pgId: PgId, stored: StoredPg | undefined, epoch: Epoch, lastMap: OsdMap | undefined): Entry {
-    const { services, createMachine } = this.options
-    const host = new PgHost(pgId, createMachine(pgId, stored, lastMap), services)
+    const host = new PgHost(pgId, this.options.createMachine(pgId, stored, lastMap), this.servicesOf(pgId))
     const entry = { host, epoch, storedEpoch: stored?.record.interval.mapEpoch ?? (0 as Epoch) }
     this.entries.set(pgId, entry)
     return entry
+  }
+
+  private servicesOf(pgId: PgId): PgServices {
+    const { services, whoami } = this.options
+    if (pgShard(pgId) === undefined) return services
+    const poolSize = (): number => this.current?.map.pools.get(pgPool(pgId))?.size ?? 0
+    return shardServices(services, whoami, poolSize, (from, message) => this.deliver(from, message))
   }
 
   private giveMap(entry: Entry, map: OsdMap): void {

@@ -1,5 +1,7 @@
 export { defaultPgSettings, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
 export * from './effects.ts'
+export { isShardOp } from './erasure/shard-read-ops.ts'
+export { memberMapping, memberOf, osdOf, placesOf, shardOf } from './member.ts'
 export {
   clientAttributes,
   decodeObjectAttribute,

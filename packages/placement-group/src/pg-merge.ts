@@ -84,7 +84,7 @@ function exactCopy(target: StoredPg, source: StoredPg, collection: PgId, epoch: 
     objects: a.objects + b.objects,
     bytes: a.bytes + b.bytes,
   }
-  const stored = { record: { ...target.record, info }, log, missing, scrub: undefined, temporaries: [] }
+  const stored = { record: { ...target.record, info }, log, missing, scrub: undefined, temporaries: [], stashes: [] }
   return { stored, steps: storeSteps(collection, stored) }
 }
 
@@ -94,7 +94,7 @@ function doubtfulCopy(target: StoredPg, source: StoredPg | undefined, collection
   const { info } = target.record
   const doubtful: PgInfo = { ...info, logTail: log.head, lastBackfill: backfillStart, missingCount: 0 }
   const record = { ...target.record, info: doubtful }
-  const stored = { record, log, missing: new MissingSet(), scrub: undefined, temporaries: [] }
+  const stored = { record, log, missing: new MissingSet(), scrub: undefined, temporaries: [], stashes: [] }
   const gone = [...target.missing.values(), ...(source?.missing.values() ?? [])]
   return {
     stored,

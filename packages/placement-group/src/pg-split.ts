@@ -114,5 +114,12 @@ function partOf(whole: StoredPg, part: PgPart, seedOf: SeedOf): StoredPg {
   const { head, tail, trimmedRequests } = whole.log
   const log = new PgLog(tail, entries, trimmedRequests, head)
   const ofPart = { ...info, lastUpdate: head, logTail: tail, missingCount: missing.size, objects, bytes }
-  return { record: { info: ofPart, pastIntervals, interval }, log, missing, scrub: undefined, temporaries: [] }
+  return {
+    record: { info: ofPart, pastIntervals, interval },
+    log,
+    missing,
+    scrub: undefined,
+    temporaries: [],
+    stashes: [],
+  }
 }

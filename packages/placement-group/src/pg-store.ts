@@ -8,6 +8,7 @@
  *     'p'                           of which PG it becomes a part: only while its objects are moved here
  *     'q'                           which PG goes into it: only while that one's objects are moved here
  *     's'                           when it was scrubbed, and what was found inconsistent
+ *     'k' u32be epoch u64be number  object of which the state before this version is kept (erasure/rollback-log.ts)
  *     't' object id                 object that is being gathered under a temporary name
  *     'x' u64be snapshot, object id a clone that serves it, or did: what is listed more than once is trimmed once
  *
@@ -38,6 +39,7 @@ import {
   type Version,
   zeroVersion,
 } from '@shoal/wire'
+import { RollbackLog, readStash, type Stash, stashTag } from './erasure/rollback-log.ts'
 import { type MissingObject, MissingSet, missingObjectCodec } from './missing-set.ts'
 import { backfillStart, newPgInfo, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { encodeLogEntry, type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
@@ -79,6 +81,8 @@ export interface StoredPg {
   readonly missing: MissingSet
   /** Objects whose gathering was cut off. */
   readonly temporaries: readonly ObjectId[]
+  /** Of a shard: what it keeps to undo the newest writes. */
+  readonly stashes: readonly Stash[]
 }
 
 const osdCodec: Codec<OsdId> = { write: (writer, osd) => writer.i32(osd), read: (reader) => reader.i32() as OsdId }
@@ -157,6 +161,7 @@ export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uin
   const log: LogEntry[] = []
   const missing = new MissingSet()
   const temporaries: ObjectId[] = []
+  const stashes: Stash[] = []
   let requests: readonly DoneRequest[] = []
   let scrub: ScrubRecord | undefined
   for (const { key, value } of entries) {
@@ -165,10 +170,16 @@ export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uin
     else if (compareBytes(key, scrubRecordKey) === 0) scrub = decodeScrubRecord(value)
     else if (key[0] === logTag) log.push(decode(logEntryCodec, value))
     else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
+    else if (key[0] === stashTag) stashes.push(readStash(key, value))
     else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
   if (damaged.length > 0)
-    return despiteDamage({ record: record ?? blankRecord, missing, scrub, temporaries }, log, requests, damaged)
+    return despiteDamage(
+      { record: record ?? blankRecord, missing, scrub, temporaries, stashes },
+      log,
+      requests,
+      damaged,
+    )
   if (record === undefined) return undefined
   return {
     record,
@@ -176,6 +187,7 @@ export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uin
     missing,
     scrub,
     temporaries,
+    stashes,
   }
 }
 
@@ -211,7 +223,7 @@ const blankRecord: PgRecord = {
 }
 
 function despiteDamage(
-  { record, missing, scrub, temporaries: known }: Omit<StoredPg, 'log'>,
+  { record, missing, scrub, temporaries: known, stashes }: Omit<StoredPg, 'log'>,
   log: readonly LogEntry[],
   requests: readonly DoneRequest[],
   damaged: readonly Uint8Array[],
@@ -231,7 +243,7 @@ function despiteDamage(
     requests,
   )
   const info = { ...record.info, logTail: tail, lastUpdate: kept.head }
-  return { record: { ...record, info }, log: kept, missing, scrub, temporaries }
+  return { record: { ...record, info }, log: kept, missing, scrub, temporaries, stashes }
 }
 
 function versionOfLogKey(key: Uint8Array): Version {
@@ -262,9 +274,10 @@ export function distrustCopy(
   stored: StoredPg,
 ): { readonly copy: StoredPg; readonly steps: readonly TransactionOp[] } {
   const info = { ...stored.record.info, lastBackfill: backfillStart, missingCount: 0 }
-  const copy = { ...stored, record: { ...stored.record, info }, missing: new MissingSet() }
+  const copy = { ...stored, record: { ...stored.record, info }, missing: new MissingSet(), stashes: [] }
   const gone = [...stored.missing.values()].map(({ object }): TransactionOp => ({ kind: 'remove', collection, object }))
-  return { copy, steps: [...gone, clearMissing(collection), setRecord(collection, copy.record)] }
+  const unstash = new RollbackLog(collection, stored.stashes).clear()
+  return { copy, steps: [...gone, ...unstash, clearMissing(collection), setRecord(collection, copy.record)] }
 }
 
 // Transaction steps

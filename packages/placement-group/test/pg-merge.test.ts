@@ -37,6 +37,7 @@ function stored(head: string, lines: readonly string[], oldestTid = 1): StoredPg
     missing: new MissingSet(),
     scrub: undefined,
     temporaries: [],
+    stashes: [],
   }
 }
 

@@ -33,6 +33,7 @@ function stored(entries: readonly LogEntry[], tail = "0'0", head = tail): Stored
     missing: new MissingSet(),
     scrub: undefined,
     temporaries: [],
+    stashes: [],
   }
 }
 

@@ -8,6 +8,7 @@ import { FileObjectStore } from '@shoal/object-store'
 import { makeSimEnv } from '@shoal/testkit'
 import { capViolations } from './caps.ts'
 import { checkReplicasEqual } from './checkers/replicas-equal.ts'
+import { checkShardsAgree } from './checkers/shards-agree.ts'
 import { ClusterReader } from './cluster/final-reader.ts'
 import { scrubAll } from './cluster/scrub-all.ts'
 import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
@@ -220,8 +221,12 @@ class Simulation {
       this.violations.push(...(await configViolations(this.cluster)), ...(await healthHistoryViolations(this.cluster)))
       for (const pool of this.scenario.pools) {
         const copies = await reader.replicas(pool.name)
+        const expected = { copies: (pgId: string) => this.cluster.copiesOf(pgId) ?? pool.size }
+        const { erasure } = pool
         this.violations.push(
-          ...checkReplicasEqual(copies, { copies: (pgId) => this.cluster.copiesOf(pgId) ?? pool.size }),
+          ...(erasure === undefined
+            ? checkReplicasEqual(copies, expected)
+            : checkShardsAgree(copies, erasure, expected)),
         )
       }
     }

@@ -8,7 +8,7 @@ import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { asClusterError } from '../output/failure.ts'
 import { formatTable } from '../output/table.ts'
-import { formatBytes } from '../output/units.ts'
+import { formatBytes, parseBytes } from '../output/units.ts'
 import { addBenchCommand } from './object-bench.ts'
 import { addLockCommands } from './object-lock.ts'
 import { addSnapCommands, addSnapOptions, handleAt } from './object-snap.ts'
@@ -41,6 +41,7 @@ function addDataCommands(object: Command): void {
       .command('put')
       .argument('<object>')
       .argument('<file>', "a path, or '-'")
+      .option('--offset <size>', 'write it into the object from there on, instead of replacing it')
       .description('store a file as an object, replacing it'),
     put,
   )
@@ -97,7 +98,6 @@ function addDataCommands(object: Command): void {
   action(
     object.command('truncate').argument('<object>').argument('<size>').description('cut or extend an object'),
     async (context, [name, size], options) => {
-      const { parseBytes } = await import('../output/units.ts')
       const sizeBytes = parseBytes(size as string)
       await (await handle(context, options)).execute(name as string, [{ kind: 'truncate', sizeBytes }])
       context.print({ object: name, sizeBytes }, () => '')
@@ -105,13 +105,14 @@ function addDataCommands(object: Command): void {
   )
 }
 
-/** The first piece replaces the object in one step; a larger file is complete only when the command ends. */
+/** The first piece replaces the object in one step, unless it has an offset; a larger file is complete only when the command ends. */
 async function put(context: CommandContext, [name, file]: readonly string[], options: Options): Promise<void> {
   const { opLimits } = await import('@shoal/wire')
   const pool = await handle(context, options)
+  const from = options['offset'] === undefined ? undefined : parseBytes(String(options['offset']))
   let sizeBytes = 0
   for await (const piece of pieces(file as string)) {
-    if (sizeBytes + piece.length > opLimits.objectBytesMax) {
+    if ((from ?? 0) + sizeBytes + piece.length > opLimits.objectBytesMax) {
       throw new ClusterError(
         'EFBIG',
         `${file} is larger than an object may be (${formatBytes(opLimits.objectBytesMax)})`,
@@ -120,13 +121,15 @@ async function put(context: CommandContext, [name, file]: readonly string[], opt
         },
       )
     }
-    await pool.execute(
-      name as string,
-      sizeBytes === 0 ? [{ kind: 'write-full', data: piece }] : [{ kind: 'write', offset: sizeBytes, data: piece }],
-    )
+    const replaces = from === undefined && sizeBytes === 0
+    const offset = (from ?? 0) + sizeBytes
+    await pool.execute(name as string, [
+      replaces ? { kind: 'write-full', data: piece } : { kind: 'write', offset, data: piece },
+    ])
     sizeBytes += piece.length
   }
-  if (sizeBytes === 0) await pool.execute(name as string, [{ kind: 'write-full', data: new Uint8Array(0) }])
+  if (sizeBytes === 0 && from === undefined)
+    await pool.execute(name as string, [{ kind: 'write-full', data: new Uint8Array(0) }])
   context.print({ object: name, sizeBytes }, () => '')
 }
 

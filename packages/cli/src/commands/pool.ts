@@ -1,5 +1,6 @@
 /** `shoal pool ...`: pools and their settings (Ceph's `osd pool`). */
 
+import { ClusterError } from '@shoal/base'
 import type { AutoscaleRow, PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
@@ -8,19 +9,36 @@ import { formatBytes, parseInteger } from '../output/units.ts'
 import { addPoolSnapCommands } from './object-snap.ts'
 import { addPoolQuotaCommands } from './pool-quota.ts'
 
+/** Ceph's order: placement groups, then the kind of pool, then the profile of an erasure-coded one. */
+function kindOf(words: readonly string[]): {
+  readonly pgNum: string | undefined
+  readonly type: string | undefined
+  readonly profile: string | undefined
+} {
+  const [first] = words
+  const [type, profile, ...more] = first === 'erasure' || first === 'replicated' ? words : words.slice(1)
+  if (more.length > 0 || (type !== undefined && type !== 'erasure' && type !== 'replicated')) {
+    throw new ClusterError('EINVAL', `'${words.join(' ')}' is no kind of pool`, {
+      hint: 'for example: shoal pool create NAME 32 erasure PROFILE',
+    })
+  }
+  return { pgNum: first === type ? undefined : first, type, profile }
+}
+
 export function addPoolCommands(program: Command): void {
   const pool = program.command('pool').description('pools: named sets of objects with a rule for their copies')
   action(
     pool
       .command('create')
       .argument('<pool>')
-      .argument('[pg-num]', 'placement groups (default: osd_pool_default_pg_num)')
+      .argument('[words...]', '[PG-NUM, else osd_pool_default_pg_num] [erasure [PROFILE]]')
       .option('--size <n>', 'copies')
       .option('--min-size <n>', 'copies that must be there for I/O')
       .option('--rule <name>', 'CRUSH rule')
       .option('--application <name>', 'what it is for: block, object, file')
       .description('create a pool'),
-    async (context, [name, pgNum], options) => {
+    async (context, [name, ...rest], options) => {
+      const { pgNum, type, profile } = kindOf(rest)
       const number = (option: string): number | undefined =>
         options[option] === undefined
           ? undefined
@@ -32,6 +50,8 @@ export function addPoolCommands(program: Command): void {
           prefix: 'osd pool create',
           pool: name,
           ...(pgNum === undefined ? {} : { pg_num: parseInteger(pgNum, 'pg-num', 1) }),
+          ...(type === undefined ? {} : { pool_type: type }),
+          ...(profile === undefined ? {} : { erasure_code_profile: profile }),
           ...(size === undefined ? {} : { size }),
           ...(minSize === undefined ? {} : { min_size: minSize }),
           ...(options['rule'] === undefined ? {} : { rule: options['rule'] }),

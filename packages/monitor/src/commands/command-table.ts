@@ -8,6 +8,7 @@ import { configCommands } from './config.ts'
 import { configKeyCommands } from './config-keys.ts'
 import { crashCommands } from './crash.ts'
 import { crushCommands } from './crush.ts'
+import { erasureProfileCommands } from './erasure-profiles.ts'
 import { healthCommands } from './health.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
@@ -31,6 +32,7 @@ const all = [
   ...poolQuotaCommands,
   ...snapshotCommands,
   ...crushCommands,
+  ...erasureProfileCommands,
   ...pgCommands,
   ...configKeyCommands,
 ]

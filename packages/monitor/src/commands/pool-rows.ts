@@ -13,6 +13,7 @@ import {
 } from '@shoal/cluster-map'
 import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { ClusterView } from './command.ts'
+import { dataShardsOf } from './erasure-profiles.ts'
 
 /** Options of a pool that are no settings. */
 export const innerOptions: ReadonlySet<string> = new Set([...quotaOptions, ...mergeOptions, snapSeqOption])
@@ -66,7 +67,10 @@ export function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
     id: pool.id,
     name: pool.name,
     ...sum,
-    usedBytes: Math.max(0, sum.bytes * pool.size - compression.originalBytes + compression.allocatedBytes),
+    usedBytes: Math.max(
+      0,
+      (sum.bytes * pool.size) / dataShardsOf(pool) - compression.originalBytes + compression.allocatedBytes,
+    ),
     compression,
     ...view.statistics.rates(pool.id, view.nowMs),
   }

@@ -3,12 +3,13 @@ import { ClusterError, type PoolId } from '@shoal/base'
 import {
   compressionOptions,
   compressionOptionValue,
+  erasureOptions,
   isCompressionOption,
   type OsdMap,
   type Pool,
+  type PoolType,
   poolByName,
 } from '@shoal/cluster-map'
-import { ruleIdOf } from '@shoal/crush'
 import { z } from 'zod'
 import { autoscaleModes, autoscaleRows } from '../services/pg-autoscaler.ts'
 import {
@@ -31,7 +32,9 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
+import { belowDataShards, dataShardsOf, prepareErasurePool, ruleOfType } from './erasure-profiles.ts'
 import { innerOptions, poolRow, poolStats, requirePool } from './pool-rows.ts'
+import { updateRequiredFeatures } from './required-features.ts'
 
 const sizeMax = 10
 const pgNumMax = 65_536
@@ -47,9 +50,10 @@ const createArguments = z.object({
   pg_num: numberArgument(z.number().int().min(1).max(pgNumMax)).optional(),
   pgp_num: numberArgument(z.number().int().min(1).max(pgNumMax)).optional(),
   pool_type: z.enum(['replicated', 'erasure']).default('replicated'),
+  erasure_code_profile: z.string().optional(),
   rule: z.string().optional(),
   size: numberArgument(z.number().int().min(1).max(sizeMax)).optional(),
-  min_size: numberArgument(z.number().int().min(1).max(sizeMax)).optional(),
+  min_size: numberArgument(z.number().int().min(1).max(32)).optional(),
   application: z.string().min(1).max(64).optional(),
 })
 
@@ -57,32 +61,30 @@ function createPool(args: z.output<typeof createArguments>, view: WriteView) {
   const { draft, settings } = view
   const present = poolByName(draft.map, args.pool)
   if (present !== undefined) return done(`pool '${args.pool}' already exists`, poolRow(present, draft.map))
-  if (args.pool_type === 'erasure') {
-    throw new ClusterError('EOPNOTSUPP', 'erasure-coded pools are not supported by this version', {
-      hint: `shoal pool create ${args.pool} ${args.pg_num ?? settings.osd_pool_default_pg_num}`,
-    })
-  }
-  const size = args.size ?? settings.osd_pool_default_size
-  const minSize = args.min_size ?? defaultMinSize(size, view)
+  const code = args.pool_type === 'erasure' ? prepareErasurePool(args, view) : undefined
+  const size = code?.size ?? args.size ?? settings.osd_pool_default_size
+  const minSize = args.min_size ?? code?.minSize ?? defaultMinSize(size, view)
+  if (code !== undefined && minSize < code.dataShards) throw belowDataShards(minSize, code.dataShards)
   checkSizes(size, minSize)
   const pgNum = args.pg_num ?? settings.osd_pool_default_pg_num
   checkPgBudget(view, undefined, pgNum * size)
   const pool: Pool = {
     id: (draft.map.poolIdMax + 1) as PoolId,
     name: args.pool,
-    type: 'replicated',
+    type: args.pool_type,
     size,
     minSize,
     pgNum,
     pgpNum: Math.min(args.pgp_num ?? pgNum, pgNum),
-    crushRule: chooseRule(draft.map, args.rule),
+    crushRule: code?.crushRule ?? chooseRule(draft.map, args.rule, 'replicated'),
     hashPool: true,
     created: draft.osd.epoch,
     lastChange: draft.osd.epoch,
     applications: args.application === undefined ? [] : [args.application],
-    options: new Map(),
+    options: code?.options ?? new Map(),
   }
   draft.osd.setPool(pool)
+  updateRequiredFeatures(draft)
   draft.log('info', `pool '${pool.name}' created with ${pgNum} PGs, size ${size}`)
   return done(`pool '${pool.name}' created`, poolRow(pool, draft.map))
 }
@@ -109,14 +111,8 @@ function checkPgBudget(view: ClusterView, replaced: Pool | undefined, copies: nu
   })
 }
 
-function chooseRule(map: OsdMap, name: string | undefined): number {
-  if (name !== undefined) {
-    const id = ruleIdOf(map.crush, name)
-    if (id === undefined) {
-      throw new ClusterError('ENOENT', `there is no CRUSH rule '${name}'`, { hint: 'shoal crush rule ls' })
-    }
-    return id
-  }
+function chooseRule(map: OsdMap, name: string | undefined, type: PoolType): number {
+  if (name !== undefined) return ruleOfType(map, name, type)
   const id = map.crush.rules.findIndex((rule) => rule?.type === 1)
   if (id < 0) {
     throw new ClusterError('ENOENT', 'there is no CRUSH rule for replicated pools', {
@@ -145,6 +141,7 @@ function removePool(args: z.output<typeof removeArguments>, view: WriteView) {
     })
   }
   draft.osd.removePool(pool.id)
+  updateRequiredFeatures(draft)
   draft.log('warn', `pool '${pool.name}' removed`)
   return done(`pool '${pool.name}' removed`)
 }
@@ -188,6 +185,11 @@ function setPool(args: z.output<typeof setArguments>, view: WriteView) {
 function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteView) {
   const { draft } = view
   const target = integerOf(args.var, args.val, 1, pgNumMax)
+  if (pool.type === 'erasure' && target !== pool.pgNum) {
+    throw new ClusterError('EOPNOTSUPP', 'pg_num of an erasure-coded pool does not change yet', {
+      hint: 'make a pool with as many as it should have, and copy its objects',
+    })
+  }
   if (target < pool.pgNum) return shrinkPool(pool, target, view)
   checkPgBudget(view, pool, target * pool.size)
   const old = osdThatCannotSplit(draft.map)
@@ -229,17 +231,24 @@ function changedPool(pool: Pool, name: string, value: string, view: WriteView): 
   const integer = (min: number, max: number): number => integerOf(name, value, min, max)
   switch (name) {
     case 'size': {
+      if (pool.type === 'erasure') {
+        throw new ClusterError('EPERM', `the number of shards of pool '${pool.name}' is fixed by its profile`, {
+          hint: 'create another pool with another profile',
+        })
+      }
       const size = integer(1, sizeMax)
       if (size > pool.size) checkPgBudget(view, pool, pool.pgNum * size)
       return { ...pool, size, minSize: Math.min(pool.minSize, size) }
     }
     case 'min_size': {
-      const minSize = integer(1, sizeMax)
+      const minSize = integer(1, Math.max(sizeMax, pool.size))
       checkSizes(pool.size, minSize)
+      const dataShards = dataShardsOf(pool)
+      if (minSize < dataShards) throw belowDataShards(minSize, dataShards)
       return { ...pool, minSize }
     }
     case 'crush_rule':
-      return { ...pool, crushRule: chooseRule(view.draft.map, value) }
+      return { ...pool, crushRule: chooseRule(view.draft.map, value, pool.type) }
     case 'pgp_num':
       return { ...pool, pgpNum: integer(1, pool.pgNum) }
     case 'nodelete':
@@ -290,7 +299,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries([...pool.options].filter(([name]) => !innerOptions.has(name))),
+    ...Object.fromEntries([...pool.options].filter(([name]) => !innerOptions.has(name) && !erasureOptions.has(name))),
   }
 }
 

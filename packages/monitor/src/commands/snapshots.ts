@@ -27,6 +27,11 @@ const modeNames: Readonly<Record<SnapshotMode, string>> = {
 
 /** What a pool has of snapshots, or its first. A pool is of one kind for good. */
 function snapshotsOf(pool: Pool, mode: SnapshotMode): PoolSnapshots {
+  if (pool.type === 'erasure') {
+    throw new ClusterError('EOPNOTSUPP', `pool '${pool.name}' is erasure-coded: such pools have no snapshots`, {
+      hint: 'use a replicated pool for what needs them',
+    })
+  }
   const snapshots = pool.snapshots ?? firstSnapshots(pool, mode)
   if (snapshots.mode === mode) return snapshots
   throw new ClusterError('EINVAL', `pool '${pool.name}' has ${modeNames[snapshots.mode]}, not ${modeNames[mode]}`, {

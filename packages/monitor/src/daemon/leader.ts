@@ -3,7 +3,7 @@
  * suspicions, clocks of absence) begins empty with each leadership; OSDs tell everything again.
  */
 import type { Env, Epoch, Log, OsdId } from '@shoal/base'
-import { type OsdMap, pgIdsOf } from '@shoal/cluster-map'
+import { noOsd, type OsdMap, pgIdsOf } from '@shoal/cluster-map'
 import type { FailureReport, HealthCheck, OsdBoot, Report } from '@shoal/monitor-client'
 import type { ClusterView } from '../commands/command.ts'
 import type { MonitorSettings } from '../config.ts'
@@ -315,5 +315,6 @@ function setPgTemp(
   }
   const present = map.pgTemp.get(pgId)
   const same = present?.length === osds.length && osds.every((osd, at) => osd === present[at])
-  if (!same && osds.every((osd) => map.osds.has(osd))) draft.osd.setPgTemp(pgId, osds)
+  const isKnown = (osd: OsdId): boolean => map.osds.has(osd) || (osd === noOsd && pool.type === 'erasure')
+  if (!same && osds.every(isKnown)) draft.osd.setPgTemp(pgId, osds)
 }

@@ -26,7 +26,9 @@ interface Usage {
 
 const pgNumMax = 65_536
 
+/** Shards of erasure-coded pools are not split yet. */
 function autoscaleMode(pool: Pool): AutoscaleMode {
+  if (pool.type === 'erasure') return 'off'
   return (pool.options.get('pg_autoscale_mode') ?? 'off') as AutoscaleMode
 }
 

@@ -83,6 +83,10 @@ export class OsdMapChange {
     this.assign('flags', flags)
   }
 
+  setErasureProfile(name: string, words: readonly string[] | null): void {
+    this.set('erasureProfiles', name, words)
+  }
+
   setRatios(ratios: NonNullable<OsdMapIncremental['ratios']>): void {
     this.assign('ratios', ratios)
   }
@@ -135,7 +139,7 @@ export class OsdMapChange {
     for (const [pgId, items] of upmapItems) this.setUpmapItems(pgId, items)
   }
 
-  private set<Field extends 'osds' | 'pools' | 'pgTemp' | 'upmap' | 'upmapItems' | 'blocklist'>(
+  private set<Field extends 'osds' | 'pools' | 'pgTemp' | 'upmap' | 'upmapItems' | 'blocklist' | 'erasureProfiles'>(
     field: Field,
     key: unknown,
     value: unknown,

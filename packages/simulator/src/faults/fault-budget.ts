@@ -1,7 +1,8 @@
 /**
  * What may go wrong so that every promise can still be kept.
  *
- * With copies acknowledged on at least `min_size` OSDs, `min_size - 1` stores may lose or spoil what they hold. A store
+ * With copies acknowledged on at least `min_size` OSDs, `min_size - 1` stores may lose or spoil what they hold; of shards
+ * it takes k to read, so that `min_size - k` may. A store
  * that was lost counts until every placement group is clean again; one that rots counts for good, for nothing reads all
  * of it. Time, power, processes and the network need no budget: what is on stable storage outlasts them all.
  *
@@ -21,7 +22,7 @@ export class FaultBudget {
 
   constructor(scenario: Scenario) {
     this.unlimited = scenario.mode === 'beyond'
-    this.storesMax = Math.min(...scenario.pools.map((pool) => pool.minSize)) - 1
+    this.storesMax = Math.min(...scenario.pools.map(({ minSize, erasure }) => minSize - (erasure?.k ?? 1)))
   }
 
   /** Whether what this store holds may be damaged now; also what lies on a new disk that is not filled yet. */

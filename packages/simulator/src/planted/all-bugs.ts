@@ -6,6 +6,7 @@ import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
 import { scrubBugs } from './scrub-bugs.ts'
+import { shardBugs } from './shard-bugs.ts'
 import { snapshotBugs } from './snapshot-bugs.ts'
 import { spaceBugs } from './space-bugs.ts'
 import { splitBugs } from './split-bugs.ts'
@@ -17,6 +18,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...recoveryBugs,
   ...snapshotBugs,
   ...scrubBugs,
+  ...shardBugs,
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,

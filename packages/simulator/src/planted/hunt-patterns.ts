@@ -40,11 +40,13 @@ export type PatternName =
   | 'splitAndCrash'
   | 'mergeAndCrash'
   | 'lonelyAndForgotten'
+  | 'halfCut'
   | 'stalePrimaryAndClients'
   | 'leapfrog'
   | 'lastOneStanding'
   | 'returnAndCrash'
   | 'slowThenDark'
+  | 'changeThenDark'
   | 'flap'
   | 'lostAnswers'
   | 'deafClient'
@@ -90,6 +92,13 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       outage(dies, 6_000, lonely),
     ]
   },
+  /** Some of its peers do not hear it, the others do; then it is gone for a while. */
+  halfCut(random, plan) {
+    const cut = osd(random.below(plan.osds.length))
+    const deaf = osdNames(plan).filter(() => random.below(2) === 0)
+    const dies = 300 + random.below(1_500)
+    return [...cutApart(0, dies + 2_000, cut, deaf), outage(dies, 5_000, cut)]
+  },
   /** A primary that nobody but clients with old maps talks to. */
   stalePrimaryAndClients(random, plan) {
     const stale = osd(random.below(plan.osds.length))
@@ -130,6 +139,20 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       ...nodes.map((node) => slowDisk(0, dark + 100, node, 20 + random.below(200))),
       { atMs: dark, kind: 'power-cut', durationMs: 300, params: { nodes } },
       outage(dark, 7_000, osd(quick)),
+    ]
+  },
+  /** One dies, so that the others agree anew while their disks are slow; then all of these but one lose their power. */
+  changeThenDark(random, plan) {
+    const rest = [...osdNames(plan)]
+    const take = (): string => rest.splice(random.below(rest.length), 1)[0] as string
+    const [gone, quick] = [take(), take()]
+    const dies = 300 + random.below(300)
+    const dark = dies + 20 + random.below(1_200)
+    return [
+      ...rest.map((node) => slowDisk(0, dark + 100, node, 50 + random.below(500))),
+      outage(dies, 6_000, gone),
+      { atMs: dark, kind: 'power-cut', durationMs: 300, params: { nodes: rest } },
+      outage(dark + 3_000, 5_000, quick),
     ]
   },
   /** One is away for so short that its placement groups only change hands, there and back. */
