@@ -2,7 +2,7 @@
  * Proves a store that is not mounted: replays its journal as a mount does, then checks every record of `meta/` against
  * every other, and (`deep`) every block against its checksum.
  *
- * What is checked: seals and formats of all records; each object's list of block-map shards equals the shards there;
+ * What is checked: sealed pages (of an encrypted store; with one damaged nothing else is looked at); seals and formats of all records; each object's list of block-map shards equals the shards there;
  * units lie in the data file and only clones share them; counts of allocated blocks; no bytes beyond an object's size;
  * no shard, omap entry or record without an owner; blobs hold what a decompressor takes (`deep`), and their sums are those
  * that the collections count.
@@ -34,6 +34,7 @@ export type FsckCode =
   | 'STORE_UNMOUNTABLE'
   | 'JOURNAL_LOSS'
   | 'RECORD_DAMAGED'
+  | 'PAGE_DAMAGED'
   | 'COLLECTION_UNKNOWN'
   | 'SHARD_MISSING'
   | 'SHARD_ORPHAN'
@@ -149,6 +150,10 @@ class Checker {
   }
 
   async run(): Promise<FsckReport> {
+    const damaged = (await this.files.pages?.damagedPages()) ?? []
+    for (const first of damaged) this.report('PAGE_DAMAGED', `records from ${printable(bytesToKey(first))} on are lost`)
+    // What lay there is not known, so nothing may be called an orphan, or missing, or counted wrongly.
+    if (damaged.length > 0) return { findings: this.findings, objects: 0, bytes: 0, verifiedBlocks: 0 }
     try {
       await this.meta.loadCollections()
     } catch (error) {

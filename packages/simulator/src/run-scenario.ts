@@ -215,7 +215,7 @@ class Simulation {
   private async check(): Promise<void> {
     const { budget } = this.faults
     // What rotted was mended by the scrub before: it is left out of nothing.
-    const reader = new ClusterReader(this.cluster, (osd) => !this.isScrubbed && budget.spoiledStores.has(osd))
+    const reader = new ClusterReader(this.cluster, (osd) => !this.isScrubbed && budget.isSpoiled(osd))
     if (this.liveness === undefined) {
       this.violations.push(...(await configViolations(this.cluster)), ...(await healthHistoryViolations(this.cluster)))
       for (const pool of this.scenario.pools) {

@@ -3,7 +3,6 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { ClusterError, isClusterError, utf8Decode, utf8Encode } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
-import { opLimits } from '@shoal/wire'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
@@ -108,6 +107,7 @@ function addDataCommands(object: Command): void {
 
 /** The first piece replaces the object in one step; a larger file is complete only when the command ends. */
 async function put(context: CommandContext, [name, file]: readonly string[], options: Options): Promise<void> {
+  const { opLimits } = await import('@shoal/wire')
   const pool = await handle(context, options)
   let sizeBytes = 0
   for await (const piece of pieces(file as string)) {
@@ -240,6 +240,7 @@ function addOmapCommands(object: Command): void {
   action(
     object.command('listomapvals').argument('<object>').description('the ordered map'),
     async (context, [name], options) => {
+      const { opLimits } = await import('@shoal/wire')
       const pool = await handle(context, options)
       const rows: { key: string; value: string }[] = []
       let after: Uint8Array | undefined

@@ -2,15 +2,20 @@
 import { ClusterError } from '@shoal/base'
 import {
   countSnaps,
+  mergeOptions,
   type OsdMap,
   type Pool,
   poolByName,
   poolQuotaOf,
   quotaOptions,
+  snapSeqOption,
   snapsToTrim,
 } from '@shoal/cluster-map'
 import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { ClusterView } from './command.ts'
+
+/** Options of a pool that are no settings. */
+export const innerOptions: ReadonlySet<string> = new Set([...quotaOptions, ...mergeOptions, snapSeqOption])
 
 export function requirePool(map: OsdMap, name: string): Pool {
   const pool = poolByName(map, name)
@@ -36,7 +41,7 @@ export function poolRow(pool: Pool, map: OsdMap): PoolRow {
     created: pool.created,
     quotaMaxBytes: quota?.maxBytes ?? 0,
     quotaMaxObjects: quota?.maxObjects ?? 0,
-    options: Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
+    options: Object.fromEntries([...pool.options].filter(([name]) => !innerOptions.has(name))),
     ...(pool.snapshots === undefined
       ? {}
       : {

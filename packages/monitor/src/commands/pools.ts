@@ -4,11 +4,9 @@ import {
   compressionOptions,
   compressionOptionValue,
   isCompressionOption,
-  mergeOptions,
   type OsdMap,
   type Pool,
   poolByName,
-  quotaOptions,
 } from '@shoal/cluster-map'
 import { ruleIdOf } from '@shoal/crush'
 import { z } from 'zod'
@@ -33,7 +31,7 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
-import { poolRow, poolStats, requirePool } from './pool-rows.ts'
+import { innerOptions, poolRow, poolStats, requirePool } from './pool-rows.ts'
 
 const sizeMax = 10
 const pgNumMax = 65_536
@@ -292,7 +290,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name) && !mergeOptions.has(name))),
+    ...Object.fromEntries([...pool.options].filter(([name]) => !innerOptions.has(name))),
   }
 }
 

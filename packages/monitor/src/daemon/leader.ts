@@ -287,9 +287,10 @@ export class Leader {
     if (before === undefined || this.env.clock.monotonicMs() - this.sinceMs < healthSettleMs) return undefined
     // A cluster of an earlier version keeps no health: then only this leader's memory counts.
     const known = state.operations?.failing ?? before
-    const changes = healthChanges(report, known, this.env.clock.wallMs())
-    if (changes === undefined) return undefined
-    return proposer.mutate((draft) => writeHealth(draft, changes, report, state.operations))
+    if (healthChanges(report, known, this.env.clock.wallMs()) === undefined) return undefined
+    return proposer.mutate((draft) =>
+      writeHealth(draft, healthReport(view()), state.operations === undefined ? before : undefined),
+    )
   }
 }
 

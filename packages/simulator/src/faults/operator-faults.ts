@@ -227,8 +227,7 @@ const diskLoss: Fault = {
   draw: (random, plan) => ({ node: pick(random, osdNames(plan)), downMs: random.below(30_000) }),
   strike({ cluster, budget, background }, { node, downMs }) {
     const found = osd(cluster, node)
-    if (found?.wanted !== true || found.held || budget.spoiledStores.has(found.name) || !budget.spoil(found.name))
-      return undefined
+    if (found?.wanted !== true || found.held || !budget.lose(found.name)) return undefined
     found.wanted = false
     found.held = true
     if (found.isAlive) found.kill()
