@@ -91,6 +91,21 @@ describe('a pool', () => {
     for (const [name, hash] of writer.written) expect(sha(await pool.read(name, 0, 100_000))).toBe(hash)
     const stats = await cluster.json<readonly { readonly objects: number }[]>('pool', 'stats', 'growing')
     expect(stats[0]?.objects).toBe(names.length)
-    expect(await cluster.run('pool', 'set', 'growing', 'pg_num', '32')).toMatchObject({ code: 95 })
+  }, 400_000)
+
+  test('shrinks from 64 to 60 placement groups under such a writer', async () => {
+    const pool = (await context.client()).pool('growing')
+    const writer = new Writer(pool, 4)
+    expect(await cluster.ok('pool', 'set', 'growing', 'pg_num', '60')).toContain('64 placement groups become 60')
+    await cluster.until('the pool has 60 placement groups', async () => (await poolRow()).pgNum === 60, 120_000)
+    const { writes } = writer
+    await cluster.until('the writer goes on', async () => writer.writes > writes + 100)
+    await writer.stop()
+    await cluster.untilHealthy()
+    const names: string[] = []
+    for await (const name of pool.list()) names.push(name)
+    for (const [name, hash] of writer.written) expect(sha(await pool.read(name, 0, 100_000))).toBe(hash)
+    const stats = await cluster.json<readonly { readonly objects: number }[]>('pool', 'stats', 'growing')
+    expect(stats[0]?.objects).toBe(names.length)
   }, 400_000)
 })

@@ -3,15 +3,6 @@ import type { PlantedBug } from './planted-bug.ts'
 
 export const mergeBugs: readonly PlantedBug[] = [
   {
-    name: 'merge-forgets-requests',
-    mechanism: 'the merged placement group knows nothing of the requests that the two have done',
-    promise: 'a request is carried out once, however often it is sent',
-    file: 'placement-group/dist/pg-merge.js',
-    find: 'mergeRequests(target.log.openRequests(), source.log.openRequests())',
-    replace: '[]',
-    scenario: 'merges',
-  },
-  {
     name: 'merge-believes-every-copy',
     mechanism: 'a copy that missed writes before the merge counts as one that has all',
     promise: 'acknowledged writes are kept',
