@@ -18,7 +18,8 @@ export interface ClientSessionsOptions {
   readonly opsMax: number
   readonly tracker: OpTracker
   readonly counters: PerfCounters
-  readonly onOp: (session: number, op: ClientOp) => void
+  /** `bytes`: of its payload. */
+  readonly onOp: (session: number, op: ClientOp, bytes: number) => void
   /** The PGs that may hold operations of the session. */
   readonly onClosed: (session: number, pgs: ReadonlySet<PgId>) => void
 }
@@ -50,6 +51,10 @@ export class ClientSessions {
 
   get count(): number {
     return this.sessions.size
+  }
+
+  has(session: number): boolean {
+    return this.sessions.has(session)
   }
 
   get inFlight(): { readonly ops: number; readonly bytes: number } {
@@ -148,7 +153,7 @@ export class ClientSessions {
       this.options.counters.add('clientSessionsThrottled')
       client.session.pause()
     }
-    this.options.onOp(client.session.id, op)
+    this.options.onOp(client.session.id, op, frame.payload.length)
   }
 
   private onReset(client: ClientSession): void {

@@ -50,6 +50,7 @@ import { LogChannel } from './log-channel.ts'
 import { MapFeed } from './map-feed.ts'
 import { MapStore } from './map-store.ts'
 import { MonitorRequests } from './monitor-requests.ts'
+import { OpScheduler } from './op-scheduler.ts'
 import { OpTracker } from './op-tracker.ts'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 import { PeerLinks } from './peer-links.ts'
@@ -94,6 +95,7 @@ export class OsdDaemon {
   private readonly uuid: string
   private readonly counters = new PerfCounters()
   private readonly tracker: OpTracker
+  private readonly scheduler: OpScheduler
   private readonly localReserver: Reserver
   private readonly remoteReserver: Reserver
   private readonly snapTrimReserver: Reserver
@@ -145,6 +147,7 @@ export class OsdDaemon {
         return settings.osd_op_history_size
       },
     })
+    this.scheduler = new OpScheduler(env, settings)
     this.localReserver = new Reserver(settings.osd_max_backfills)
     this.remoteReserver = new Reserver(settings.osd_max_backfills)
     this.snapTrimReserver = new Reserver(settings.osd_max_trimming_pgs)
@@ -183,7 +186,7 @@ export class OsdDaemon {
       },
       tracker: this.tracker,
       counters,
-      onOp: (session, op) => this.dispatcher.onOp(session, op),
+      onOp: (session, op, bytes) => this.dispatcher.onOp(session, op, bytes),
       onClosed: (session, pgs) => this.onSessionClosed(session, pgs),
     })
     this.table = this.makeTable()
@@ -191,6 +194,8 @@ export class OsdDaemon {
       whoami,
       table: this.table,
       counters,
+      scheduler: this.scheduler,
+      isOpen: (session) => this.sessions.has(session),
       reply: (session, reply) => this.sessions.reply(session, reply),
     })
     this.maps = new MapStore(this.store, () => settings.osd_map_keep, env.log.child('maps'))
@@ -269,6 +274,7 @@ export class OsdDaemon {
     await this.admin?.close()
     await this.messenger?.close()
     await this.heartbeats.stop()
+    this.scheduler.stop()
     this.table.close()
     await this.store.close()
     await this.parts.monitor.close()
@@ -356,7 +362,7 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, links, sessions, stats, requests, quotas } = this
+    const { env, store, counters, space, scheduler, links, sessions, stats, requests, quotas } = this
     const { localReserver, remoteReserver, snapTrimReserver, localScrubs, remoteScrubs } = this
     return {
       env,
@@ -379,6 +385,7 @@ export class OsdDaemon {
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
       space,
       scrubOwnRecords: () => this.scrubOwnRecords(),
+      scheduler,
       removed: (pgId) => {
         this.table.remove(pgId)
         stats.forget(pgId)
@@ -442,6 +449,7 @@ export class OsdDaemon {
     if (scheduleOptions.some((name) => changed.has(name))) {
       for (const pgId of this.table.ids) this.table.find(pgId)?.feed({ kind: 'scrub-schedule' })
     }
+    if ([...changed].some((name) => name.startsWith('osd_mclock_'))) this.scheduler.onSettings()
     const { placement } = this.table
     if (changed.has('osd_heartbeat_min_peers') && placement !== undefined) this.choosePeers(placement)
   }
@@ -588,6 +596,7 @@ export class OsdDaemon {
         messenger: { ...this.messenger?.counters },
         heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
+        scheduler: this.scheduler.summary(),
         reservations: {
           local: this.localReserver.summary(),
           remote: this.remoteReserver.summary(),

@@ -4,6 +4,7 @@ import type { PgStats, QuotaAsk } from '@shoal/cluster-map'
 import type { ObjectExaminer, ObjectStore } from '@shoal/object-store'
 import type { Reserver } from '@shoal/placement-group'
 import type { ClientOpReply, Message, WatchEvent } from '@shoal/wire'
+import type { OpScheduler } from './op-scheduler.ts'
 import type { PerfCounters } from './perf-counters.ts'
 import type { SpaceWatch } from './space-watch.ts'
 
@@ -35,6 +36,7 @@ export interface PgServices {
   /** `cluster`: people should find it in `shoal log`, too. */
   log(pgId: PgId, level: LogLevel, message: string, cluster: boolean): void
   readonly space: SpaceWatch
+  readonly scheduler: OpScheduler
   removed(pgId: PgId): void
   /** A deep scrub begins: the OSD's own records are looked at, too. */
   scrubOwnRecords(): void

@@ -68,9 +68,14 @@ export class ObjectTransfer {
     this.pull(fetch)
   }
 
+  /** Piece by piece, each when recovery has its turn at this disk. */
   private pull(fetch: Fetch): void {
-    const { object, version, offset, omapAfter } = fetch
-    this.core.send(fetch.from, { kind: 'pull', object, version, offset, omapAfter })
+    const token = this.core.expectInInterval(() => {
+      const { object, version, offset, omapAfter } = fetch
+      if (this.fetches.get(objectKey(object)) !== fetch) return
+      this.core.send(fetch.from, { kind: 'pull', object, version, offset, omapAfter })
+    })
+    this.core.emit({ kind: 'admit', work: 'recovery', token })
   }
 
   /** The source's side. */
@@ -111,6 +116,7 @@ export class ObjectTransfer {
       if (fetch.pieces > 0) this.core.transact(this.dropTemporary(fetch.object))
       return fetch.onFetched(errorTable.ENOSPC.errno, 0)
     }
+    this.core.emit({ kind: 'spent', work: 'recovery', bytes: bytesOf(piece), admitted: true })
     const done = piece.dataDone && piece.omapDone
     const steps = this.pieceSteps(fetch, piece, done)
     fetch.pieces++

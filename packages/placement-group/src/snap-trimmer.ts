@@ -141,17 +141,26 @@ export class SnapTrimmer {
       if (clone === undefined) break
       const key = objectKey(clone)
       pass.active.add(key)
+      this.trimInTurn(pass, clone, key)
+      if (this.pass !== pass) return
+    }
+    if (pass.found.length > 0 || pass.listing) return
+    if (!pass.listed) return this.list(pass)
+    if (pass.active.size === 0) this.onPurged(pass)
+  }
+
+  private trimInTurn(pass: Pass, clone: ObjectId, key: string): void {
+    const token = this.core.expectInInterval(() => {
+      // It is listed again by the pass that comes.
+      if (this.pass !== pass) return
       this.events.trim(clone, () => {
         pass.active.delete(key)
         this.trimmedClones++
         this.core.count('snapTrimmedClones')
         if (this.pass === pass) this.work()
       })
-      if (this.pass !== pass) return
-    }
-    if (pass.found.length > 0 || pass.listing) return
-    if (!pass.listed) return this.list(pass)
-    if (pass.active.size === 0) this.onPurged(pass)
+    })
+    this.core.emit({ kind: 'admit', work: 'snaptrim', token })
   }
 
   private begin(): Pass | undefined {

@@ -198,6 +198,20 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     faults: ['crash', 'pause', 'outage', 'partition'],
     ...quickDown,
   },
+  'slow-share': {
+    ...small,
+    workloads: ['counters', 'hot-cold'],
+    clients: 6,
+    faults: ['crash', 'outage'],
+    pauseFactor: 0.3,
+    ...quickDown,
+    osdSettings: {
+      ...osdSettings,
+      osd_mclock_profile: 'high_recovery_ops',
+      osd_mclock_max_sequential_bandwidth: 4 * mebibyte,
+      osd_mclock_cost_per_op: 64 * 1024,
+    },
+  },
   fences: {
     ...small,
     virtualSeconds: 60,

@@ -5,6 +5,15 @@ const backfill = 'placement-group/dist/backfill.js'
 
 export const recoveryBugs: readonly PlantedBug[] = [
   {
+    name: 'held-operations-overtaken',
+    mechanism: 'while recovery waits for the disk, every other operation of a client goes past those that are held',
+    promise: 'operations of one client keep their order',
+    file: 'osd/dist/op-scheduler.js',
+    find: 'if (this.queue.size > 0)',
+    replace: 'if (this.queue.size > 0 && (this.turn = !this.turn))',
+    scenario: 'slow-share',
+  },
+  {
     name: 'divergent-entry-kept',
     mechanism: 'what a divergent log entry did to an object is not undone',
     promise: 'all copies agree with the authoritative log',
