@@ -68,6 +68,14 @@ describe('the ledger of quotas', () => {
     expect(ledger.answer(askOf(0, 3, 0, 0, 10), map, 9_600).verdict).toBe('granted')
   })
 
+  it('frees nothing for who wants more objects, and fewer bytes than it holds', () => {
+    const ledger = new QuotaLedger()
+    const map = mapWith(1, 1024 ** 3, 10)
+    const all = use(1024 ** 3, 1)
+    const ask = { ...askOf(0, 1, 0, 0, 0), held: all, wanted: use(0, 2) }
+    expect(ledger.answer(ask, map, 0)).toMatchObject({ verdict: 'granted', held: { bytes: all.bytes } })
+  })
+
   it('gives more than is wanted while there is plenty, and limits objects as well as bytes', () => {
     const ledger = new QuotaLedger()
     const map = mapWith(1, 1024 ** 3, 5)

@@ -99,6 +99,7 @@ async function mountFiles(env: Env, directory: string, limits: StoreLimits, file
     allocator,
     checksums,
     largeWriteBytes: limits.largeWriteBytes,
+    inlineBytesMax: superblock.journalBytes / 8,
     peekUnit: (unit, checksum) => data.peek(unit, checksum),
     readUnit: (unit, checksum) => data.readUnit(unit, checksum),
     peekBlob: (blob) => data.peekBlob(blob),

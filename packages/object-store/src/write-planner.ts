@@ -36,6 +36,8 @@ export interface PlannerOptions {
   readonly allocator: Allocator
   readonly checksums: Checksums
   readonly largeWriteBytes: number
+  /** A large body goes over the units it has, through the journal, only while the payload stays below so much. */
+  readonly inlineBytesMax: number
   /** The bytes of a unit if they are in memory. */
   readonly peekUnit: (unit: number, checksum: number) => Uint8Array | undefined
   /** Reads a unit from the data file; `bad` when it fails its checksum. */
@@ -122,7 +124,7 @@ export class WritePlanner {
       const bodyFirst = Math.ceil(offset / blockBytes)
       const bodyEnd = Math.floor(end / blockBytes)
       const body = bodyEnd - bodyFirst
-      const large = body * blockBytes >= this.options.largeWriteBytes && body + 2 <= this.options.allocator.freeUnits
+      const large = body * blockBytes >= this.options.largeWriteBytes && !this.fitsInline(body)
       if (pieces !== undefined && this.hasRoomFor(pieces, last - first)) {
         this.planPieces(runs, c, onode, offset, data, pieces)
       } else if (large) {
@@ -187,6 +189,12 @@ export class WritePlanner {
       })
     }
     this.settle(runs, c, onode, Math.floor(from / blockBytes), Math.ceil(to / blockBytes))
+  }
+
+  /** Without room beside the old bytes these are written over, through the journal, unless they are too many for that. */
+  private fitsInline(blocks: number): boolean {
+    const { allocator, inlineBytesMax } = this.options
+    return blocks + 2 > allocator.freeUnits && (this.images.length + blocks) * blockBytes <= inlineBytesMax
   }
 
   private hasRoomFor(pieces: readonly CompressedPiece[], blocks: number): boolean {

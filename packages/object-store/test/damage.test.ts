@@ -151,6 +151,21 @@ test('a full store refuses writes whole and takes deletes', async () => {
   expect((await fsckObjectStore(machine.env(), '/store', { deep: true })).findings).toEqual([])
 })
 
+test('a body too long for the journal is written over what is there only beside it: it waits for the units that checkpoints free', async () => {
+  const store = await mount({ largeWriteBytes: 8192 })
+  const [kept, freed] = [objectId('kept'), objectId('freed')]
+  await store.submit({ ops: [write(0, marked(147_456, 1), kept)] })
+  for (let filled = 0; store.perf()['free_units'] !== 0; filled++) {
+    const length = Math.min(65_536, (store.perf()['free_units'] as number) * 4096)
+    await store.submit({ ops: [write(filled * 65_536, marked(length, filled), freed)] })
+  }
+  await store.submit({ ops: [{ kind: 'remove', collection, object: freed }] })
+  await store.submit({ ops: [write(0, marked(147_456, 2), kept)] })
+  expect(await store.read(collection, kept, 0, 147_456)).toEqual(marked(147_456, 2))
+  await store.close()
+  expect((await fsckObjectStore(machine.env(), '/store', { deep: true })).findings).toEqual([])
+})
+
 test('what the file system below cannot give is not free', async () => {
   const machine = new FakeMachine(31)
   const env = machine.env()

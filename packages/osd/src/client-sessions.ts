@@ -11,15 +11,17 @@ import type { LossySession, ReceivedFrame } from '@shoal/messenger'
 import { type ClientOp, type ClientOpReply, decodeMessage, encodeMessage, type WatchEvent } from '@shoal/wire'
 import { type OpTracker, TrackedOp } from './op-tracker.ts'
 import type { PerfCounters } from './perf-counters.ts'
+import type { OsdSettings } from './settings.ts'
 
 export interface ClientSessionsOptions {
-  /** Both caps are read at use: they may change. */
-  readonly bytesMax: number
-  readonly opsMax: number
+  /** Caps on what is in flight. Read at use. */
+  readonly settings: Pick<OsdSettings, 'osd_client_message_size_cap' | 'osd_client_message_cap'>
   readonly tracker: OpTracker
   readonly counters: PerfCounters
   /** `bytes`: of its payload. */
   readonly onOp: (session: number, op: ClientOp, bytes: number) => void
+  /** One was answered, or waits for other clients from now on. */
+  readonly onDone: () => void
   /** The PGs that may hold operations of the session. */
   readonly onClosed: (session: number, pgs: ReadonlySet<PgId>) => void
 }
@@ -90,6 +92,7 @@ export class ClientSessions {
       this.release(client, tracked)
     }
     this.send(client, reply, reply.request.tid)
+    this.options.onDone()
   }
 
   /** Something that the client did not ask for; dropped when the session is gone. */
@@ -105,6 +108,7 @@ export class ClientSessions {
     if (client === undefined || tracked === undefined) return
     this.options.tracker.drop(tracked)
     this.release(client, tracked)
+    this.options.onDone()
   }
 
   mark(sessionId: number, tid: number, stage: string): void {
@@ -186,6 +190,7 @@ export class ClientSessions {
   }
 
   private isOverCap(): boolean {
-    return this.ops >= this.options.opsMax || this.bytes >= this.options.bytesMax
+    const { osd_client_message_size_cap, osd_client_message_cap } = this.options.settings
+    return this.ops >= osd_client_message_cap || this.bytes >= osd_client_message_size_cap
   }
 }

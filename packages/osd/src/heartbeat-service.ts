@@ -17,7 +17,12 @@ import {
   type ReceivedFrame,
 } from '@shoal/messenger'
 import { decodeMessage, encodeMessage, type Message, type Ping, type PingReply } from '@shoal/wire'
-import { type HeartbeatPeer, type HeartbeatReport, HeartbeatTracker } from './heartbeat-tracker.ts'
+import {
+  type HeartbeatPeer,
+  type HeartbeatReport,
+  type HeartbeatSettings,
+  HeartbeatTracker,
+} from './heartbeat-tracker.ts'
 import type { LeaseTable } from './lease-table.ts'
 import type { PerfCounters } from './perf-counters.ts'
 
@@ -26,10 +31,7 @@ export interface HeartbeatOptions {
   readonly incarnation: number
   readonly fsid: string
   readonly security: MessengerSecurity | undefined
-  /** These three are read at use: they may change. */
-  readonly intervalMs: number
-  readonly idleIntervalMs: number
-  readonly graceMs: number
+  readonly settings: HeartbeatSettings
   readonly counters: PerfCounters
   readonly leases: LeaseTable
   /** What a peer may have under way to this OSD: told with every answer. */
@@ -64,8 +66,8 @@ export class HeartbeatService {
   constructor(env: Env, options: HeartbeatOptions) {
     this.env = env
     this.options = options
-    this.nextMs = options.intervalMs
-    this.tracker = new HeartbeatTracker(options)
+    this.nextMs = options.settings.osd_heartbeat_interval * 1000
+    this.tracker = new HeartbeatTracker(options.settings)
     // In a turn of its own: whoever wants a promise is in the middle of something.
     options.leases.onWanted = () => {
       if (!this.tickIsDue) env.timers.soon(() => this.tickNow())

@@ -8,6 +8,7 @@
  * Invariant 3: a report names the run that was pinged; a peer that restarted is a new peer.
  */
 import type { OsdId } from '@shoal/base'
+import type { OsdSettings } from './settings.ts'
 
 export interface HeartbeatPeer {
   readonly osd: OsdId
@@ -41,23 +42,22 @@ interface PeerState extends HeartbeatPeer {
   reportedMs: number
 }
 
-export interface HeartbeatTimes {
-  readonly intervalMs: number
-  /** Between pings to a peer of which nothing but life is wanted. */
-  readonly idleIntervalMs: number
-  readonly graceMs: number
-}
+/** Times between pings; the idle one to a peer of which nothing but life is wanted. Read at use. */
+export type HeartbeatSettings = Pick<
+  OsdSettings,
+  'osd_heartbeat_interval' | 'osd_heartbeat_idle_interval' | 'osd_heartbeat_grace'
+>
 
 /** A report is repeated for as long as it is true: the monitor that heard it may be gone. */
 const repeatReportMs = 2_000
 
 export class HeartbeatTracker {
-  private readonly times: HeartbeatTimes
+  private readonly settings: HeartbeatSettings
   private readonly peers = new Map<OsdId, PeerState>()
   private expectedMs: number | undefined
 
-  constructor(times: HeartbeatTimes) {
-    this.times = times
+  constructor(settings: HeartbeatSettings) {
+    this.settings = settings
   }
 
   /** Replaces the set of peers; known runs keep their state. */
@@ -83,7 +83,7 @@ export class HeartbeatTracker {
 
   /** Whom to ping, and what to tell the monitors. `isWanted`: its promises are used, so it is pinged at every interval. */
   tick(nowMs: number, isWanted: (osd: OsdId) => boolean): HeartbeatTick {
-    const { intervalMs, idleIntervalMs, graceMs } = this.times
+    const { intervalMs, idleIntervalMs, graceMs } = this
     const lateMs = this.expectedMs === undefined ? 0 : nowMs - this.expectedMs
     const paused = lateMs > intervalMs + graceMs / 4
     const report: HeartbeatReport[] = []
@@ -131,7 +131,7 @@ export class HeartbeatTracker {
   /** Peers whose last reply is overdue. */
   silentPeers(nowMs: number): readonly OsdId[] {
     return [...this.peers.values()]
-      .filter((state) => state.refused || this.silentForMs(state, nowMs) >= this.times.graceMs)
+      .filter((state) => state.refused || this.silentForMs(state, nowMs) >= this.graceMs)
       .map((state) => state.osd)
   }
 
@@ -142,9 +142,21 @@ export class HeartbeatTracker {
   isHealthy(nowMs: number): boolean {
     let heard = 0
     for (const state of this.peers.values()) {
-      if (state.answered && nowMs - state.heardMs < this.times.graceMs) heard++
+      if (state.answered && nowMs - state.heardMs < this.graceMs) heard++
     }
     return heard * 3 >= this.peers.size
+  }
+
+  private get intervalMs(): number {
+    return this.settings.osd_heartbeat_interval * 1000
+  }
+
+  private get idleIntervalMs(): number {
+    return Math.max(this.intervalMs, this.settings.osd_heartbeat_idle_interval * 1000)
+  }
+
+  private get graceMs(): number {
+    return this.settings.osd_heartbeat_grace * 1000
   }
 
   private reportOf(state: PeerState, nowMs: number): HeartbeatReport {
@@ -158,6 +170,6 @@ export class HeartbeatTracker {
   private silentForMs({ heardMs, unansweredMs, answered }: PeerState, nowMs: number): number {
     if (!answered) return nowMs - heardMs
     if (unansweredMs === undefined) return 0
-    return nowMs - Math.max(heardMs, unansweredMs - this.times.intervalMs)
+    return nowMs - Math.max(heardMs, unansweredMs - this.intervalMs)
   }
 }

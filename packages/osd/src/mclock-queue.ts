@@ -9,7 +9,7 @@
  * 1. Of a class, items leave in the order in which they came.
  * 2. What is due by its reservation goes first, earliest R first. Else, of what its limit allows, lowest P first.
  * 3. What went by its weight does not use up the reservation of what comes after it.
- * 4. A class that was idle has saved nothing up: its tags begin now.
+ * 4. A class that was idle has saved nothing up: its tags begin now, or with those of the others where these are late.
  */
 
 export interface ClassShare {
@@ -28,6 +28,8 @@ interface ClassState<T> {
   reservedMs: number
   limitedMs: number
   place: number
+  /** Cost of the others that went since the first that waits is first. */
+  passed: number
 }
 
 export type Next<K, T> =
@@ -44,7 +46,7 @@ export class MclockQueue<K extends string, T> {
   constructor(shares: Readonly<Record<K, ClassShare>>) {
     const states = Object.entries<ClassShare>(shares).map(([name, share]): [K, ClassState<T>] => [
       name as K,
-      { share, waiting: [], reservedMs: 0, limitedMs: 0, place: 0 },
+      { share, waiting: [], reservedMs: 0, limitedMs: 0, place: 0, passed: 0 },
     ])
     this.classes = new Map(states)
   }
@@ -57,6 +59,11 @@ export class MclockQueue<K extends string, T> {
     return this.stateOf(name).waiting.length
   }
 
+  /** What others were given since the first of the class waits to be next: the measure of whether it starves. */
+  passedOf(name: K): number {
+    return this.stateOf(name).passed
+  }
+
   setShares(shares: Readonly<Record<K, ClassShare>>): void {
     for (const [name, state] of this.classes) state.share = shares[name]
   }
@@ -64,7 +71,10 @@ export class MclockQueue<K extends string, T> {
   enqueue(name: K, cost: number, item: T, nowMs: number): void {
     const state = this.stateOf(name)
     // Invariant 4.
-    if (state.waiting.length === 0) this.wake(state, nowMs)
+    if (state.waiting.length === 0) {
+      this.wake(state, nowMs)
+      state.passed = 0
+    }
     state.waiting.push({ cost, item })
     this.count++
   }
@@ -77,7 +87,10 @@ export class MclockQueue<K extends string, T> {
     if (this.count === 0) this.line = Math.max(this.line, state.place)
     this.advance(state, cost)
     // What nobody contended for is not held against the reservation later.
-    if (state.share.reservation > 0) state.reservedMs = nowMs + cost / state.share.reservation
+    if (state.share.reservation > 0) {
+      const fromMs = this.count === 0 ? nowMs : state.reservedMs
+      state.reservedMs = fromMs + cost / state.share.reservation
+    }
   }
 
   /** What an item cost more than was known when it went. */
@@ -87,8 +100,8 @@ export class MclockQueue<K extends string, T> {
     if (state.share.reservation > 0) state.reservedMs += cost / state.share.reservation
   }
 
-  /** Takes the next item; with `dueOnly`, only one that its reservation has due. Undefined when nothing waits. */
-  next(nowMs: number, dueOnly = false): Next<K, T> | undefined {
+  /** Takes the next item. Undefined when nothing waits. */
+  next(nowMs: number): Next<K, T> | undefined {
     let due: [K, ClassState<T>] | undefined
     let allowed: [K, ClassState<T>] | undefined
     let untilMs = Number.POSITIVE_INFINITY
@@ -101,7 +114,7 @@ export class MclockQueue<K extends string, T> {
       }
       untilMs = Math.min(untilMs, reservedMs)
       if (state.limitedMs > nowMs) untilMs = Math.min(untilMs, state.limitedMs)
-      else if (!dueOnly && (allowed === undefined || state.place < allowed[1].place)) allowed = [name, state]
+      else if (allowed === undefined || state.place < allowed[1].place) allowed = [name, state]
     }
     if (due !== undefined) return this.take(due[0], due[1], true)
     if (allowed !== undefined) return this.take(allowed[0], allowed[1], false)
@@ -110,7 +123,10 @@ export class MclockQueue<K extends string, T> {
 
   /** Everything that waits, in no order, for a driver that ends. */
   clear(): void {
-    for (const { waiting } of this.classes.values()) waiting.length = 0
+    for (const state of this.classes.values()) {
+      state.waiting.length = 0
+      state.passed = 0
+    }
     this.count = 0
   }
 
@@ -119,7 +135,12 @@ export class MclockQueue<K extends string, T> {
   }
 
   private wake(state: ClassState<T>, nowMs: number): void {
-    state.reservedMs = Math.max(state.reservedMs, nowMs)
+    // Where reservations are more than can be done, all that wait are late: whoever comes back joins them.
+    let firstDueMs = nowMs
+    for (const { waiting, share, reservedMs } of this.classes.values()) {
+      if (waiting.length > 0 && share.reservation > 0) firstDueMs = Math.min(firstDueMs, reservedMs)
+    }
+    state.reservedMs = Math.max(state.reservedMs, firstDueMs)
     state.limitedMs = Math.max(state.limitedMs, nowMs)
     state.place = Math.max(state.place, this.line)
   }
@@ -131,6 +152,8 @@ export class MclockQueue<K extends string, T> {
     // Invariant 3: R stays, as if it had not been there.
     else this.line = state.place
     this.advance(state, cost)
+    for (const other of this.classes.values()) if (other.waiting.length > 0) other.passed += cost
+    state.passed = 0
     return { kind: 'item', of, item, cost }
   }
 

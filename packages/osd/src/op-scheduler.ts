@@ -1,80 +1,82 @@
 /**
  * One line for all that uses the disk: operations of clients, recovery and backfill, scrub, trimming of snapshots. Who comes
- * next mClock decides (mclock-queue.ts), by shares that a profile sets, under Ceph's names and with Ceph's figures
- * (https://docs.ceph.com/en/latest/rados/configuration/mclock-config-ref/).
- *
- * The disk is taken for one that does `osd_mclock_max_sequential_bandwidth` bytes per second; an operation costs
- * `osd_mclock_cost_per_op` besides its bytes.
+ * next mClock decides (mclock-queue.ts), by shares that a profile sets (mclock-profiles.ts); when, what is under way: so the
+ * shares hold whatever the machine can do, and whatever limits it. docs/mechanisms/qos.md
  *
  * Invariants
  * 1. While nothing but clients' operations wants the disk, none of them waits here; they are counted.
  * 2. Operations of clients reach their placement groups in the order in which they came, whether they waited or not.
  * 3. What was let in runs at once and once; nothing runs after `stop`.
+ * 4. Something of each side, clients and others, is always let in: either may wait for the other to end (a write for the
+ *    recovery of its object).
+ * 5. Background work that does not say when it is done counts as done after a while: what was lost with an interval must not
+ *    take up room for good.
  */
-import type { Env, Timer } from '@shoal/base'
+import { type Env, Histogram, type HistogramSummary, type Timer } from '@shoal/base'
 import type { BackgroundWork } from '@shoal/placement-group'
-import { type ClassShare, MclockQueue } from './mclock-queue.ts'
-import type { OsdSettings } from './settings.ts'
+import { type SchedulerSettings, type Shares, sharesOf, type Work } from './mclock-profiles.ts'
+import { MclockQueue } from './mclock-queue.ts'
 
-type Work = 'client' | BackgroundWork
-
-type Fractions = Readonly<Record<Work, readonly [reservation: number, weight: number, limit: number]>>
-
-const none = Number.POSITIVE_INFINITY
-
-const profiles: Readonly<Record<string, Fractions>> = {
-  high_client_ops: {
-    client: [0.6, 2, none],
-    recovery: [0.4, 1, none],
-    scrub: [0, 1, 0.7],
-    snaptrim: [0, 1, 0.7],
-  },
-  balanced: {
-    client: [0.5, 1, none],
-    recovery: [0.5, 1, none],
-    scrub: [0, 1, 0.9],
-    snaptrim: [0, 1, 0.9],
-  },
-  high_recovery_ops: {
-    client: [0.3, 1, none],
-    recovery: [0.7, 2, none],
-    scrub: [0, 1, none],
-    snaptrim: [0, 1, none],
-  },
-}
-
-/** How far ahead of its clock the disk is given work: a timer is no finer. */
-const aheadMs = 2
 /** Weight of the newest piece of work in what the next is expected to move. */
 const learning = 0.2
+/** Invariant 5. */
+const underWayMsMax = 500
 
-type SchedulerSettings = Pick<
-  OsdSettings,
-  'osd_mclock_profile' | 'osd_mclock_max_sequential_bandwidth' | 'osd_mclock_cost_per_op'
->
+interface Waiting {
+  readonly run: () => void
+  readonly sinceMs: number
+}
+
+interface ClassSummary {
+  readonly waiting: number
+  /** Let in so far, without those that did not wait. */
+  readonly admitted: number
+  readonly costBytes: number
+  /** What others were given while the first one waits. */
+  readonly passedBytes: number
+  readonly waitUs: HistogramSummary
+}
+
+export interface SchedulerSummary {
+  readonly profile: string
+  readonly classes: Readonly<Record<Work, ClassSummary>>
+}
+
+function perWork<T>(make: (work: Work) => T): Record<Work, T> {
+  return { client: make('client'), recovery: make('recovery'), scrub: make('scrub'), snaptrim: make('snaptrim') }
+}
 
 export class OpScheduler {
   private readonly env: Pick<Env, 'clock' | 'timers'>
   private readonly settings: SchedulerSettings
-  private readonly queue: MclockQueue<Work, () => void>
+  private readonly clientOps: () => number
+  private shares: Shares
+  private readonly queue: MclockQueue<Work, Waiting>
   /** Bytes that a piece of work of each kind moves, as far as the last ones tell. */
-  private readonly expected: Record<BackgroundWork, number> = { recovery: 0, scrub: 0, snaptrim: 0 }
-  private readonly done: Record<Work, number> = { client: 0, recovery: 0, scrub: 0, snaptrim: 0 }
-  /** When the disk will have done what it was given. */
-  private busyUntilMs = 0
+  private readonly expected: Record<Work, number> = perWork(() => 0)
+  private readonly costs: Record<Work, number> = perWork(() => 0)
+  private readonly waitUs: Record<Work, Histogram> = perWork(() => new Histogram())
+  /** Background work that was let in, oldest first. */
+  private underWay: { readonly work: BackgroundWork; readonly cost: number; readonly sinceMs: number }[] = []
   private timer: Timer | undefined
   private running = false
   private stopped = false
 
-  /** Settings are read at use, but for the shares: `onSettings` takes them over. */
-  constructor(env: Pick<Env, 'clock' | 'timers'>, settings: SchedulerSettings) {
+  /**
+   * Settings are read at use, but for the shares: `onSettings` takes them over. `clientOps`: operations of clients that are
+   * not answered, those that wait here included.
+   */
+  constructor(env: Pick<Env, 'clock' | 'timers'>, settings: SchedulerSettings, clientOps: () => number) {
     this.env = env
     this.settings = settings
-    this.queue = new MclockQueue(this.shares())
+    this.clientOps = clientOps
+    this.shares = sharesOf(settings)
+    this.queue = new MclockQueue(this.shares.of)
   }
 
   onSettings(): void {
-    this.queue.setShares(this.shares())
+    this.shares = sharesOf(this.settings)
+    this.queue.setShares(this.shares.of)
     this.pump()
   }
 
@@ -84,16 +86,13 @@ export class OpScheduler {
     this.queue.clear()
   }
 
-  /** True: go on. False: something else has its turn, and the operation is to be given to `hold`. */
+  /** True: go on. False: something else waits, too, and the operation is to be given to `hold`. */
   admitsClient(bytes: number): boolean {
+    this.learn('client', bytes)
     if (this.queue.size > 0) return false
-    const nowMs = this.env.clock.monotonicMs()
     const cost = this.costOf(bytes)
-    const before = this.busyUntilMs
-    this.queue.charge('client', cost, nowMs)
-    this.occupy('client', cost, nowMs)
-    // A disk that is quicker than it is taken for owes nothing: nobody else waited.
-    this.busyUntilMs = Math.max(before, Math.min(this.busyUntilMs, nowMs + aheadMs))
+    this.queue.charge('client', cost, this.env.clock.monotonicMs())
+    this.costs.client += cost
     return true
   }
 
@@ -101,81 +100,87 @@ export class OpScheduler {
     this.enqueue('client', bytes, run)
   }
 
+  /** A client's operation has ended. */
+  onClientDone(): void {
+    if (this.queue.size > 0) this.pump()
+  }
+
   /** Calls `run` when it is the work's turn, at once or later. It is taken to move as much as the last ones did. */
   submit(work: BackgroundWork, run: () => void): void {
     this.enqueue(work, this.expected[work], run)
   }
 
-  /** Bytes that work of this kind has moved after it was let in: what they are more than was expected. */
+  /** Work of this kind that was let in is done, and has moved so many bytes: it pays what they are more than was expected. */
   spent(work: BackgroundWork, bytes: number): void {
     const more = bytes - this.expected[work]
-    this.expected[work] += more * learning
-    if (more <= 0) return
-    this.queue.add(work, more)
-    this.occupy(work, more, this.env.clock.monotonicMs())
+    this.learn(work, bytes)
+    if (more > 0) {
+      this.queue.add(work, more)
+      this.costs[work] += more
+    }
+    const at = this.underWay.findIndex((one) => one.work === work)
+    if (at >= 0) this.underWay.splice(at, 1)
+    this.pump()
   }
 
   /** Work that could not wait for its turn: what comes after it does. */
   charge(work: BackgroundWork, bytes: number): void {
-    const nowMs = this.env.clock.monotonicMs()
     const cost = this.costOf(bytes)
-    this.queue.charge(work, cost, nowMs)
-    this.occupy(work, cost, nowMs)
+    this.queue.charge(work, cost, this.env.clock.monotonicMs())
+    this.costs[work] += cost
   }
 
   /** For `daemon perf`. */
-  summary(): object {
-    const { osd_mclock_profile: profile } = this.settings
-    const waiting = Object.fromEntries(
-      (Object.keys(this.done) as Work[]).map((work) => [work, this.queue.waitingOf(work)]),
-    )
-    return { profile, waiting, cost: { ...this.done } }
+  summary(): SchedulerSummary {
+    const { queue, costs, waitUs } = this
+    const classes = perWork((work) => {
+      const wait = waitUs[work].summary()
+      const [waiting, passedBytes] = [queue.waitingOf(work), queue.passedOf(work)]
+      return { waiting, admitted: wait.count, costBytes: costs[work], passedBytes, waitUs: wait }
+    })
+    return { profile: this.settings.osd_mclock_profile, classes }
+  }
+
+  private learn(work: Work, bytes: number): void {
+    this.expected[work] += (bytes - this.expected[work]) * learning
   }
 
   private enqueue(work: Work, bytes: number, run: () => void): void {
     if (this.stopped) return
-    this.queue.enqueue(work, this.costOf(bytes), run, this.env.clock.monotonicMs())
+    const nowMs = this.env.clock.monotonicMs()
+    this.queue.enqueue(work, this.costOf(bytes), { run, sinceMs: nowMs }, nowMs)
     this.pump()
-  }
-
-  private shares(): Readonly<Record<Work, ClassShare>> {
-    const { osd_mclock_profile: name, osd_mclock_max_sequential_bandwidth: bytesPerSecond } = this.settings
-    const profile = profiles[name] ?? (profiles['balanced'] as Fractions)
-    const perMs = bytesPerSecond / 1_000
-    const share = ([reservation, weight, limit]: Fractions[Work]): ClassShare => ({
-      reservation: reservation * perMs,
-      weight,
-      limit: limit * perMs,
-    })
-    const { client, recovery, scrub, snaptrim } = profile
-    return { client: share(client), recovery: share(recovery), scrub: share(scrub), snaptrim: share(snaptrim) }
   }
 
   private costOf(bytes: number): number {
     return bytes + this.settings.osd_mclock_cost_per_op
   }
 
-  private occupy(work: Work, cost: number, nowMs: number): void {
-    this.done[work] += cost
-    const perMs = this.settings.osd_mclock_max_sequential_bandwidth / 1_000
-    this.busyUntilMs = Math.max(this.busyUntilMs, nowMs) + cost / perMs
+  /** Whether what is under way leaves room for more; invariant 4. */
+  private isOpen(nowMs: number): boolean {
+    while ((this.underWay[0]?.sinceMs ?? nowMs) <= nowMs - underWayMsMax) this.underWay.shift()
+    const clients = this.clientOps() - this.queue.waitingOf('client')
+    if (clients <= 0 || this.underWay.length === 0) return true
+    const background = this.underWay.reduce((sum, { cost }) => sum + cost, 0)
+    return clients * this.costOf(this.expected.client) + background < this.shares.windowBytes
   }
 
   private pump(): void {
     // What runs may bring more.
-    if (this.running || this.stopped) return
+    if (this.running || this.stopped || this.queue.size === 0) return
     this.running = true
     try {
       for (;;) {
         const nowMs = this.env.clock.monotonicMs()
-        // What is due does not ask whether the disk is free: all reservations together are no more than it does.
-        const freeMs = this.busyUntilMs - aheadMs
-        const next = this.queue.next(nowMs, freeMs > nowMs)
+        if (!this.isOpen(nowMs)) return this.wakeAt((this.underWay[0]?.sinceMs ?? nowMs) + underWayMsMax, nowMs)
+        const next = this.queue.next(nowMs)
         if (next === undefined) return
-        if (next.kind === 'wait')
-          return this.wakeAt(freeMs > nowMs ? Math.min(freeMs, next.untilMs) : next.untilMs, nowMs)
-        this.occupy(next.of, next.cost, nowMs)
-        next.item()
+        if (next.kind === 'wait') return this.wakeAt(next.untilMs, nowMs)
+        const { of: work, cost, item } = next
+        this.costs[work] += cost
+        this.waitUs[work].record((nowMs - item.sinceMs) * 1_000)
+        if (work !== 'client') this.underWay.push({ work, cost, sinceMs: nowMs })
+        item.run()
       }
     } finally {
       this.running = false
@@ -183,7 +188,6 @@ export class OpScheduler {
   }
 
   private wakeAt(atMs: number, nowMs: number): void {
-    if (this.queue.size === 0) return
     this.timer?.cancel()
     this.timer = this.env.timers.after(Math.max(0, atMs - nowMs), () => this.pump())
   }

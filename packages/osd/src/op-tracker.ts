@@ -5,6 +5,7 @@
  */
 import { spaceBytesOf } from '@shoal/placement-group'
 import { type ClientOp, formatObjectId, isWriteOp } from '@shoal/wire'
+import type { OsdSettings } from './settings.ts'
 
 const stagesMax = 32
 
@@ -64,23 +65,22 @@ function rounded(ms: number): number {
   return Math.round(ms * 1000) / 1000
 }
 
-/** Read at use: they may change. */
-export interface OpTrackerLimits {
-  /** An operation that takes longer is slow. */
-  readonly complaintMs: number
-  /** How many slow ones are kept. */
-  readonly historySize: number
-}
+/** Above which time an operation is slow, and how many slow ones are kept. Read at use. */
+export type OpTrackerSettings = Pick<OsdSettings, 'osd_op_complaint_time' | 'osd_op_history_size'>
 
 export class OpTracker {
   private readonly inFlight = new Set<TrackedOp>()
   private readonly slow: TrackedOpSummary[] = []
-  private readonly limits: OpTrackerLimits
+  private readonly settings: OpTrackerSettings
   /** Finished operations that were slow, since the start. */
   slowOps = 0
 
-  constructor(limits: OpTrackerLimits) {
-    this.limits = limits
+  constructor(settings: OpTrackerSettings) {
+    this.settings = settings
+  }
+
+  private get complaintMs(): number {
+    return this.settings.osd_op_complaint_time * 1000
   }
 
   get size(): number {
@@ -93,11 +93,11 @@ export class OpTracker {
 
   finish(op: TrackedOp, nowMs: number): void {
     this.inFlight.delete(op)
-    if (nowMs - op.startMs < this.limits.complaintMs) return
+    if (nowMs - op.startMs < this.complaintMs) return
     this.slowOps++
     op.mark('replied', nowMs)
     this.slow.push(op.describe(nowMs))
-    while (this.slow.length > this.limits.historySize) this.slow.shift()
+    while (this.slow.length > this.settings.osd_op_history_size) this.slow.shift()
   }
 
   /** Dropped without a reply: its client is gone. */
@@ -108,7 +108,7 @@ export class OpTracker {
   /** In flight for longer than the complaint time, for health. */
   slowInFlight(nowMs: number): number {
     let count = 0
-    const { complaintMs } = this.limits
+    const { complaintMs } = this
     for (const op of this.inFlight) if (nowMs - op.startMs >= complaintMs) count++
     return count
   }

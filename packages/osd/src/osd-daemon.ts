@@ -18,16 +18,8 @@ import {
   isClusterError,
   type OsdId,
   type PgId,
-  type Timer,
 } from '@shoal/base'
-import {
-  type OsdAddresses,
-  type OsdMap,
-  type OsdStats,
-  osdFeatures,
-  type PgStats,
-  poolCompressions,
-} from '@shoal/cluster-map'
+import { type OsdAddresses, type OsdMap, type OsdStats, type PgStats, poolCompressions } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
 import {
   type AdminHandlers,
@@ -38,9 +30,9 @@ import {
   logHandlers,
   osdOptions,
 } from '@shoal/monitor-client'
-import { PlacementGroup, Reserver, type ScrubRequest } from '@shoal/placement-group'
+import { PlacementGroup, type ScrubRequest } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
-import { BootMachine } from './boot.ts'
+import { BootDriver } from './boot-driver.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
 import { ClientSessions } from './client-sessions.ts'
 import { chooseHeartbeatPeers } from './heartbeat-peers.ts'
@@ -61,15 +53,13 @@ import type { PgServices } from './pg-services.ts'
 import { PgTable } from './pg-table.ts'
 import { type PreparedOsd, prepareOsd } from './prepare.ts'
 import { QuotaRequests } from './quota-requests.ts'
+import { Reservers } from './reservers.ts'
 import type { OsdSettings } from './settings.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
-const bootPollMs = 500
 const drainMsMax = 2_000
 const drainPollMs = 20
-const goodbyeMsMax = 3_000
-const bytesPerTebibyte = 2 ** 40
 /** Placement groups look at them only when a scrub is due, or at a new map. */
 const scheduleOptions = [
   'osd_scrub_min_interval',
@@ -96,15 +86,11 @@ export class OsdDaemon {
   private readonly counters = new PerfCounters()
   private readonly tracker: OpTracker
   private readonly scheduler: OpScheduler
-  private readonly localReserver: Reserver
-  private readonly remoteReserver: Reserver
-  private readonly snapTrimReserver: Reserver
-  private readonly localScrubs: Reserver
-  private readonly remoteScrubs: Reserver
+  private readonly reservers: Reservers
   private readonly logChannel: LogChannel
   private readonly leases: LeaseTable
   private readonly space: SpaceWatch
-  private readonly boot: BootMachine
+  private readonly boot: BootDriver
   private readonly requests: MonitorRequests
   private readonly quotas: QuotaRequests
   private readonly stats: StatsReporter
@@ -119,8 +105,6 @@ export class OsdDaemon {
   private messenger: Messenger | undefined
   private admin: AdminServer | undefined
   private addresses: OsdAddresses | undefined
-  private bootTimer: Timer | undefined
-  private bootError: string | undefined
   private stopped = false
   /** Algorithms that pools want and this machine has not, as far as told. */
   private readonly uncompressible = new Set<string>()
@@ -139,54 +123,42 @@ export class OsdDaemon {
     this.fsid = prepared.superblock.fsid
     const { settings, whoami, incarnation, counters } = this
     const nowMs = env.clock.monotonicMs()
-    this.tracker = new OpTracker({
-      get complaintMs() {
-        return settings.osd_op_complaint_time * 1000
-      },
-      get historySize() {
-        return settings.osd_op_history_size
-      },
-    })
-    this.scheduler = new OpScheduler(env, settings)
-    this.localReserver = new Reserver(settings.osd_max_backfills)
-    this.remoteReserver = new Reserver(settings.osd_max_backfills)
-    this.snapTrimReserver = new Reserver(settings.osd_max_trimming_pgs)
-    this.localScrubs = new Reserver(settings.osd_max_scrubs)
-    this.remoteScrubs = new Reserver(settings.osd_max_scrubs)
+    this.tracker = new OpTracker(settings)
+    this.scheduler = new OpScheduler(env, settings, () => this.sessions.inFlight.ops)
+    this.reservers = new Reservers(settings)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
     this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
     this.space = new SpaceWatch(env, this.store, {
       whoami,
-      get failsafeRatio() {
-        return settings.osd_failsafe_full_ratio
-      },
+      settings,
       clientBytes: () => this.sessions.spaceBytes,
     })
-    this.boot = new BootMachine(whoami, incarnation, () => settings.osd_max_markdown_count)
+    this.boot = new BootDriver(env, {
+      whoami,
+      uuid: this.uuid,
+      incarnation,
+      place: options,
+      settings,
+      monitor: parts.monitor,
+      logChannel: this.logChannel,
+      map: () => this.table.placement?.map,
+      addresses: () => this.addresses,
+      totalBytes: () => this.store.usage().totalBytes,
+      isHealthy: () => this.heartbeats.isHealthy(),
+      onUp: () => this.stats.reportAll(),
+    })
     this.requests = new MonitorRequests(env, parts.monitor, whoami)
     this.quotas = new QuotaRequests(env, parts.monitor, (answer) =>
       this.table.find(answer.pgId)?.feed({ kind: 'quota-answer', answer }),
     )
-    this.stats = new StatsReporter(env, {
-      get intervalMs() {
-        return settings.osd_mon_report_interval * 1000
-      },
-      get refreshMs() {
-        return settings.osd_mon_report_refresh * 1000
-      },
-      send: (pgs) => this.sendStats(pgs),
-    })
+    this.stats = new StatsReporter(env, settings, (pgs) => this.sendStats(pgs))
     this.links = new PeerLinks(env.log.child('peers'), (from, message) => this.table.deliver(from, message))
     this.sessions = new ClientSessions(env, {
-      get bytesMax() {
-        return settings.osd_client_message_size_cap
-      },
-      get opsMax() {
-        return settings.osd_client_message_cap
-      },
+      settings,
       tracker: this.tracker,
       counters,
       onOp: (session, op, bytes) => this.dispatcher.onOp(session, op, bytes),
+      onDone: () => this.scheduler.onClientDone(),
       onClosed: (session, pgs) => this.onSessionClosed(session, pgs),
     })
     this.table = this.makeTable()
@@ -204,15 +176,7 @@ export class OsdDaemon {
       incarnation,
       fsid: this.fsid,
       security: options.security,
-      get intervalMs() {
-        return settings.osd_heartbeat_interval * 1000
-      },
-      get idleIntervalMs() {
-        return Math.max(settings.osd_heartbeat_interval, settings.osd_heartbeat_idle_interval) * 1000
-      },
-      get graceMs() {
-        return settings.osd_heartbeat_grace * 1000
-      },
+      settings,
       counters,
       leases: this.leases,
       roomBytes: () => this.space.roomBytes,
@@ -262,10 +226,7 @@ export class OsdDaemon {
   async stop(): Promise<void> {
     if (this.stopped) return
     this.stopped = true
-    const wasUp = this.isUp
-    this.boot.stop()
-    this.bootTimer?.cancel()
-    if (wasUp) await this.sayGoodbye()
+    await this.boot.goodbye()
     await this.drain()
     this.stats.stop()
     this.requests.stop()
@@ -316,7 +277,7 @@ export class OsdDaemon {
     parts.monitor.onNewLeader(() => this.guarded(() => this.table.onNewLeader()))
     const { osdMap } = parts.monitor
     if (osdMap !== undefined) this.guarded(() => feed.push(osdMap))
-    this.pollBoot()
+    this.boot.poll()
   }
 
   private async listen(): Promise<OsdAddresses> {
@@ -362,17 +323,13 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, space, scheduler, links, sessions, stats, requests, quotas } = this
-    const { localReserver, remoteReserver, snapTrimReserver, localScrubs, remoteScrubs } = this
+    const { env, store, counters, scheduler, reservers, space, links, sessions, stats, requests, quotas } = this
     return {
       env,
       store,
       counters,
-      localReserver,
-      remoteReserver,
-      snapTrimReserver,
-      localScrubs,
-      remoteScrubs,
+      scheduler,
+      reservers,
       send: (to, message) => links.send(to, message),
       reply: (session, reply) => sessions.reply(session, reply),
       sendEvent: (session, event) => sessions.sendEvent(session, event),
@@ -385,7 +342,6 @@ export class OsdDaemon {
       log: (pgId, level, message, cluster) => this.logChannel.write(level, `${pgId} ${message}`, cluster),
       space,
       scrubOwnRecords: () => this.scrubOwnRecords(),
-      scheduler,
       removed: (pgId) => {
         this.table.remove(pgId)
         stats.forget(pgId)
@@ -410,7 +366,7 @@ export class OsdDaemon {
     this.choosePeers(placement)
     this.dispatcher.onMap()
     this.links.deliverWaiting()
-    if (latest) this.onLatestMap(map)
+    if (latest) this.boot.onLatestMap(map)
   }
 
   private setCompression(map: OsdMap): void {
@@ -437,19 +393,11 @@ export class OsdDaemon {
 
   /** Most settings are read at use; these are held by somebody. */
   private onConfigChange(changed: ReadonlySet<string>): void {
-    if (changed.has('osd_max_backfills')) {
-      this.localReserver.setSlots(this.settings.osd_max_backfills)
-      this.remoteReserver.setSlots(this.settings.osd_max_backfills)
-    }
-    if (changed.has('osd_max_trimming_pgs')) this.snapTrimReserver.setSlots(this.settings.osd_max_trimming_pgs)
-    if (changed.has('osd_max_scrubs')) {
-      this.localScrubs.setSlots(this.settings.osd_max_scrubs)
-      this.remoteScrubs.setSlots(this.settings.osd_max_scrubs)
-    }
+    this.reservers.onConfigChange(changed)
+    if ([...changed].some((name) => name.startsWith('osd_mclock_'))) this.scheduler.onSettings()
     if (scheduleOptions.some((name) => changed.has(name))) {
       for (const pgId of this.table.ids) this.table.find(pgId)?.feed({ kind: 'scrub-schedule' })
     }
-    if ([...changed].some((name) => name.startsWith('osd_mclock_'))) this.scheduler.onSettings()
     const { placement } = this.table
     if (changed.has('osd_heartbeat_min_peers') && placement !== undefined) this.choosePeers(placement)
   }
@@ -459,88 +407,14 @@ export class OsdDaemon {
     this.table.activate()
   }
 
-  private onLatestMap(map: OsdMap): void {
-    const action = this.boot.onMap(map, this.env.clock.monotonicMs())
-    if (action?.kind === 'became-up') {
-      this.env.log.info('up', { epoch: map.epoch })
-      this.bootError = undefined
-      this.stats.reportAll()
-    } else if (action?.kind === 'marked-down') {
-      this.logChannel.write(
-        'warn',
-        `map ${map.epoch} marks me down, but I live: booting again${action.pauseMs > 0 ? ` in ${action.pauseMs / 1000} s` : ''}`,
-        true,
-      )
-    }
-    this.pollBoot()
-  }
-
-  // Boot
-
-  /** Until it is up, and again when it is marked down. */
-  private pollBoot(): void {
-    this.bootTimer?.cancel()
-    if (this.stopped || this.isUp) return
-    const map = this.table.placement?.map
-    if (map !== undefined) this.tryBoot(map)
-    this.bootTimer = this.env.timers.after(bootPollMs, () => this.pollBoot())
-  }
-
-  private tryBoot(map: OsdMap): void {
-    if (this.boot.state !== 'booting' || this.addresses === undefined) return
-    const action = this.boot.poll(map, this.env.clock.monotonicMs(), this.heartbeats.isHealthy())
-    if (action?.kind !== 'send-boot') return
-    const { options, store } = this
-    this.parts.monitor
-      .boot({
-        osd: this.whoami,
-        uuid: this.uuid,
-        incarnation: this.incarnation,
-        addresses: this.addresses,
-        features: osdFeatures,
-        crushLocation: options.crushLocation,
-        deviceClass: options.deviceClass,
-        crushWeight: store.usage().totalBytes / bytesPerTebibyte,
-        mapEpoch: map.epoch,
-      })
-      .catch((error: unknown) => {
-        const message = error instanceof Error ? error.message : String(error)
-        if (message !== this.bootError) {
-          this.bootError = message
-          this.env.log.error('the monitors did not take the boot', {
-            error: message,
-            hint: isClusterError(error) ? error.hint : undefined,
-          })
-        }
-      })
-  }
-
   // Stop
-
-  /** Until a map shows the run as down, or too long. */
-  private async sayGoodbye(): Promise<void> {
-    try {
-      await this.parts.monitor.shutdown(this.whoami, this.incarnation)
-    } catch (error) {
-      if (!isClusterError(error)) throw error
-      this.env.log.warn('no goodbye: the monitors do not answer', { error: error.message })
-      return
-    }
-    const deadlineMs = this.env.clock.monotonicMs() + goodbyeMsMax
-    while (this.env.clock.monotonicMs() < deadlineMs) {
-      if (this.table.placement?.map.osds.get(this.whoami)?.up !== true) return
-      await this.pause()
-    }
-  }
 
   /** Waits for what is under way, within bounds: clients send again elsewhere what is left. */
   private async drain(): Promise<void> {
     const deadlineMs = this.env.clock.monotonicMs() + drainMsMax
-    while (this.tracker.size > 0 && this.env.clock.monotonicMs() < deadlineMs) await this.pause()
-  }
-
-  private pause(): Promise<void> {
-    return new Promise((resolve) => this.env.timers.after(drainPollMs, resolve))
+    while (this.tracker.size > 0 && this.env.clock.monotonicMs() < deadlineMs) {
+      await new Promise<void>((resolve) => this.env.timers.after(drainPollMs, resolve))
+    }
   }
 
   // Reports
@@ -597,12 +471,7 @@ export class OsdDaemon {
         heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
         scheduler: this.scheduler.summary(),
-        reservations: {
-          local: this.localReserver.summary(),
-          remote: this.remoteReserver.summary(),
-          snapTrim: this.snapTrimReserver.summary(),
-        },
-        scrubReservations: { local: this.localScrubs.summary(), remote: this.remoteScrubs.summary() },
+        ...this.reservers.summary(),
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
       status: () => this.status(),
@@ -656,7 +525,7 @@ export class OsdDaemon {
       fsid: this.fsid,
       incarnation: this.incarnation,
       state: this.boot.state,
-      bootError: this.bootError,
+      bootError: this.boot.error,
       epoch: this.table.placement?.map.epoch ?? 0,
       newestStoredEpoch: this.maps.newestEpoch,
       addresses: this.addresses,

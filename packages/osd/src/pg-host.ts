@@ -6,7 +6,14 @@
  * Invariant 3: a broken invariant, of the machine or of the store, ends the daemon with the machine's state in the log.
  */
 import { ClusterError, compareBytes, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
-import type { OperatorAnswer, OperatorCommand, PgEffect, PgInput, PgTimer, Reserver } from '@shoal/placement-group'
+import type {
+  OperatorAnswer,
+  OperatorCommand,
+  PgEffect,
+  PgInput,
+  PgTimer,
+  ReservationSlot,
+} from '@shoal/placement-group'
 import { headSnap, type ObjectId, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
@@ -30,7 +37,7 @@ export class PgHost {
   private readonly services: PgServices
   private readonly reads: ReadExecutor
   private readonly timers = new Map<PgTimer, Timer>()
-  private readonly reserved = new Set<string>()
+  private readonly reserved = new Set<ReservationSlot>()
   private queue: PgInput[] = []
   private readonly operators = new Map<number, (answer: OperatorAnswer) => void>()
   private operatorCount = 0
@@ -261,19 +268,17 @@ export class PgHost {
     )
   }
 
+  /** Whoever pulls it has waited for its turn at its own disk: here it only pays. */
   private readPiece(effect: Effect<'read-piece'>): void {
     const { token } = effect
     const { store, scheduler } = this.services
-    scheduler.submit('recovery', () => {
-      readPiece(store, this.pgId, effect).then(
-        (piece) => {
-          scheduler.spent('recovery', piece?.extents.reduce((sum, { data }) => sum + data.length, 0) ?? 0)
-          this.feed({ kind: 'piece-read', token, errno: piece === undefined ? errorTable.ENOENT.errno : 0, piece })
-        },
-        (error: unknown) =>
-          this.feed({ kind: 'piece-read', token, errno: this.expected(error).errno, piece: undefined }),
-      )
-    })
+    readPiece(store, this.pgId, effect).then(
+      (piece) => {
+        scheduler.charge('recovery', piece?.extents.reduce((sum, { data }) => sum + data.length, 0) ?? 0)
+        this.feed({ kind: 'piece-read', token, errno: piece === undefined ? errorTable.ENOENT.errno : 0, piece })
+      },
+      (error: unknown) => this.feed({ kind: 'piece-read', token, errno: this.expected(error).errno, piece: undefined }),
+    )
   }
 
   private scan({ after, limit, token }: Effect<'scan'>): void {
@@ -323,22 +328,15 @@ export class PgHost {
 
   private reserve({ slot, priority, round }: Effect<'reserve'>): void {
     this.reserved.add(slot)
-    this.reserverOf(slot).request(`${this.pgId} ${slot}`, priority, {
+    this.services.reservers.of(slot).request(`${this.pgId} ${slot}`, priority, {
       onGranted: () => this.feed({ kind: 'reservation-granted', slot, round }),
       onPreempted: () => this.feed({ kind: 'reservation-revoked', slot, round }),
     })
   }
 
-  private releaseSlot(slot: string): void {
+  private releaseSlot(slot: ReservationSlot): void {
     this.reserved.delete(slot)
-    this.reserverOf(slot).release(`${this.pgId} ${slot}`)
-  }
-
-  private reserverOf(slot: string): Reserver {
-    const { localReserver, remoteReserver, snapTrimReserver, localScrubs, remoteScrubs } = this.services
-    if (slot === 'snaptrim') return snapTrimReserver
-    if (slot.endsWith('scrub')) return slot.startsWith('local') ? localScrubs : remoteScrubs
-    return slot.startsWith('local') ? localReserver : remoteReserver
+    this.services.reservers.of(slot).release(`${this.pgId} ${slot}`)
   }
 
   private onChecksumError(detail: string): void {

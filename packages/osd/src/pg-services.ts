@@ -2,10 +2,10 @@
 import type { Env, Epoch, OsdId, PgId } from '@shoal/base'
 import type { PgStats, QuotaAsk } from '@shoal/cluster-map'
 import type { ObjectExaminer, ObjectStore } from '@shoal/object-store'
-import type { Reserver } from '@shoal/placement-group'
 import type { ClientOpReply, Message, WatchEvent } from '@shoal/wire'
 import type { OpScheduler } from './op-scheduler.ts'
 import type { PerfCounters } from './perf-counters.ts'
+import type { Reservers } from './reservers.ts'
 import type { SpaceWatch } from './space-watch.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
@@ -14,15 +14,7 @@ export interface PgServices {
   readonly env: Env
   readonly store: ObjectStore & ObjectExaminer
   readonly counters: PerfCounters
-  /** For what this OSD drives as primary. */
-  readonly localReserver: Reserver
-  /** For what it receives as replica. */
-  readonly remoteReserver: Reserver
-  /** For placement groups that trim removed snapshots. */
-  readonly snapTrimReserver: Reserver
-  /** Scrubs that this OSD leads, and those that it takes part in. */
-  readonly localScrubs: Reserver
-  readonly remoteScrubs: Reserver
+  readonly reservers: Reservers
   send(to: OsdId, message: Message): void
   reply(session: number, reply: ClientOpReply): void
   sendEvent(session: number, event: WatchEvent): void

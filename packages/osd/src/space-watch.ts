@@ -21,6 +21,7 @@ import type { OsdMap } from '@shoal/cluster-map'
 import type { ObjectStore, StoreUsage } from '@shoal/object-store'
 import { type PgSpace, writeOverheadBytes } from '@shoal/placement-group'
 import type { Transaction } from '@shoal/wire'
+import type { OsdSettings } from './settings.ts'
 
 const measureEveryMs = 1_000
 /** Of the room, so many parts stay for what was promised before it shrank. */
@@ -33,8 +34,8 @@ const measureLowEveryMs = 20
 
 export interface SpaceWatchOptions {
   readonly whoami: OsdId
-  /** Read at use: it may change. */
-  readonly failsafeRatio: number
+  /** Read at use. */
+  readonly settings: Pick<OsdSettings, 'osd_failsafe_full_ratio'>
   /** Bytes that the operations of clients under way may take. */
   readonly clientBytes: () => number
 }
@@ -98,11 +99,11 @@ export class SpaceWatch implements PgSpace {
   }
 
   hasRoomFor(bytes: number): boolean {
-    return this.roomBelow(this.options.failsafeRatio) >= bytes + writeOverheadBytes
+    return this.roomBelow(this.options.settings.osd_failsafe_full_ratio) >= bytes + writeOverheadBytes
   }
 
   private get fullRatio(): number {
-    return Math.min(this.mapFullRatio, this.options.failsafeRatio)
+    return Math.min(this.mapFullRatio, this.options.settings.osd_failsafe_full_ratio)
   }
 
   get isBackfillFull(): boolean {

@@ -6,35 +6,34 @@
  */
 import type { Env, PgId, Timer } from '@shoal/base'
 import type { PgStats } from '@shoal/cluster-map'
+import type { OsdSettings } from './settings.ts'
 
-export interface StatsReporterOptions {
-  /** Both are read at use: they may change. */
-  readonly intervalMs: number
-  readonly refreshMs: number
-  readonly send: (pgs: readonly PgStats[]) => void
-}
+/** Read at use. */
+export type StatsReporterSettings = Pick<OsdSettings, 'osd_mon_report_interval' | 'osd_mon_report_refresh'>
 
 const stateChangeMs = 250
 
 export class StatsReporter {
   private readonly env: Env
-  private readonly options: StatsReporterOptions
+  private readonly settings: StatsReporterSettings
+  private readonly send: (pgs: readonly PgStats[]) => void
   private readonly latest = new Map<PgId, PgStats>()
   private readonly changed = new Set<PgId>()
   private timer: Timer | undefined
   private dueMs = Number.POSITIVE_INFINITY
   private stopped = false
 
-  constructor(env: Env, options: StatsReporterOptions) {
+  constructor(env: Env, settings: StatsReporterSettings, send: (pgs: readonly PgStats[]) => void) {
     this.env = env
-    this.options = options
+    this.settings = settings
+    this.send = send
   }
 
   publish(stats: PgStats): void {
     const before = this.latest.get(stats.pgId)
     this.latest.set(stats.pgId, stats)
     this.changed.add(stats.pgId)
-    this.reportWithin(sameStates(before, stats) ? this.options.intervalMs : stateChangeMs)
+    this.reportWithin(sameStates(before, stats) ? this.intervalMs : stateChangeMs)
   }
 
   /** It no longer leads this PG. */
@@ -49,7 +48,7 @@ export class StatsReporter {
 
   /** What concerns the OSD as a whole has changed: how many placement groups lie here. */
   touch(): void {
-    this.reportWithin(this.options.intervalMs)
+    this.reportWithin(this.intervalMs)
   }
 
   /** Everything, now: after a boot. */
@@ -61,6 +60,10 @@ export class StatsReporter {
   stop(): void {
     this.stopped = true
     this.timer?.cancel()
+  }
+
+  private get intervalMs(): number {
+    return this.settings.osd_mon_report_interval * 1000
   }
 
   private reportWithin(delayMs: number): void {
@@ -80,10 +83,11 @@ export class StatsReporter {
       if (stats !== undefined) pgs.push(stats)
     }
     this.changed.clear()
-    this.options.send(pgs)
+    this.send(pgs)
     if (this.stopped) return
-    this.dueMs = this.env.clock.monotonicMs() + this.options.refreshMs
-    this.timer = this.env.timers.after(this.options.refreshMs, () => {
+    const refreshMs = this.settings.osd_mon_report_refresh * 1000
+    this.dueMs = this.env.clock.monotonicMs() + refreshMs
+    this.timer = this.env.timers.after(refreshMs, () => {
       for (const pgId of this.latest.keys()) this.changed.add(pgId)
       this.report()
     })

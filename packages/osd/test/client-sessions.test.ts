@@ -55,12 +55,12 @@ class FakeSession {
 function setUp(bytesMax: number, opsMax: number) {
   const { env } = makeSimEnv({ seed: 2 })
   const counters = new PerfCounters()
-  const tracker = new OpTracker({ complaintMs: 1_000, historySize: 5 })
+  const tracker = new OpTracker({ osd_op_complaint_time: 1, osd_op_history_size: 5 })
   const closed: [number, readonly string[]][] = []
   const ops: ClientOp[] = []
   const sessions = new ClientSessions(env, {
-    bytesMax,
-    opsMax,
+    onDone: () => {},
+    settings: { osd_client_message_size_cap: bytesMax, osd_client_message_cap: opsMax },
     tracker,
     counters,
     onOp: (_session, op) => ops.push(op),

@@ -2,14 +2,14 @@ import type { OsdId } from '@shoal/base'
 import { describe, expect, it } from 'vitest'
 import { HeartbeatTracker } from '../src/heartbeat-tracker.ts'
 
-const times = { intervalMs: 500, idleIntervalMs: 1_500, graceMs: 4_000 }
+const settings = { osd_heartbeat_interval: 0.5, osd_heartbeat_idle_interval: 1.5, osd_heartbeat_grace: 4 }
 const wanted = (): boolean => true
 const idle = (): boolean => false
 const peer = (osd: number, incarnation = 7) => ({ osd: osd as OsdId, incarnation })
 
 function ticking(tracker: HeartbeatTracker, fromMs: number, toMs: number, answer: readonly number[] = []) {
   const reports = []
-  for (let nowMs = fromMs; nowMs <= toMs; nowMs += times.intervalMs) {
+  for (let nowMs = fromMs; nowMs <= toMs; nowMs += 500) {
     const tick = tracker.tick(nowMs, wanted)
     for (const report of tick.report) reports.push({ atMs: nowMs, ...report })
     for (const { osd, incarnation } of tick.ping) if (answer.includes(osd)) tracker.onReply(osd, incarnation, nowMs + 1)
@@ -19,7 +19,7 @@ function ticking(tracker: HeartbeatTracker, fromMs: number, toMs: number, answer
 
 describe('heartbeat tracker', () => {
   it('reports a peer that is silent for the grace, and repeats while it is true', () => {
-    const tracker = new HeartbeatTracker(times)
+    const tracker = new HeartbeatTracker(settings)
     tracker.setPeers([peer(1), peer(2)], 0)
     const reports = ticking(tracker, 0, 8_000, [2])
     expect(reports.map((report) => [report.atMs, report.osd])).toEqual([
@@ -32,7 +32,7 @@ describe('heartbeat tracker', () => {
   })
 
   it('takes a report back when the same run answers', () => {
-    const tracker = new HeartbeatTracker(times)
+    const tracker = new HeartbeatTracker(settings)
     tracker.setPeers([peer(1)], 0)
     ticking(tracker, 0, 4_000)
     expect(tracker.onReply(1 as OsdId, 8, 4_100)).toBeUndefined()
@@ -41,7 +41,7 @@ describe('heartbeat tracker', () => {
   })
 
   it('reports a refused connection at once and once', () => {
-    const tracker = new HeartbeatTracker(times)
+    const tracker = new HeartbeatTracker(settings)
     tracker.setPeers([peer(1)], 0)
     expect(tracker.onRefused(1 as OsdId, 6, 10)).toBeUndefined()
     expect(tracker.onRefused(1 as OsdId, 7, 10)).toMatchObject({ osd: 1, refused: true, retracted: false })
@@ -51,7 +51,7 @@ describe('heartbeat tracker', () => {
   })
 
   it('accuses nobody after it was itself paused', () => {
-    const tracker = new HeartbeatTracker(times)
+    const tracker = new HeartbeatTracker(settings)
     tracker.setPeers([peer(1)], 0)
     ticking(tracker, 0, 1_000, [1])
     expect(tracker.tick(31_000, wanted).report).toEqual([])
@@ -60,7 +60,7 @@ describe('heartbeat tracker', () => {
   })
 
   it('begins anew with a peer that restarted, and keeps the state of one that did not', () => {
-    const tracker = new HeartbeatTracker(times)
+    const tracker = new HeartbeatTracker(settings)
     tracker.setPeers([peer(1), peer(2)], 0)
     ticking(tracker, 0, 3_500)
     tracker.setPeers([peer(1, 8), peer(2)], 3_500)
@@ -68,7 +68,7 @@ describe('heartbeat tracker', () => {
   })
 
   it('pings less often whom nobody needs, and holds the time between against nobody', () => {
-    const tracker = new HeartbeatTracker(times)
+    const tracker = new HeartbeatTracker(settings)
     tracker.setPeers([peer(1)], 0)
     expect(tracker.tick(0, idle)).toMatchObject({ ping: [peer(1)], nextMs: 500 })
     tracker.onReply(1 as OsdId, 7, 1)
@@ -83,7 +83,7 @@ describe('heartbeat tracker', () => {
   })
 
   it('is healthy while a third of its peers answer', () => {
-    const tracker = new HeartbeatTracker(times)
+    const tracker = new HeartbeatTracker(settings)
     expect(tracker.isHealthy(0)).toBe(true)
     tracker.setPeers([peer(1), peer(2), peer(3)], 0)
     expect(tracker.isHealthy(0)).toBe(false)

@@ -1,7 +1,7 @@
 /** Snapshots from the client to the stores and back, on OSDs that are real but for their machines and monitors. */
-import { isClusterError, type OsdId, pgId, utf8Encode } from '@shoal/base'
+import { ClusterError, type Epoch, isClusterError, type OsdId, pgId, utf8Encode } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
-import { emptySnapshots, type Pool, withoutSnapshot } from '@shoal/cluster-map'
+import { emptySnapshots, type Pool, withoutSnapshot, withQuota } from '@shoal/cluster-map'
 import { headSnap, type ObjectId } from '@shoal/wire'
 import { describe, expect, it } from 'vitest'
 import type { OsdStore } from '../src/index.ts'
@@ -40,6 +40,11 @@ class Bench {
     const snaps = mode === 'pool' ? [...snapshots.snaps, { id: seq, name: `s${seq}`, createdMs: 0 }] : []
     this.entry = { ...entry, snapshots: { ...snapshots, seq, snaps } }
     return seq
+  }
+
+  limit(maxBytes: number): void {
+    const epoch = (this.cluster.monitors.map.epoch + 1) as Epoch
+    this.entry = withQuota(this.entry, { maxBytes, maxObjects: 0, epoch })
   }
 
   async takeAndSettle(mode: 'pool' | 'selfmanaged' = 'pool'): Promise<number> {
@@ -302,5 +307,51 @@ describe('snapshots', () => {
     cluster.monitors.setFlags()
     await bench.untilPurged(snap)
     expect(await bench.snapsStored()).toEqual(['head'])
+  })
+
+  it('are trimmed from a clone that could not be read for a while: until then nothing counts as purged', async () => {
+    const bench = await Bench.create(10)
+    const { cluster } = bench
+    await bench.put(bytesOf(1, 10_000))
+    const snap = await bench.takeAndSettle()
+    await bench.put(bytesOf(2, 10_000))
+    let failures = 0
+    for (const { store } of cluster.daemons as unknown as { readonly store: OsdStore }[]) {
+      const stat = store.stat.bind(store)
+      store.stat = async (collection, object) => {
+        if (object.snap !== snap || failures === 3) return stat(collection, object)
+        failures++
+        throw new ClusterError('EIO', 'the disk does not answer')
+      }
+    }
+    bench.drop(snap)
+    await cluster.until(() => failures === 1)
+    await cluster.world.time.advance(1_000)
+    const stats = [...cluster.monitors.pgStats.values()][0]
+    expect([failures, stats?.states.includes('snaptrim_wait'), stats?.purgedSnaps ?? []]).toEqual([1, true, []])
+    expect(await bench.snapsStored()).toEqual([snap, 'head'])
+    expect(cluster.monitors.logEntries.map(({ message }) => message)).toContainEqual(
+      expect.stringContaining(`snapshot ${snap} cannot be taken from`),
+    )
+    await bench.untilPurged(snap)
+    expect(failures).toBe(3)
+    expect(await bench.snapsStored()).toEqual(['head'])
+    expect(await bench.at(snap)).toBeUndefined()
+  })
+
+  it('count against the quota of their pool with the write that makes the clone', async () => {
+    const bench = await Bench.create(11)
+    const { cluster } = bench
+    await bench.put(bytesOf(1, 10_000))
+    bench.limit(25_000)
+    await bench.takeAndSettle()
+    await bench.put(bytesOf(2, 10_000))
+    await bench.takeAndSettle()
+    // In place, and yet it would keep 10,000 bytes more.
+    await expect(bench.put(bytesOf(3, 10_000))).rejects.toMatchObject({ code: 'EDQUOT' })
+    await bench.run(bench.pool.execute(name, [{ kind: 'write', offset: 0, data: bytesOf(4, 5_000) }]))
+    await cluster.world.time.advance(5_000)
+    expect([...cluster.monitors.pgStats.values()][0]?.bytes).toBe(25_000)
+    await bench.run(bench.pool.remove(name))
   })
 })

@@ -30,7 +30,7 @@ function setUp(usedBytes: number, peers = 1) {
   const { env } = makeSimEnv({ seed: 1 })
   const space = new SpaceWatch(env, { usage } as unknown as ObjectStore, {
     whoami: self,
-    failsafeRatio: 0.97,
+    settings: { osd_failsafe_full_ratio: 0.97 },
     clientBytes: () => state.clientBytes,
   })
   space.onMap(map, peers)

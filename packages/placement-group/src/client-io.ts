@@ -11,7 +11,7 @@
  * 4. A request that the log knows is never executed again.
  * 5. Reads are executed only while every other member of acting has promised this primary its lease.
  */
-import { assert, type ErrorCode, errorTable, type OsdId } from '@shoal/base'
+import { assert, type ErrorCode, errorTable, must, type OsdId } from '@shoal/base'
 import { isFenced } from '@shoal/cluster-map'
 import {
   type ClientOp,
@@ -31,7 +31,14 @@ import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
 import { missingForLists, withMissing } from './list-missing.ts'
 import { ObjectCache } from './object-cache.ts'
-import { forgetLoaded, newQueue, ObjectLoader, type ObjectQueue, type Waiting } from './object-queue.ts'
+import {
+  forgetLoaded,
+  newQueue,
+  ObjectLoader,
+  type ObjectQueue,
+  type TrimRequest,
+  type Waiting,
+} from './object-queue.ts'
 import { isTemporary } from './object-transfer.ts'
 import { noResults, OpAnswers } from './op-answers.ts'
 import { type Execution, executeWrite, type RollbackTarget } from './op-executor.ts'
@@ -105,7 +112,7 @@ export class ClientIo {
       run: (queue) => this.run(queue),
       onFailed: ({ session, op, trim }, errno, detail) => {
         if (trim === undefined) this.answers.failWith(session, op, errno, detail)
-        else trim.onDone()
+        else trim.onFailed(errno, detail)
       },
       onBadCopy: (object, version) => recovery.onBadCopy(object, version),
       onUnreadable: () => recovery.onUnreadable(),
@@ -176,8 +183,8 @@ export class ClientIo {
   }
 
   /** Takes removed snapshots from a clone, in its turn among what clients do. */
-  trim(clone: ObjectId, onDone: () => void): void {
-    const object = headOf(clone)
+  trim(request: TrimRequest): void {
+    const object = headOf(request.clone)
     const { pgId, map } = this.core
     const op: ClientOp = {
       type: 'client-op',
@@ -190,7 +197,7 @@ export class ClientIo {
       attempt: 0,
     }
     const queue = this.queueOf(object)
-    queue.waiting.push({ session: nobody, op, writes: true, trim: { clone, onDone } })
+    queue.waiting.push({ session: nobody, op, writes: true, trim: request })
     this.run(queue)
   }
 
@@ -390,12 +397,13 @@ export class ClientIo {
     const changes = execution.kind === 'done' && (execution.steps.length > 0 || execution.after.exists)
     // Invariant 3: what is told about the object must not depend on a write that may yet be lost.
     if (execution.kind === 'done' && !changes && queue.inFlight > 0) return false
-    if (changes && this.quota.isLimited && !this.isWithinQuota(queue, head, state, execution))
+    const planned = changes ? this.plan(head.op, state, execution, family) : undefined
+    if (planned !== undefined && this.quota.isLimited && !this.isWithinQuota(queue, head, state, planned))
       return queue.waiting[0] !== head
     forgetLoaded(queue)
     queue.waiting.shift()
     if (execution.kind === 'failed') this.onFailed(queue, head, execution)
-    else if (changes) this.order(queue, head, state, execution, family)
+    else if (planned !== undefined) this.order(queue, head, planned, execution)
     else this.answers.reply(head.session, head.op, execution.results, zeroVersion)
     return true
   }
@@ -417,14 +425,10 @@ export class ClientIo {
   }
 
   /** False: it is refused, or waits at the head of its queue until the quota's share is known. */
-  private isWithinQuota(
-    queue: ObjectQueue,
-    head: Waiting,
-    before: ObjectState,
-    { after }: Extract<Execution, { kind: 'done' }>,
-  ): boolean {
-    const growth = after.sizeBytes - before.sizeBytes
-    const verdict = this.quota.admits(growth, Number(after.exists) - Number(before.exists))
+  private isWithinQuota(queue: ObjectQueue, head: Waiting, before: ObjectState, { entries }: PlannedWrite): boolean {
+    // With the clone that it makes, and what clones no longer share with it.
+    const { pgBytes, pgObjects } = must(entries.at(-1), 'an entry')
+    const verdict = this.quota.admits(pgBytes - this.core.bytes, pgObjects - this.core.objects)
     if (verdict === 'yes') return true
     if (verdict === 'wait') {
       queue.loaded = before
@@ -448,33 +452,29 @@ export class ClientIo {
     this.replicate(queue, [entry], [], { session, op, results: [] }, detail)
   }
 
-  private order(
-    queue: ObjectQueue,
-    { session, op }: Waiting,
+  private plan(
+    op: ClientOp,
     before: ObjectState,
     execution: Extract<Execution, { kind: 'done' }>,
     family: Family | undefined,
+  ): PlannedWrite & Partial<PlannedSnapWrite> {
+    if (family === undefined) return planWrite(this.core, op, before, execution)
+    return planSnapWrite(this.core, op, before, family, this.families.contextOf(op), execution)
+  }
+
+  private order(
+    queue: ObjectQueue,
+    { session, op }: Waiting,
+    planned: PlannedWrite & Partial<PlannedSnapWrite>,
+    execution: Extract<Execution, { kind: 'done' }>,
   ): void {
-    let planned: PlannedWrite
-    if (family === undefined) planned = planWrite(this.core, op, before, execution)
-    else planned = this.planWithSnapshots(op, before, family, execution)
     this.cache.set(op.object, planned.after)
+    if (planned.dirAfter !== undefined) this.cache.set(snapDirOf(op.object), planned.dirAfter)
+    if (planned.cloned === true) this.core.count('clonesMade')
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
     this.replicate(queue, planned.entries, planned.steps, { session, op, results: execution.results })
     if (this.quota.isLimited) this.quota.onOrdered()
-  }
-
-  private planWithSnapshots(
-    op: ClientOp,
-    before: ObjectState,
-    family: Family,
-    execution: Extract<Execution, { kind: 'done' }>,
-  ): PlannedSnapWrite {
-    const planned = planSnapWrite(this.core, op, before, family, this.families.contextOf(op), execution)
-    if (planned.dirAfter !== undefined) this.cache.set(snapDirOf(op.object), planned.dirAfter)
-    if (planned.cloned) this.core.count('clonesMade')
-    return planned
   }
 
   private startTrim(queue: ObjectQueue, { op }: Waiting, trim: NonNullable<Waiting['trim']>): boolean {

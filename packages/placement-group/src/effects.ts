@@ -51,6 +51,7 @@ export type PgTimer =
   | 'stats'
   | 'scrub'
   | 'scrub-chunk'
+  | 'snaptrim-retry'
   | 'watch'
 
 /** What wants the disk besides clients. */

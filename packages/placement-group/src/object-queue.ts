@@ -19,7 +19,15 @@ export interface Waiting {
   /** It was done in an earlier interval, and is answered when every member has what it did. */
   readonly done?: DoneRequest
   /** No client's: removed snapshots are taken from this clone. */
-  readonly trim?: { readonly clone: ObjectId; readonly onDone: () => void }
+  readonly trim?: TrimRequest
+}
+
+export interface TrimRequest {
+  readonly clone: ObjectId
+  /** It is durable on every member, or there was nothing to take. */
+  readonly onDone: () => void
+  /** What it needs cannot be read here: nothing was taken from the clone. */
+  readonly onFailed: (errno: number, detail: string) => void
 }
 
 export interface ObjectQueue {
@@ -103,6 +111,7 @@ export class ObjectLoader {
         this.reportBadCopy(queue, request.object)
       } else if (input.kind === 'load-failed') {
         const head = queue.waiting.shift()
+        forgetLoaded(queue)
         if (head !== undefined) this.events.onFailed(head, input.errno, input.detail)
         this.events.run(queue)
       }

@@ -143,7 +143,7 @@ export class PlacementGroup {
       },
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
     })
-    this.trimmer = new SnapTrimmer(this.core, { trim: (clone, onDone) => this.clientIo.trim(clone, onDone) })
+    this.trimmer = new SnapTrimmer(this.core, { trim: (request) => this.clientIo.trim(request) })
     const { core, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
     const { trimmer, scrubber, scrubMember } = this
     const parts = {
@@ -271,6 +271,8 @@ export class PlacementGroup {
         return this.scrubber.onTimer()
       case 'scrub-chunk':
         return this.scrubber.onChunkTimer()
+      case 'snaptrim-retry':
+        return this.trimmer.onRetryTimer()
       case 'recovery-retry':
         if (this.peering.phase !== 'started') return
         return this.continueRecovery()

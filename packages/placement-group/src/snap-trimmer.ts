@@ -7,6 +7,7 @@
  * 1. A snapshot counts as purged only when every clone that was listed for it was looked at, and what changed is durable on
  *    every member. No clone is made for it later: the map that removed it is known here before, and to every later primary.
  * 2. It goes on only while every copy is whole: what is missing somewhere could come back.
+ * 3. A clone that cannot be read here was not looked at: the pass is given up, and begins anew after a pause that grows.
  */
 import {
   intersectSnaps,
@@ -17,13 +18,14 @@ import {
   subtractSnaps,
   withSnap,
 } from '@shoal/cluster-map'
-import { type ObjectId, objectKey } from '@shoal/wire'
+import { formatObjectId, type ObjectId, objectKey } from '@shoal/wire'
 import type { PgCore } from './core.ts'
+import type { TrimRequest } from './object-queue.ts'
 import { clearSnapRecords, cloneOfSnapRecord, snapRecordRange } from './pg-store.ts'
 
 export interface SnapTrimEvents {
-  /** Takes removed snapshots from a clone; `onDone` once that is durable everywhere, or there was nothing to do. */
-  trim(clone: ObjectId, onDone: () => void): void
+  /** Takes removed snapshots from a clone. */
+  trim(request: TrimRequest): void
 }
 
 interface Pass {
@@ -37,6 +39,8 @@ interface Pass {
 }
 
 const listMax = 64
+const retryMsMin = 5_000
+const retryMsMax = 300_000
 /** Below everything that brings copies back. */
 const priority = 10
 
@@ -47,6 +51,9 @@ export class SnapTrimmer {
   private round = 0
   private granted = false
   private pass: Pass | undefined
+  private retryMs = retryMsMin
+  /** Until the timer `snaptrim-retry`: no pass begins. */
+  private pausing = false
   private owedOf: PoolSnapshots | undefined
   private owedWithout: SnapIntervals | undefined
   private owedNow: SnapIntervals = noSnaps
@@ -61,6 +68,9 @@ export class SnapTrimmer {
   reset(): void {
     this.pass = undefined
     this.release()
+    if (this.pausing) this.core.emit({ kind: 'cancel-timer', timer: 'snaptrim-retry' })
+    this.pausing = false
+    this.retryMs = retryMsMin
   }
 
   /** Removed snapshots that may have something left here. */
@@ -93,7 +103,7 @@ export class SnapTrimmer {
   /** The map is another, or every copy is whole now. */
   update(): void {
     this.forgetNoted()
-    if (!this.mayRun || !this.isNeeded) {
+    if (!this.mayRun || !this.isNeeded || this.pausing) {
       // What is under way ends by itself; the pass begins anew.
       this.pass = undefined
       return this.release()
@@ -127,6 +137,11 @@ export class SnapTrimmer {
     this.update()
   }
 
+  onRetryTimer(): void {
+    this.pausing = false
+    this.update()
+  }
+
   private release(): void {
     if (this.round !== 0) this.core.emit({ kind: 'release', slot: 'snaptrim' })
     this.round = 0
@@ -153,11 +168,20 @@ export class SnapTrimmer {
     const token = this.core.expectInInterval(() => {
       // It is listed again by the pass that comes.
       if (this.pass !== pass) return
-      this.events.trim(clone, () => {
-        pass.active.delete(key)
-        this.trimmedClones++
-        this.core.count('snapTrimmedClones')
-        if (this.pass === pass) this.work()
+      const spent = { kind: 'spent', work: 'snaptrim', bytes: 0, admitted: true } as const
+      this.events.trim({
+        clone,
+        onDone: () => {
+          this.core.emit(spent)
+          pass.active.delete(key)
+          this.trimmedClones++
+          this.core.count('snapTrimmedClones')
+          if (this.pass === pass) this.work()
+        },
+        onFailed: (errno, detail) => {
+          this.core.emit(spent)
+          this.onFailed(pass, clone, errno, detail)
+        },
       })
     })
     this.core.emit({ kind: 'admit', work: 'snaptrim', token })
@@ -186,10 +210,25 @@ export class SnapTrimmer {
     this.core.emit({ kind: 'list-records', from: next, to, limit: listMax, token })
   }
 
+  /** Invariant 3. The others of the pass end by themselves; their clones are skipped when it begins anew. */
+  private onFailed(pass: Pass, clone: ObjectId, errno: number, detail: string): void {
+    if (this.pass !== pass) return
+    const { core, retryMs } = this
+    const what = `snapshot ${pass.snap} cannot be taken from ${formatObjectId(clone)}`
+    const message = `${what} (errno ${errno}: ${detail}): trying again in ${retryMs / 1000} s`
+    core.emit({ kind: 'log', level: 'error', message, cluster: true })
+    core.count('snapTrimFailures')
+    this.pausing = true
+    this.retryMs = Math.min(retryMsMax, retryMs * 2)
+    core.emit({ kind: 'set-timer', timer: 'snaptrim-retry', delayMs: retryMs })
+    this.update()
+  }
+
   /** Invariant 1. */
   private onPurged({ snap }: Pass): void {
     const { core } = this
     this.pass = undefined
+    this.retryMs = retryMsMin
     core.info = { ...core.info, purgedSnaps: withSnap(core.info.purgedSnaps ?? noSnaps, snap) }
     core.transact([clearSnapRecords(core.pgId, { first: snap, last: snap }), core.recordOp()])
     for (const osd of core.mapping.acting) {

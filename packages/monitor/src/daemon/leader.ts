@@ -32,6 +32,8 @@ export interface LeaderOptions {
   readonly consensus: ConsensusDriver
   readonly proposer: Proposer
   readonly view: () => ClusterView
+  /** Voters that have sent something within the lease, and since this monitor leads; itself included. */
+  readonly votersHeard: () => readonly number[]
 }
 
 export class Leader {
@@ -207,8 +209,8 @@ export class Leader {
     const { consensus, state } = this.options
     if (this.changingMembers) return undefined
     const { id, membership } = consensus.status()
-    const { members } = this.options.view().quorum
-    const step = planMembershipStep(state.monitorMap, membership, id, members, (other) => consensus.lagOf(other))
+    const heard = this.options.votersHeard()
+    const step = planMembershipStep(state.monitorMap, membership, id, heard, (other) => consensus.lagOf(other))
     if (step === undefined) return undefined
     if (step.kind === 'hand-over') {
       consensus.transferLeadership(step.to)

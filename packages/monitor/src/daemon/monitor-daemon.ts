@@ -281,6 +281,7 @@ export class MonitorDaemon implements MonitorService {
         consensus,
         proposer,
         view: () => this.view(),
+        votersHeard: () => this.votersHeard(Number.NEGATIVE_INFINITY),
       })
     }
     return this.leader
@@ -457,14 +458,19 @@ export class MonitorDaemon implements MonitorService {
     }
   }
 
-  /**
-   * Of a leader: voters that have sent something within the lease, itself included. A leader that has just begun takes
-   * them all for alive, for a lease.
-   */
+  /** Of a leader: voters that are in quorum. A leader that has just begun takes them all for alive, for a lease. */
   private membersHeard(): readonly number[] {
+    return this.votersHeard(this.ledSinceMs)
+  }
+
+  /** Itself, and voters that have sent something within the lease; `otherwiseMs` is when one did that sent nothing yet. */
+  private votersHeard(otherwiseMs: number): readonly number[] {
     const sinceMs = this.env.clock.monotonicMs() - this.settings.mon_lease * 1_000
-    const heard = (id: number) => Math.max(this.heardMs.get(id) ?? this.ledSinceMs, this.ledSinceMs)
-    return this.driver.status().membership.voters.filter((id) => id === this.identity.id || heard(id) > sinceMs)
+    const heardMs = (id: number): number => {
+      const lastMs = this.heardMs.get(id) ?? otherwiseMs
+      return lastMs < this.ledSinceMs ? otherwiseMs : lastMs
+    }
+    return this.driver.status().membership.voters.filter((id) => id === this.identity.id || heardMs(id) > sinceMs)
   }
 
   private adminHandlers(): AdminHandlers {

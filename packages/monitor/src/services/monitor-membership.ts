@@ -5,6 +5,9 @@
  * Invariant 1: a new monitor learns first and votes only once its log has caught up, so that adding one never costs the
  *              quorum. (Counter-example: a third voter with an empty disk added to two, one of which dies at once.)
  * Invariant 2: a removal leaves a majority of voters that are in quorum now.
+ * Invariant 3: a voter that is to go and is not heard leaves before anybody new votes. (Counter-example: of three one
+ *              has lost its disk, was removed, and its successor votes beside it. That is three of four; if one of the
+ *              other two dies now, two of the three monitors of the map live, and nobody leads.)
  */
 import { ClusterError } from '@shoal/base'
 import type { MonitorInfo, MonitorMap } from '@shoal/cluster-map'
@@ -18,16 +21,26 @@ export type MembershipStep =
   /** The leader itself is to go: somebody else must lead first. */
   | { readonly kind: 'hand-over'; readonly to: number }
 
-/** The next step towards the map; undefined when consensus agrees with it, or nothing can be done yet. */
+/** `heard`: voters that live. The next step towards the map; undefined when consensus agrees with it, or nothing can be done yet. */
 export function planMembershipStep(
   map: MonitorMap,
   membership: Membership,
   self: number,
-  quorum: readonly number[],
+  heard: readonly number[],
   lagOf: (id: number) => number | undefined,
 ): MembershipStep | undefined {
   const wanted = new Map(map.monitors.map((monitor) => [monitor.id, monitor]))
   const { voters, learners } = membership
+  const leaving = voters.filter((id) => !wanted.has(id))
+  const without = (id: number): MembershipStep => {
+    return {
+      kind: 'change',
+      membership: { voters: voters.filter((voter) => voter !== id), learners },
+      why: `voter ${id} leaves`,
+    }
+  }
+  const gone = leaving.find((id) => id !== self && !heard.includes(id))
+  if (gone !== undefined) return without(gone)
   for (const [id, monitor] of wanted) {
     if (voters.includes(id) || learners.includes(id)) continue
     return {
@@ -47,16 +60,11 @@ export function planMembershipStep(
     const membershipWithIt = { voters: sorted([...voters, id]), learners: others }
     return { kind: 'change', membership: membershipWithIt, why: `mon.${monitor.name} votes` }
   }
-  for (const id of voters) {
-    if (wanted.has(id) || voters.length === 1) continue
-    if (id === self) {
-      const to = quorum.find((other) => other !== self && wanted.has(other))
-      return to === undefined ? undefined : { kind: 'hand-over', to }
-    }
-    const left = { voters: voters.filter((voter) => voter !== id), learners }
-    return { kind: 'change', membership: left, why: `voter ${id} leaves` }
-  }
-  return undefined
+  const next = leaving[0]
+  if (next === undefined || voters.length === 1) return undefined
+  if (next !== self) return without(next)
+  const to = heard.find((other) => other !== self && wanted.has(other))
+  return to === undefined ? undefined : { kind: 'hand-over', to }
 }
 
 function sorted(ids: readonly number[]): readonly number[] {

@@ -111,9 +111,10 @@ export class QuotaLedger {
       held: more,
     })
     const { maxBytes, maxObjects } = ledger.quota
-    const bytes = maxBytes === 0 ? 0 : wanted.bytes - held.bytes
-    const objects = maxObjects === 0 ? 0 : wanted.objects - held.objects
-    if (bytes <= 0 && objects <= 0) return answer('granted')
+    // Who wants less than it holds frees nothing by that: it holds it until it tells that it does not.
+    const bytes = maxBytes === 0 ? 0 : Math.max(0, wanted.bytes - held.bytes)
+    const objects = maxObjects === 0 ? 0 : Math.max(0, wanted.objects - held.objects)
+    if (bytes === 0 && objects === 0) return answer('granted')
     // Invariant 2.
     if (ledger.entries.size < pool.pgNum) return answer('wait')
     const freeBytes = maxBytes === 0 ? 0 : maxBytes - ledger.held.bytes

@@ -2,7 +2,7 @@
  * Monitors in a few lines, for tests of OSDs alone: one OSD map, every request granted at once, in a later turn. Failure
  * reports count when they name a refused connection or come from every other OSD that is up.
  */
-import { ClusterError, type Env, type Epoch, type OsdId, type PgId, type PoolId } from '@shoal/base'
+import { ClusterError, type Env, type Epoch, type OsdId, type PgId, type PoolId, pgPool } from '@shoal/base'
 import {
   applyIncremental,
   createOsdMap,
@@ -14,6 +14,9 @@ import {
   type PgStats,
   type Pool,
   pgIdsOf,
+  poolQuotaOf,
+  type QuotaAnswer,
+  type QuotaAsk,
   weightOne,
 } from '@shoal/cluster-map'
 import { addItem, createReplicatedRule, emptyCrushMap } from '@shoal/crush'
@@ -99,6 +102,14 @@ export class FakeMonitors {
     }
     this.change({ pools: new Map([[id, pool]]), poolIdMax: id })
     return id
+  }
+
+  /** For pools of one placement group, which may have all of the quota: what is wanted, to the byte. */
+  answerQuota({ pgId, since, sequence, held, wanted }: QuotaAsk): QuotaAnswer {
+    const { maxBytes, maxObjects } = poolQuotaOf(this.map.pools.get(pgPool(pgId))) ?? { maxBytes: 0, maxObjects: 0 }
+    const fits = (limit: number, now: number, then: number): boolean => limit === 0 || then <= now || then <= limit
+    const granted = fits(maxBytes, held.bytes, wanted.bytes) && fits(maxObjects, held.objects, wanted.objects)
+    return { pgId, since, sequence, verdict: granted ? 'granted' : 'refused', held: granted ? wanted : held }
   }
 
   removePool(id: PoolId): void {
@@ -241,6 +252,9 @@ class FakeMonitorClient implements MonitorClient {
   }
 
   async command(command: MonitorCommand): Promise<CommandReply> {
+    if (command.prefix === 'osd pool quota-share') {
+      return { status: '', data: (command['asks'] as readonly QuotaAsk[]).map((ask) => this.monitors.answerQuota(ask)) }
+    }
     if (command.prefix !== 'osd new') throw new ClusterError('EOPNOTSUPP', command.prefix)
     this.monitors.register(command['id'] as OsdId, command['uuid'] as string)
     return { status: 'registered', data: { osd: command['id'] } }

@@ -31,7 +31,9 @@ export async function scrubAll(cluster: SimCluster): Promise<readonly Violation[
   let left: readonly PgRow[] = []
   for (let nextMs = 0; cluster.time.nowMs < endMs; await cluster.time.advance(1_000)) {
     left = (await pgRows(cluster)).filter(
-      (row) => row.lastDeepScrubMs === before.get(row.pgId) || row.scrubErrors > 0 || !isQuiet(row.state),
+      (row) =>
+        !isScrubbedNever(cluster, row) &&
+        (row.lastDeepScrubMs === before.get(row.pgId) || row.scrubErrors > 0 || !isQuiet(row.state)),
     )
     if (left.length === 0) return []
     if (cluster.time.nowMs < nextMs) continue
@@ -45,8 +47,15 @@ export async function scrubAll(cluster: SimCluster): Promise<readonly Violation[
   }))
 }
 
+/** The next scrub may have begun: with short intervals and long pauses between chunks one follows the other. */
 function isQuiet(state: string): boolean {
-  return state === 'active+clean' || state === 'active+remapped+clean'
+  const rest = withoutScrub(state)
+  return rest === 'active+clean' || rest === 'active+remapped+clean'
+}
+
+/** CRUSH finds it too few OSDs, and only clean groups are scrubbed. */
+function isScrubbedNever(cluster: SimCluster, row: PgRow): boolean {
+  return cluster.hasWhatCrushFound(row) && !isQuiet(row.state)
 }
 
 async function pgRows(cluster: SimCluster): Promise<readonly PgRow[]> {

@@ -269,7 +269,7 @@ export class SimCluster {
   }
 
   /** Whether a group that is not `active+clean` is as well as it can be, for CRUSH finds it too few OSDs. */
-  private hasWhatCrushFound({ pgId, state, acting }: PgRow): boolean {
+  hasWhatCrushFound({ pgId, state, acting }: PgRow): boolean {
     const copies = this.copiesOf(pgId)
     if (copies === undefined || acting.length !== copies) return false
     const rest = withoutScrub(state)

@@ -45,6 +45,11 @@ const smallScans: readonly Edit[] = [
   { file: 'placement-group/dist/core.js', find: '    scanObjects: 64,', replace: '    scanObjects: 5,' },
 ]
 
+/** Little may be under way before others wait: few clients are enough for a line. */
+const narrowWindow: readonly Edit[] = [
+  { file: 'osd/dist/mclock-profiles.js', find: '    windowBytes: 4 * mebibyte,', replace: '    windowBytes: 1,' },
+]
+
 /** A monitor that has just started waits as long as the others do before it stands for election. */
 const patientStarts: readonly Edit[] = [
   {
@@ -211,6 +216,7 @@ export const hunts: Readonly<Record<string, Hunt>> = {
       osd_mclock_max_sequential_bandwidth: 4 * mebibyte,
       osd_mclock_cost_per_op: 64 * 1024,
     },
+    tuning: narrowWindow,
   },
   fences: {
     ...small,

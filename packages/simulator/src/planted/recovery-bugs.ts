@@ -9,8 +9,19 @@ export const recoveryBugs: readonly PlantedBug[] = [
     mechanism: 'while recovery waits for the disk, every other operation of a client goes past those that are held',
     promise: 'operations of one client keep their order',
     file: 'osd/dist/op-scheduler.js',
-    find: 'if (this.queue.size > 0)',
-    replace: 'if (this.queue.size > 0 && (this.turn = !this.turn))',
+    find: `        if (this.queue.size > 0)
+            return false;`,
+    replace: '        if (this.queue.size > 0 && (this.turn = !this.turn))\n            return false;',
+    scenario: 'slow-share',
+  },
+  {
+    name: 'recovery-starved',
+    mechanism: 'recovery has the disk for moments only, though it is due',
+    promise: 'a class is due its reservation, whatever the others want',
+    file: 'osd/dist/mclock-queue.js',
+    find: 'if (state.waiting.length === 0)\n                continue;',
+    replace:
+      "if (state.waiting.length === 0 || (name === 'recovery' && nowMs % 20000 > 50))\n                continue;",
     scenario: 'slow-share',
   },
   {

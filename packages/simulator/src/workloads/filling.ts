@@ -9,7 +9,15 @@
 import { equalBytes } from '@shoal/base'
 import type { MonitorCommand } from '@shoal/monitor-client'
 import type { ObjectOp } from '@shoal/wire'
-import type { FinalReader, History, HistoryEvent, Violation, Workload, WorkloadContext } from '../history.ts'
+import type {
+  FinalReader,
+  History,
+  HistoryEvent,
+  HistoryOutcome,
+  Violation,
+  Workload,
+  WorkloadContext,
+} from '../history.ts'
 import { inLanes, nextToken, outcomeOf, perform, resultOf, tokenBytes, weighted } from './record.ts'
 
 const kibibyte = 1024
@@ -28,6 +36,8 @@ const quota = { bytes: 2048 * kibibyte, objects: 96 }
 /** Refusals that a client sees after the last removal are over by then. */
 const resumesWithinMs = 60_000
 const refusals: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
+/** A removal that could not be sent for as long as it had time is none that was refused. */
+const removalsMayAnswer: ReadonlySet<string> = new Set(['ENOENT', 'ETIMEDOUT'])
 
 export function quotas(): Workload {
   return filling({
@@ -143,7 +153,7 @@ async function remove(context: WorkloadContext, own: Map<string, Own>, { name }:
 async function read(context: WorkloadContext, { name, data }: Own): Promise<void> {
   const ops: readonly ObjectOp[] = [{ kind: 'read', offset: 0, length: data.length + 1 }]
   const { answer, outcome } = await perform(context, name, ops, { look: true })
-  if (outcome.kind === 'unknown') return
+  if (isNoAnswer(outcome)) return
   const found = resultOf(answer, 'data')?.data
   const event = context.history.begin(context.process, name, { kind: 'compare' }, context.nowMs())
   const same = found !== undefined && equalBytes(found, data)
@@ -152,6 +162,11 @@ async function read(context: WorkloadContext, { name, data }: Own): Promise<void
     same ? { kind: 'ok', value: undefined } : { kind: 'failed', code: 'differs' },
     context.nowMs(),
   )
+}
+
+/** Nobody said what there is: it was not sent within its time, or its answer did not come. */
+function isNoAnswer(outcome: HistoryOutcome): boolean {
+  return outcome.kind === 'unknown' || (outcome.kind === 'failed' && outcome.code === 'ETIMEDOUT')
 }
 
 /** Now and then a little, now and then nothing: then others are refused for long. */
@@ -198,7 +213,7 @@ async function check(history: History, _final: FinalReader, plan: Filling): Prom
     const { invoke, outcome, object } = event
     const code = outcome?.kind === 'failed' ? outcome.code : undefined
     if (invoke.kind === 'compare' && code !== undefined) report(object, 'is not what was acknowledged', event)
-    if (invoke['bytes'] === 0 && code !== undefined && code !== 'ENOENT')
+    if (invoke['bytes'] === 0 && code !== undefined && !removalsMayAnswer.has(code))
       report(object, `a removal failed: ${code}`, event)
     if (code === 'ENOSPC' && plan.name === 'quotas') continue
     if (code === 'EDQUOT' && plan.name !== 'quotas') report(object, 'there is no quota here', event)
