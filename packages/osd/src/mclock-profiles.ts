@@ -20,6 +20,10 @@ interface Profile {
   readonly shares: Readonly<Record<Work, Fractions>>
   /** What may be under way, while clients and others both want the disk, before the next is let in; in bytes of cost. */
   readonly windowBytes: number
+  /** How long other work rests behind each piece while clients are there, in parts of the time that the piece took. */
+  readonly rest: number
+  /** Of one piece of an object that is recovered: what a client's operation may find before it on the disk. */
+  readonly pieceBytes: number
 }
 
 const none = Number.POSITIVE_INFINITY
@@ -33,6 +37,8 @@ const balanced: Profile = {
     snaptrim: [0, 1, 0.9],
   },
   windowBytes: 2 * mebibyte,
+  rest: 0.5,
+  pieceBytes: mebibyte,
 }
 
 const profiles: Readonly<Record<string, Profile>> = {
@@ -44,6 +50,8 @@ const profiles: Readonly<Record<string, Profile>> = {
       snaptrim: [0, 1, 0.7],
     },
     windowBytes: mebibyte,
+    rest: 1.5,
+    pieceBytes: mebibyte / 4,
   },
   balanced,
   high_recovery_ops: {
@@ -54,18 +62,28 @@ const profiles: Readonly<Record<string, Profile>> = {
       snaptrim: [0, 1, none],
     },
     windowBytes: 4 * mebibyte,
+    rest: 0,
+    pieceBytes: 2 * mebibyte,
   },
 }
 
 export interface Shares {
   readonly of: Readonly<Record<Work, ClassShare>>
   readonly windowBytes: number
+  readonly rest: number
+}
+
+function profileOf({ osd_mclock_profile: name }: Pick<OsdSettings, 'osd_mclock_profile'>): Profile {
+  return profiles[name] ?? balanced
+}
+
+export function pieceBytesOf(settings: Pick<OsdSettings, 'osd_mclock_profile'>): number {
+  return profileOf(settings).pieceBytes
 }
 
 export function sharesOf(settings: SchedulerSettings): Shares {
-  const { osd_mclock_profile: name, osd_mclock_max_sequential_bandwidth: bytesPerSecond } = settings
-  const { shares, windowBytes } = profiles[name] ?? balanced
-  const perMs = bytesPerSecond / 1_000
+  const { shares, windowBytes, rest } = profileOf(settings)
+  const perMs = settings.osd_mclock_max_sequential_bandwidth / 1_000
   const share = ([reservation, weight, limit]: Fractions): ClassShare => ({
     reservation: reservation * perMs,
     weight,
@@ -75,5 +93,6 @@ export function sharesOf(settings: SchedulerSettings): Shares {
   return {
     of: { client: share(client), recovery: share(recovery), scrub: share(scrub), snaptrim: share(snaptrim) },
     windowBytes,
+    rest,
   }
 }

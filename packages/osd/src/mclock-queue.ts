@@ -100,13 +100,13 @@ export class MclockQueue<K extends string, T> {
     if (state.share.reservation > 0) state.reservedMs += cost / state.share.reservation
   }
 
-  /** Takes the next item. Undefined when nothing waits. */
-  next(nowMs: number): Next<K, T> | undefined {
+  /** Takes the next item, of one class where that alone may go. Undefined when nothing such waits. */
+  next(nowMs: number, only?: K): Next<K, T> | undefined {
     let due: [K, ClassState<T>] | undefined
     let allowed: [K, ClassState<T>] | undefined
     let untilMs = Number.POSITIVE_INFINITY
     for (const [name, state] of this.classes) {
-      if (state.waiting.length === 0) continue
+      if (state.waiting.length === 0 || (only !== undefined && name !== only)) continue
       const reservedMs = state.share.reservation > 0 ? state.reservedMs : Number.POSITIVE_INFINITY
       if (reservedMs <= nowMs) {
         if (due === undefined || state.reservedMs < due[1].reservedMs) due = [name, state]
@@ -118,7 +118,7 @@ export class MclockQueue<K extends string, T> {
     }
     if (due !== undefined) return this.take(due[0], due[1], true)
     if (allowed !== undefined) return this.take(allowed[0], allowed[1], false)
-    return this.count === 0 ? undefined : { kind: 'wait', untilMs }
+    return untilMs === Number.POSITIVE_INFINITY ? undefined : { kind: 'wait', untilMs }
   }
 
   /** Everything that waits, in no order, for a driver that ends. */

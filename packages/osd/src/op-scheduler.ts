@@ -58,6 +58,8 @@ export class OpScheduler {
   private readonly waitUs: Record<Work, Histogram> = perWork(() => new Histogram())
   /** Background work that was let in, oldest first. */
   private underWay: { readonly work: BackgroundWork; readonly cost: number; readonly sinceMs: number }[] = []
+  /** Background work rests until then, while there are clients. */
+  private restUntilMs = 0
   private timer: Timer | undefined
   private running = false
   private stopped = false
@@ -119,7 +121,11 @@ export class OpScheduler {
       this.costs[work] += more
     }
     const at = this.underWay.findIndex((one) => one.work === work)
-    if (at >= 0) this.underWay.splice(at, 1)
+    const [done] = at >= 0 ? this.underWay.splice(at, 1) : []
+    if (done !== undefined) {
+      const nowMs = this.env.clock.monotonicMs()
+      this.restUntilMs = nowMs + this.shares.rest * Math.min(nowMs - done.sinceMs, underWayMsMax)
+    }
     this.pump()
   }
 
@@ -157,8 +163,7 @@ export class OpScheduler {
   }
 
   /** Whether what is under way leaves room for more; invariant 4. */
-  private isOpen(nowMs: number): boolean {
-    while ((this.underWay[0]?.sinceMs ?? nowMs) <= nowMs - underWayMsMax) this.underWay.shift()
+  private isOpen(): boolean {
     const clients = this.clientOps() - this.queue.waitingOf('client')
     if (clients <= 0 || this.underWay.length === 0) return true
     const background = this.underWay.reduce((sum, { cost }) => sum + cost, 0)
@@ -172,10 +177,16 @@ export class OpScheduler {
     try {
       for (;;) {
         const nowMs = this.env.clock.monotonicMs()
-        if (!this.isOpen(nowMs)) return this.wakeAt((this.underWay[0]?.sinceMs ?? nowMs) + underWayMsMax, nowMs)
-        const next = this.queue.next(nowMs)
-        if (next === undefined) return
-        if (next.kind === 'wait') return this.wakeAt(next.untilMs, nowMs)
+        while ((this.underWay[0]?.sinceMs ?? nowMs) <= nowMs - underWayMsMax) this.underWay.shift()
+        // What is done pumps; what is lost must not be waited for longer.
+        const lostMs = (this.underWay[0]?.sinceMs ?? Number.POSITIVE_INFINITY) + underWayMsMax
+        if (!this.isOpen()) return this.wakeAt(lostMs, nowMs)
+        const clientsOnly = nowMs < this.restUntilMs && this.clientOps() > 0
+        const next = this.queue.next(nowMs, clientsOnly ? 'client' : undefined)
+        if (next?.kind !== 'item') {
+          const againMs = clientsOnly ? this.restUntilMs : Number.POSITIVE_INFINITY
+          return this.wakeAt(Math.min(next?.untilMs ?? againMs, againMs), nowMs)
+        }
         const { of: work, cost, item } = next
         this.costs[work] += cost
         this.waitUs[work].record((nowMs - item.sinceMs) * 1_000)
@@ -189,6 +200,7 @@ export class OpScheduler {
 
   private wakeAt(atMs: number, nowMs: number): void {
     this.timer?.cancel()
+    if (this.queue.size === 0 || atMs === Number.POSITIVE_INFINITY) return
     this.timer = this.env.timers.after(Math.max(0, atMs - nowMs), () => this.pump())
   }
 }

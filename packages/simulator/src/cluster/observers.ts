@@ -64,8 +64,8 @@ interface OsdPerf {
   readonly scheduler: { readonly classes: Readonly<Record<string, { readonly passedBytes: number }>> }
 }
 
-/** So much cost may go past the first of a class that has a reservation: pieces of some MiB are charged when they are known. */
-const passedBytesMax = 2 * 1024 * 1024
+/** So much cost may go past the first of a class that has a reservation: pieces are charged when they are known, and rest. */
+const passedBytesMax = 8 * 1024 * 1024
 
 function capsOf({ store, osdSettings }: Scenario): readonly ResourceCap[] {
   const { pendingBytesMax = 0, dirtyBytesMax = 0, metaCacheBytes = 0, dataCacheBytes = 0 } = store.mount

@@ -19,9 +19,9 @@ export const recoveryBugs: readonly PlantedBug[] = [
     mechanism: 'recovery has the disk for moments only, though it is due',
     promise: 'a class is due its reservation, whatever the others want',
     file: 'osd/dist/mclock-queue.js',
-    find: 'if (state.waiting.length === 0)\n                continue;',
+    find: 'if (state.waiting.length === 0 || (only !== undefined && name !== only))\n                continue;',
     replace:
-      "if (state.waiting.length === 0 || (name === 'recovery' && nowMs % 20000 > 50))\n                continue;",
+      "if (state.waiting.length === 0 || (only !== undefined && name !== only) || (name === 'recovery' && nowMs % 20000 > 50))\n                continue;",
     scenario: 'slow-share',
   },
   {
