@@ -35,6 +35,7 @@ interface Filling {
 const quota = { bytes: 2048 * kibibyte, objects: 96 }
 /** Refusals that a client sees after the last removal are over by then. */
 const resumesWithinMs = 60_000
+const slowerAtLimit = 10
 const refusals: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 /** A removal that could not be sent for as long as it had time is none that was refused. */
 const removalsMayAnswer: ReadonlySet<string> = new Set(['ENOENT', 'ETIMEDOUT'])
@@ -80,9 +81,12 @@ function filling(plan: Filling): Workload {
     async run(context) {
       if (!(await setUp(context, plan))) return
       const owned = [new Map<string, Own>(), new Map<string, Own>()]
-      await inLanes(context, 2, plan.pauseMsMax, (lane) =>
-        useSpace(context, plan, lane, owned[lane] as Map<string, Own>),
-      )
+      let filled = false
+      await inLanes(context, 2, plan.pauseMsMax, async (lane) => {
+        if (await useSpace(context, plan, lane, owned[lane] as Map<string, Own>)) filled = true
+        // What there is to see is seen at the limit; how often it is reached costs real time, and tells nothing more.
+        if (filled) await context.sleep(context.random.fraction() * plan.pauseMsMax * slowerAtLimit)
+      })
       await empty(context)
       await writeAgain(context, plan)
     },
@@ -111,7 +115,13 @@ async function taken(context: WorkloadContext, command: MonitorCommand): Promise
   }
 }
 
-async function useSpace(context: WorkloadContext, plan: Filling, lane: number, own: Map<string, Own>): Promise<void> {
+/** Whether it was refused for want of space. */
+async function useSpace(
+  context: WorkloadContext,
+  plan: Filling,
+  lane: number,
+  own: Map<string, Own>,
+): Promise<boolean> {
   const { random } = context
   const some = [...own.values()][random.below(Math.max(1, own.size))]
   const what = weighted(random, [
@@ -123,10 +133,14 @@ async function useSpace(context: WorkloadContext, plan: Filling, lane: number, o
   if (some === undefined || what === 'create') {
     const name = `fill-${context.process}.${lane}.${nextToken(context)}`
     const code = await write(context, plan, own, { name, data: new Uint8Array(0) })
-    if (code !== undefined && refusals.has(code)) await makeRoom(context, own)
+    if (code !== undefined && refusals.has(code)) {
+      await makeRoom(context, own)
+      return true
+    }
   } else if (what === 'rewrite') await write(context, plan, own, some)
   else if (what === 'remove') await remove(context, own, some)
   else await read(context, some)
+  return false
 }
 
 /** The code of a failure. What has no outcome is left alone from then on: it may change at any time. */
