@@ -143,6 +143,14 @@ export class PgHost {
         return services.sendEvent(effect.session, effect.event)
       case 'park':
         return services.park(effect.session, effect.tid)
+      case 'admit': {
+        const { work, token } = effect
+        return services.scheduler.submit(work, () => this.feed({ kind: 'admitted', token }))
+      }
+      case 'spent':
+        return effect.admitted
+          ? services.scheduler.spent(effect.work, effect.bytes)
+          : services.scheduler.charge(effect.work, effect.bytes)
       case 'transact':
         return this.transact(effect)
       case 'load':
@@ -270,11 +278,15 @@ export class PgHost {
     )
   }
 
+  /** Whoever pulls it has waited for its turn at its own disk: here it only pays. */
   private readPiece(effect: Effect<'read-piece'>): void {
     const { token } = effect
-    readPiece(this.services.store, this.pgId, effect).then(
-      (piece) =>
-        this.feed({ kind: 'piece-read', token, errno: piece === undefined ? errorTable.ENOENT.errno : 0, piece }),
+    const { store, scheduler } = this.services
+    readPiece(store, this.pgId, effect).then(
+      (piece) => {
+        scheduler.charge('recovery', piece?.extents.reduce((sum, { data }) => sum + data.length, 0) ?? 0)
+        this.feed({ kind: 'piece-read', token, errno: piece === undefined ? errorTable.ENOENT.errno : 0, piece })
+      },
       (error: unknown) => this.feed({ kind: 'piece-read', token, errno: this.expected(error).errno, piece: undefined }),
     )
   }

@@ -266,6 +266,7 @@ export class PlacementGroup {
       case 'scanned':
       case 'records-listed':
       case 'examined':
+      case 'admitted':
         return this.core.answer(input.token, input)
       case 'timer':
         return this.onTimer(input.timer)

@@ -62,7 +62,11 @@ interface TableInside {
 interface OsdPerf {
   readonly store: Readonly<Record<string, unknown>>
   readonly clients: Readonly<Record<string, number>>
+  readonly scheduler: { readonly classes: Readonly<Record<string, { readonly passedBytes: number }>> }
 }
+
+/** So much cost may go past the first of a class that has a reservation: pieces are charged when they are known, and rest. */
+const passedBytesMax = 8 * 1024 * 1024
 
 function capsOf({ store, osdSettings }: Scenario): readonly ResourceCap[] {
   const { pendingBytesMax = 0, dirtyBytesMax = 0, metaCacheBytes = 0, dataCacheBytes = 0 } = store.mount
@@ -72,6 +76,7 @@ function capsOf({ store, osdSettings }: Scenario): readonly ResourceCap[] {
     { counter: 'metadata_cache_bytes', max: metaCacheBytes + overshootBytes },
     { counter: 'data_cache_bytes', max: dataCacheBytes + overshootBytes },
     // Sessions are paused above it; what was already in their buffers still comes.
+    { counter: /^passed_bytes_(client|recovery)$/, max: passedBytesMax },
     { counter: 'ops', max: (osdSettings.osd_client_message_cap ?? 1024) + 256 },
   ]
 }
@@ -193,8 +198,12 @@ export class Observers {
     this.operationsSeen.set(name, operations)
     const view = (daemon as unknown as { adminView(): { perf(): OsdPerf } } | undefined)?.adminView()
     if (view === undefined) return
-    const { store, clients } = view.perf()
-    const counters = Object.entries({ ...store, ...clients }).filter(
+    const { store, clients, scheduler } = view.perf()
+    const passed = Object.entries(scheduler.classes).map(([work, { passedBytes }]) => [
+      `passed_bytes_${work}`,
+      passedBytes,
+    ])
+    const counters = Object.entries({ ...store, ...clients, ...Object.fromEntries(passed) }).filter(
       (entry): entry is [string, number] => typeof entry[1] === 'number',
     )
     this.caps.observe({ daemon: name, atMs: this.cluster.time.nowMs, counters: Object.fromEntries(counters) })

@@ -204,6 +204,8 @@ function drawOsdSettings(random: Prng): Scenario['osdSettings'] {
     osd_map_keep: pick(random, [20, 500]),
     osd_mon_report_interval: pick(random, [1, 3]),
     osd_max_markdown_count: pick(random, [2, 5, 50]),
+    osd_mclock_profile: pick(random, ['high_client_ops', 'balanced', 'high_recovery_ops']),
+    osd_mclock_max_sequential_bandwidth: pick(random, [4, 32, 256]) * 1024 * 1024,
   }
 }
 
