@@ -65,9 +65,12 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     workloads: ['counters', 'registers'],
     faults: ['pg-merge', 'pg-merge', 'pg-split', 'crash', 'outage'],
     everySeconds: 4,
+    lastsSecondsMax: 20,
+    osds: 5,
     pgNum: 6,
     ioDelayMs: slowDisk,
-    ...quickDown,
+    // Copies stay behind where their OSD was away.
+    ...quickOut,
   },
   'merges-and-crashes': {
     ...small,
