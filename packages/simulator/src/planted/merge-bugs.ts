@@ -29,4 +29,13 @@ export const mergeBugs: readonly PlantedBug[] = [
     replace: '=== -1 ? 0 : -1)',
     scenario: 'merges-and-crashes',
   },
+  {
+    name: 'merge-leaves-records-of-clones',
+    mechanism: 'the target does not get the records that list the clones of the source by snapshot',
+    promise: 'snapshots that are removed are trimmed',
+    file: 'osd/dist/pg-merger.js',
+    find: 'await store.submit({ ops: [copySnapRecords(targetId, keys)] });',
+    replace: 'void keys;',
+    scenario: 'merges-of-clones',
+  },
 ]
