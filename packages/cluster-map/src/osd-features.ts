@@ -8,7 +8,12 @@ export const featureLostObjects = 2
 export const featureShards = 4
 
 /** Of this build. */
-export const osdFeatures: number = featureQuotas + featureLostObjects + featureShards
+/** Splits its placement groups when a pool's pg_num grows. */
+export const featurePgSplit = 0x10
+/** Merges them when it becomes smaller. */
+export const featurePgMerge = 0x20
+
+export const osdFeatures: number = featureQuotas + featureLostObjects + featureShards + featurePgSplit + featurePgMerge
 
 export function hasFeatures(features: number, required: number): boolean {
   const wanted = BigInt(required)

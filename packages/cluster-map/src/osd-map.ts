@@ -23,6 +23,8 @@ export const osdFlags = [
   'nodeep-scrub',
   'full',
   'nosnaptrim',
+  // Set by `shoal balancer off`. Flags are stored by their place here.
+  'nobalance',
 ] as const
 export type OsdFlag = (typeof osdFlags)[number]
 

@@ -41,6 +41,7 @@ class Bench {
         statistics: this.statistics,
         failures: new FailureDetector(defaultSettings),
         quotas: undefined,
+        balancer: undefined,
         quorum: { leaderId: 1, term: 1, members: [] },
         nowMs: 0,
         wallMs: 77,

@@ -9,7 +9,8 @@
  */
 import { ClusterError, type Env, isClusterError, type PgId } from '@shoal/base'
 import { formatObjectId } from '@shoal/wire'
-import { type BlobRef, countBits } from './blob.ts'
+import type { BlobRef } from './blob.ts'
+import { type CompressedSpace, moreSpace, nothingCompressed, spaceOfBlob } from './compressed-space.ts'
 import { FileObjectStore } from './file-object-store.ts'
 import {
   blockBytes,
@@ -24,7 +25,7 @@ import {
   prefixEnd,
   shardBlocks,
 } from './layout.ts'
-import { type CompressedSpace, encodeCollection, MetaStore, nothingCompressed } from './meta-store.ts'
+import { encodeCollection, MetaStore } from './meta-store.ts'
 import { hasShard, type Onode, type Shard } from './onode.ts'
 import { unseal } from './sealed-value.ts'
 import { type OpenFiles, openStoreFiles } from './store-files.ts'
@@ -229,12 +230,8 @@ class Checker {
     for (const ref of shard.blobs) await this.checkBlob(owner, shard, first, ref)
   }
 
-  private async checkBlob(
-    owner: Owner,
-    shard: Shard,
-    shardFirst: number,
-    { first, live, blob }: BlobRef,
-  ): Promise<void> {
+  private async checkBlob(owner: Owner, shard: Shard, shardFirst: number, ref: BlobRef): Promise<void> {
+    const { first, live, blob } = ref
     const where = `${owner.name}: blob at block ${shardFirst + first}`
     let sound = true
     const stored = new Uint8Array(blob.units.length * blockBytes)
@@ -250,11 +247,7 @@ class Checker {
       if (((live >>> bit) & 1) !== 0) this.checkSize(owner, shardFirst + first + bit, where)
     }
     const before = this.compressed.get(owner.collection) ?? nothingCompressed
-    this.compressed.set(owner.collection, {
-      blocks: before.blocks + countBits(live),
-      bytes: before.bytes + blob.sizeBytes,
-      units: before.units + blob.units.length,
-    })
+    this.compressed.set(owner.collection, moreSpace(before, spaceOfBlob(ref)))
     if (this.options.deep !== true || !sound) return
     const { compression } = this.env
     const bytes = stored.subarray(0, blob.sizeBytes)

@@ -1,11 +1,12 @@
 /**
- * The way of a client operation to its placement group: wait for the client's map, refuse what is unsound, send away what
- * is not ours to do.
+ * The way of a client operation to its placement group: wait for its turn at the disk and for the client's map, refuse what
+ * is unsound, send away what is not ours to do.
  */
 import { type Epoch, errorTable, type OsdId } from '@shoal/base'
 import type { OsdMap } from '@shoal/cluster-map'
 import { type ClientOp, type ClientOpReply, zeroVersion } from '@shoal/wire'
 import { checkClientOp, type Refusal } from './op-check.ts'
+import type { OpScheduler } from './op-scheduler.ts'
 import type { PerfCounters } from './perf-counters.ts'
 import { mappingIfPresent } from './pg-mapping.ts'
 import type { PgTable } from './pg-table.ts'
@@ -14,8 +15,14 @@ export interface ClientDispatcherOptions {
   readonly whoami: OsdId
   readonly table: PgTable
   readonly counters: PerfCounters
+  readonly scheduler: OpScheduler
+  /** False: nobody is there any more to be answered. */
+  readonly isOpen: (session: number) => boolean
   readonly reply: (session: number, reply: ClientOpReply) => void
 }
+
+/** Whoever asks for all of an object, of whatever size, is not taken at his word. */
+const bytesReadMax = 4 * 1024 * 1024
 
 interface Waiting {
   readonly session: number
@@ -35,7 +42,18 @@ export class ClientDispatcher {
     return this.waiting.length
   }
 
-  onOp(session: number, op: ClientOp): void {
+  /** `payloadBytes`: that came with it. */
+  onOp(session: number, op: ClientOp, payloadBytes: number): void {
+    const { scheduler, isOpen } = this.options
+    const bytes = payloadBytes + bytesRead(op)
+    if (scheduler.admitsClient(bytes)) return this.onTurn(session, op)
+    // A watch of a session that has ended meanwhile would stay.
+    scheduler.hold(bytes, () => {
+      if (isOpen(session)) this.onTurn(session, op)
+    })
+  }
+
+  private onTurn(session: number, op: ClientOp): void {
     const map = this.options.table.placement?.map
     if (map === undefined || op.epoch > map.epoch) this.waiting.push({ session, op })
     else this.dispatch(session, op, map)
@@ -45,7 +63,7 @@ export class ClientDispatcher {
     if (this.waiting.length === 0) return
     const waiting = this.waiting
     this.waiting = []
-    for (const { session, op } of waiting) this.onOp(session, op)
+    for (const { session, op } of waiting) this.onTurn(session, op)
   }
 
   onSessionClosed(session: number): void {
@@ -78,4 +96,11 @@ export class ClientDispatcher {
     const reply = { request, pgId, epoch, errno, detail, results: [], version: zeroVersion, attempt }
     this.options.reply(session, { type: 'client-op-reply', ...reply })
   }
+}
+
+/** At most: an object may end before. */
+function bytesRead({ ops }: ClientOp): number {
+  let bytes = 0
+  for (const step of ops) if (step.kind === 'read' || step.kind === 'sparse-read') bytes += step.length
+  return Math.min(bytes, bytesReadMax)
 }

@@ -18,7 +18,10 @@ export interface ClientSessionsOptions {
   readonly settings: Pick<OsdSettings, 'osd_client_message_size_cap' | 'osd_client_message_cap'>
   readonly tracker: OpTracker
   readonly counters: PerfCounters
-  readonly onOp: (session: number, op: ClientOp) => void
+  /** `bytes`: of its payload. */
+  readonly onOp: (session: number, op: ClientOp, bytes: number) => void
+  /** One was answered, or waits for other clients from now on. */
+  readonly onDone: () => void
   /** The PGs that may hold operations of the session. */
   readonly onClosed: (session: number, pgs: ReadonlySet<PgId>) => void
 }
@@ -50,6 +53,10 @@ export class ClientSessions {
 
   get count(): number {
     return this.sessions.size
+  }
+
+  has(session: number): boolean {
+    return this.sessions.has(session)
   }
 
   get inFlight(): { readonly ops: number; readonly bytes: number } {
@@ -85,6 +92,7 @@ export class ClientSessions {
       this.release(client, tracked)
     }
     this.send(client, reply, reply.request.tid)
+    this.options.onDone()
   }
 
   /** Something that the client did not ask for; dropped when the session is gone. */
@@ -100,6 +108,7 @@ export class ClientSessions {
     if (client === undefined || tracked === undefined) return
     this.options.tracker.drop(tracked)
     this.release(client, tracked)
+    this.options.onDone()
   }
 
   mark(sessionId: number, tid: number, stage: string): void {
@@ -148,7 +157,7 @@ export class ClientSessions {
       this.options.counters.add('clientSessionsThrottled')
       client.session.pause()
     }
-    this.options.onOp(client.session.id, op)
+    this.options.onOp(client.session.id, op, frame.payload.length)
   }
 
   private onReset(client: ClientSession): void {

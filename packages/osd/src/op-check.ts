@@ -31,7 +31,11 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
   const { object } = op
   const pool = map.pools.get(pgPool(op.pgId))
   if (pool === undefined) return { code: 'ENOENT', detail: `pool ${pgPool(op.pgId)} does not exist` }
-  if (!(pgSeed(op.pgId) < pool.pgNum)) return { code: 'ENOENT', detail: `placement group ${op.pgId} does not exist` }
+  if (!(pgSeed(op.pgId) < pool.pgNum)) {
+    // Merged since: the client finds what it went into by the map that it lacks.
+    const code = op.epoch < map.epoch ? 'ESTALE' : 'ENOENT'
+    return { code, detail: `placement group ${op.pgId} does not exist` }
+  }
   if (isFenced(map, op.request.client)) {
     return { code: 'ESHUTDOWN', detail: 'this client session is fenced' }
   }
@@ -43,6 +47,8 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
     return { code: 'E2BIG', detail: `a name has at most ${objectNameBytesMax} bytes` }
   }
   if (!isListing(op) && !belongsHere(op, seedOfHash(pool, object.hash), op.pgId)) {
+    // The PG was split since: the client finds the part by the map that it lacks.
+    if (op.epoch < map.epoch) return { code: 'ESTALE', detail: `${op.pgId} may have been split since ${op.epoch}` }
     return { code: 'EINVAL', detail: `the object does not belong to placement group ${op.pgId}` }
   }
   const refused = pool.type === 'erasure' ? checkShardSteps(op) : undefined

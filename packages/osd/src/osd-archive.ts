@@ -47,7 +47,10 @@ export async function readOsdArchive(
   try {
     if (!store.hasCollection(metaCollection)) return empty
     const maps: OsdMap[] = []
-    await new MapStore(store, () => Number.POSITIVE_INFINITY, env.log).load(0 as Epoch, (map) => maps.push(map))
+    await new MapStore(store, () => Number.POSITIVE_INFINITY, env.log).load(
+      0 as Epoch,
+      async (map) => void maps.push(map),
+    )
     const pools = new Set<PoolId>()
     for (const pgId of store.collections()) if (pgId !== metaCollection) pools.add(pgPool(pgId))
     const key = await readKeyCopy(store)

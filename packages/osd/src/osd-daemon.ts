@@ -44,6 +44,7 @@ import { LogChannel } from './log-channel.ts'
 import { MapFeed } from './map-feed.ts'
 import { MapStore } from './map-store.ts'
 import { MonitorRequests } from './monitor-requests.ts'
+import { OpScheduler } from './op-scheduler.ts'
 import { OpTracker } from './op-tracker.ts'
 import type { OsdDaemonOptions, OsdParts, OsdStore } from './osd-options.ts'
 import { PeerLinks } from './peer-links.ts'
@@ -87,6 +88,7 @@ export class OsdDaemon {
   private readonly uuid: string
   private readonly counters = new PerfCounters()
   private readonly tracker: OpTracker
+  private readonly scheduler: OpScheduler
   private readonly reservers: Reservers
   private readonly logChannel: LogChannel
   private readonly leases: LeaseTable
@@ -125,6 +127,7 @@ export class OsdDaemon {
     const { settings, whoami, incarnation, counters } = this
     const nowMs = env.clock.monotonicMs()
     this.tracker = new OpTracker(settings)
+    this.scheduler = new OpScheduler(env, settings, () => this.sessions.inFlight.ops)
     this.reservers = new Reservers(settings)
     this.logChannel = new LogChannel(env, parts.monitor, entityName('osd', whoami))
     this.leases = new LeaseTable(settings.osd_read_lease * 1000, prepared.isNew ? undefined : nowMs)
@@ -157,7 +160,8 @@ export class OsdDaemon {
       settings,
       tracker: this.tracker,
       counters,
-      onOp: (session, op) => this.dispatcher.onOp(session, op),
+      onOp: (session, op, bytes) => this.dispatcher.onOp(session, op, bytes),
+      onDone: () => this.scheduler.onClientDone(),
       onClosed: (session, pgs) => this.onSessionClosed(session, pgs),
     })
     this.table = this.makeTable()
@@ -165,6 +169,8 @@ export class OsdDaemon {
       whoami,
       table: this.table,
       counters,
+      scheduler: this.scheduler,
+      isOpen: (session) => this.sessions.has(session),
       reply: (session, reply) => this.sessions.reply(session, reply),
     })
     this.maps = new MapStore(this.store, () => settings.osd_map_keep, env.log.child('maps'))
@@ -232,6 +238,7 @@ export class OsdDaemon {
     await this.admin?.close()
     await this.messenger?.close()
     await this.heartbeats.stop()
+    this.scheduler.stop()
     this.table.close()
     await this.store.close()
     await this.parts.monitor.close()
@@ -252,9 +259,10 @@ export class OsdDaemon {
     const oldest = await this.table.load(damaged)
     // Only now: a crash before it begins again with every copy distrusted.
     if (damaged) await this.store.clearDamage?.()
-    const newest = await this.maps.load(oldest ?? (Number.MAX_SAFE_INTEGER as Epoch), (map) =>
-      this.table.onMap(map, false),
-    )
+    const newest = await this.maps.load(oldest ?? (Number.MAX_SAFE_INTEGER as Epoch), async (map) => {
+      await this.table.prepare(map, () => undefined)
+      this.table.onMap(map, false)
+    })
     this.addresses = await this.listen()
     env.log.info('osd starts', {
       uuid: this.uuid,
@@ -265,6 +273,7 @@ export class OsdDaemon {
       heartbeatMs: settings.osd_heartbeat_interval * 1000,
     })
     const feed = new MapFeed(env, parts.monitor, newest?.epoch ?? (0 as Epoch), {
+      prepare: (map) => this.table.prepare(map, () => this.storeMap(map)),
       onMap: (map, latest) => this.onMap(map, latest),
       onCurrent: () => this.onCurrent(),
     })
@@ -307,7 +316,7 @@ export class OsdDaemon {
     return new PgTable({
       whoami,
       services: this.pgServices(),
-      createMachine: (pgId, stored) => {
+      createMachine: (pgId, stored, lastMap) => {
         const shard = pgShard(pgId)
         const own =
           shard === undefined
@@ -317,7 +326,8 @@ export class OsdDaemon {
                 leases: shardLeases(leases, whoami),
                 space: shardSpace(space, whoami),
               }
-        return new PlacementGroup({ pgId, ...own, settings, stored, clock: env.clock })
+        const last = lastMap === undefined ? {} : { lastMap }
+        return new PlacementGroup({ pgId, ...own, settings, stored, clock: env.clock, ...last })
       },
       onIntervalsEnded: (pgs) => {
         this.sessions.dropOpsOf(pgs)
@@ -329,11 +339,12 @@ export class OsdDaemon {
   }
 
   private pgServices(): PgServices {
-    const { env, store, counters, reservers, space, links, sessions, stats, requests, quotas } = this
+    const { env, store, counters, scheduler, reservers, space, links, sessions, stats, requests, quotas } = this
     return {
       env,
       store,
       counters,
+      scheduler,
       reservers,
       send: (to, message) => links.send(to, message),
       reply: (session, reply) => sessions.reply(session, reply),
@@ -357,12 +368,18 @@ export class OsdDaemon {
 
   // Maps
 
-  private onMap(map: OsdMap, latest: boolean): void {
+  /** Invariant 1. */
+  private storeMap(map: OsdMap): void {
     if (map.fsid !== this.fsid) this.env.abort(`the monitors are of cluster ${map.fsid}, not ${this.fsid}`)
+    if (map.epoch <= this.maps.newestEpoch) return
     this.maps.add(map).catch((error: unknown) => {
       if (!isClusterError(error)) this.env.abort('a map cannot be stored', error)
       this.env.log.error('a map cannot be stored', { epoch: map.epoch, error: error.message })
     })
+  }
+
+  private onMap(map: OsdMap, latest: boolean): void {
+    this.storeMap(map)
     this.setCompression(map)
     this.links.onMap(map)
     this.table.onMap(map, latest)
@@ -399,6 +416,7 @@ export class OsdDaemon {
   /** Most settings are read at use; these are held by somebody. */
   private onConfigChange(changed: ReadonlySet<string>): void {
     this.reservers.onConfigChange(changed)
+    if ([...changed].some((name) => name.startsWith('osd_mclock_'))) this.scheduler.onSettings()
     if (scheduleOptions.some((name) => changed.has(name))) {
       for (const pgId of this.table.ids) this.table.find(pgId)?.feed({ kind: 'scrub-schedule' })
     }
@@ -474,6 +492,7 @@ export class OsdDaemon {
         messenger: { ...this.messenger?.counters },
         heartbeatMessenger: { ...this.heartbeats.messengerCounters },
         clients: { sessions: this.sessions.count, ...this.sessions.inFlight },
+        scheduler: this.scheduler.summary(),
         ...this.reservers.summary(),
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),

@@ -7,6 +7,7 @@
  */
 import { ClusterError, compareBytes, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
 import type {
+  FrozenPg,
   OperatorAnswer,
   OperatorCommand,
   PgEffect,
@@ -27,6 +28,8 @@ export interface PgMachine {
   query(): unknown
   /** What scrub has found. */
   inconsistent(): unknown
+  /** Ends it, for a split; undefined for one that has nothing to split, which goes on. */
+  freeze(): FrozenPg | undefined
 }
 
 type Effect<K extends PgEffect['kind']> = Extract<PgEffect, { kind: K }>
@@ -81,6 +84,13 @@ export class PgHost {
     return this.machine.inconsistent()
   }
 
+  /** Stops the machine, unless it has nothing to be split or merged. */
+  freeze(): FrozenPg | undefined {
+    const frozen = this.machine.freeze()
+    if (frozen !== undefined) this.close()
+    return frozen
+  }
+
   /** Rejects with what the placement group says against it, and with ESHUTDOWN when it is gone from here. */
   operate(command: OperatorCommand): Promise<unknown> {
     return new Promise((resolve, reject) => {
@@ -133,6 +143,14 @@ export class PgHost {
         return services.sendEvent(effect.session, effect.event)
       case 'park':
         return services.park(effect.session, effect.tid)
+      case 'admit': {
+        const { work, token } = effect
+        return services.scheduler.submit(work, () => this.feed({ kind: 'admitted', token }))
+      }
+      case 'spent':
+        return effect.admitted
+          ? services.scheduler.spent(effect.work, effect.bytes)
+          : services.scheduler.charge(effect.work, effect.bytes)
       case 'transact':
         return this.transact(effect)
       case 'load':
@@ -260,11 +278,15 @@ export class PgHost {
     )
   }
 
+  /** Whoever pulls it has waited for its turn at its own disk: here it only pays. */
   private readPiece(effect: Effect<'read-piece'>): void {
     const { token } = effect
-    readPiece(this.services.store, this.pgId, effect).then(
-      (piece) =>
-        this.feed({ kind: 'piece-read', token, errno: piece === undefined ? errorTable.ENOENT.errno : 0, piece }),
+    const { store, scheduler } = this.services
+    readPiece(store, this.pgId, effect).then(
+      (piece) => {
+        scheduler.charge('recovery', piece?.extents.reduce((sum, { data }) => sum + data.length, 0) ?? 0)
+        this.feed({ kind: 'piece-read', token, errno: piece === undefined ? errorTable.ENOENT.errno : 0, piece })
+      },
       (error: unknown) => this.feed({ kind: 'piece-read', token, errno: this.expected(error).errno, piece: undefined }),
     )
   }

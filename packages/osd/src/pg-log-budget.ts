@@ -3,6 +3,7 @@
  * of heap and an OSD with many PGs must stay as small as one with few.
  */
 import { defaultPgSettings, type PgSettings, type ScrubSettings } from '@shoal/placement-group'
+import { pieceBytesOf } from './mclock-profiles.ts'
 import type { OsdSettings } from './settings.ts'
 
 /** Read when they are needed: they change while the OSD runs. */
@@ -77,7 +78,9 @@ export function pgSettings(settings: OsdSettings, pgs: () => number, transaction
     get snapTrimActiveMax() {
       return settings.osd_pg_max_concurrent_snap_trims
     },
-    pieceBytesMax: defaultPgSettings.pieceBytesMax,
+    get pieceBytesMax() {
+      return pieceBytesOf(settings)
+    },
     scanObjects: defaultPgSettings.scanObjects,
     scrub: scrubSettings(settings),
   }

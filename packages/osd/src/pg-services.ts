@@ -3,6 +3,7 @@ import type { Env, Epoch, OsdId, PgId } from '@shoal/base'
 import type { PgStats, QuotaAsk } from '@shoal/cluster-map'
 import type { ObjectExaminer, ObjectStore } from '@shoal/object-store'
 import type { ClientOpReply, Message, WatchEvent } from '@shoal/wire'
+import type { OpScheduler } from './op-scheduler.ts'
 import type { PerfCounters } from './perf-counters.ts'
 import type { Reservers } from './reservers.ts'
 import type { SpaceWatch } from './space-watch.ts'
@@ -27,6 +28,7 @@ export interface PgServices {
   /** `cluster`: people should find it in `shoal log`, too. */
   log(pgId: PgId, level: LogLevel, message: string, cluster: boolean): void
   readonly space: SpaceWatch
+  readonly scheduler: OpScheduler
   removed(pgId: PgId): void
   /** A deep scrub begins: the OSD's own records are looked at, too. */
   scrubOwnRecords(): void

@@ -59,6 +59,7 @@ function setUp(bytesMax: number, opsMax: number) {
   const closed: [number, readonly string[]][] = []
   const ops: ClientOp[] = []
   const sessions = new ClientSessions(env, {
+    onDone: () => {},
     settings: { osd_client_message_size_cap: bytesMax, osd_client_message_cap: opsMax },
     tracker,
     counters,

@@ -371,6 +371,8 @@ export class ClientIo {
     if (queue.reading > 0 || queue.loading) return false
     const { object } = queue
     if (head.done !== undefined) return this.answerDone(queue, head, head.done)
+    // From here on something may be written, and not before the map shows that the merge is done, or given up.
+    if (this.core.isMerging) return false
     if (head.trim !== undefined) return this.startTrim(queue, head, head.trim)
     if (needsSpace(head.op.ops) && !this.hasSpaceFor(head.op)) {
       queue.waiting.shift()

@@ -14,7 +14,7 @@ import {
   pgShard,
   shardPgId,
 } from '@shoal/base'
-import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
+import { isMerging, type OsdMap, type PgMapping, type Pool } from '@shoal/cluster-map'
 import type { PgEnvelope, Transaction, TransactionOp, Version } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
 import type { RollbackLog } from './erasure/rollback-log.ts'
@@ -181,6 +181,11 @@ export class PgCore {
    */
   get mayServe(): boolean {
     return this.mapping.acting.length >= (this.pool?.minSize ?? 1)
+  }
+
+  /** Nothing may be written: merge.md. */
+  get isMerging(): boolean {
+    return isMerging(this.pool, this.pgId)
   }
 
   /** The info as of now: what is derived from log and missing set included. */

@@ -59,6 +59,9 @@ export type PgTimer =
   | 'snaptrim-retry'
   | 'watch'
 
+/** What wants the disk besides clients. */
+export type BackgroundWork = 'recovery' | 'scrub' | 'snaptrim'
+
 export type PgEffect =
   | { readonly kind: 'send'; readonly to: OsdId; readonly message: Message }
   | { readonly kind: 'reply'; readonly session: number; readonly reply: ClientOpReply }
@@ -89,6 +92,10 @@ export type PgEffect =
       readonly omapEntriesMax: number
       readonly token: number
     }
+  /** Waits for this placement group's turn at the disk, among all that use it; input `admitted` follows, at once or later. */
+  | { readonly kind: 'admit'; readonly work: BackgroundWork; readonly token: number }
+  /** What such work has moved; `admitted`: it had waited for its turn. */
+  | { readonly kind: 'spent'; readonly work: BackgroundWork; readonly bytes: number; readonly admitted: boolean }
   /** Lists objects after a cursor with their versions; input `scanned` follows. */
   | { readonly kind: 'scan'; readonly after: ObjectId | undefined; readonly limit: number; readonly token: number }
   /**
@@ -217,6 +224,7 @@ export type PgInput =
   | { readonly kind: 'scrub'; readonly what: ScrubRequest }
   /** Settings of the schedule of scrub have changed. */
   | { readonly kind: 'scrub-schedule' }
+  | { readonly kind: 'admitted'; readonly token: number }
   | { readonly kind: 'timer'; readonly timer: PgTimer }
   /** Of the primary. Effect `operator-answer` follows at once. */
   | { readonly kind: 'operator'; readonly id: number; readonly command: OperatorCommand }

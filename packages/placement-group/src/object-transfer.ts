@@ -73,9 +73,16 @@ export class ObjectTransfer {
     return this.fetches.get(objectKey(object))
   }
 
-  protected pull(fetch: Fetch): void {
-    const { object, version, offset, omapAfter } = fetch
-    this.core.send(fetch.from, { kind: 'pull', object, version, offset, omapAfter })
+  /** Piece by piece, each when recovery has its turn at this disk; until it is stored it has it. */
+  private pull(fetch: Fetch): void {
+    const token = this.core.expectInInterval(() => {
+      if (this.fetches.get(objectKey(fetch.object)) === fetch) this.ask(fetch)
+    })
+    this.core.emit({ kind: 'admit', work: 'recovery', token })
+  }
+
+  protected ask({ from, object, version, offset, omapAfter }: Fetch): void {
+    this.core.send(from, { kind: 'pull', object, version, offset, omapAfter })
   }
 
   /** The source's side. */
@@ -118,10 +125,12 @@ export class ObjectTransfer {
     const { piece } = message
     if (piece === undefined) {
       this.fetches.delete(key)
+      this.spent(0)
       return fetch.onFetched(message.errno, 0)
     }
     if (!this.core.space.hasRoomFor(bytesOf(piece))) {
       this.fetches.delete(key)
+      this.spent(0)
       if (fetch.pieces > 0) this.core.transact(this.dropTemporary(fetch.object))
       return fetch.onFetched(errorTable.ENOSPC.errno, 0)
     }
@@ -132,12 +141,17 @@ export class ObjectTransfer {
     fetch.omapAfter = piece.omap.at(-1)?.key ?? fetch.omapAfter
     for (const extent of piece.extents) fetch.bytes += extent.data.length
     this.core.transact(steps, () => {
+      this.spent(bytesOf(piece))
       if (this.fetches.get(key) !== fetch) return
       if (!done) return this.pull(fetch)
       this.fetches.delete(key)
       this.core.missing.delete(fetch.object)
       fetch.onFetched(0, fetch.bytes)
     })
+  }
+
+  private spent(bytes: number): void {
+    this.core.emit({ kind: 'spent', work: 'recovery', bytes, admitted: true })
   }
 
   private pieceSteps(fetch: Fetch, piece: ObjectPiece, done: boolean): readonly TransactionOp[] {

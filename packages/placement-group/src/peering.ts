@@ -293,12 +293,26 @@ export class Peering {
   private getMissing(): void {
     const { core } = this
     const choice = this.choice as ActingChoice
+    this.adoptCounts()
     this.become('get-missing')
     for (const osd of [...choice.acting, ...choice.backfill]) {
       if (osd === core.whoami) continue
       this.planFor(osd, this.infos.get(osd) as PgInfo)
     }
     this.maybeHaveMissing()
+  }
+
+  /** A part of a PG that was split while this copy missed objects counts too little; a copy that has them all knows better. */
+  private adoptCounts(): void {
+    const { core } = this
+    if (core.missing.size === 0) return
+    const whole = [...this.infos.values()].find(
+      ({ lastUpdate, lastBackfill, missingCount }) =>
+        equalVersions(lastUpdate, core.log.head) && lastBackfill.kind === 'complete' && missingCount === 0,
+    )
+    if (whole === undefined) return
+    core.objects = whole.objects
+    core.bytes = whole.bytes
   }
 
   private planFor(osd: OsdId, info: PgInfo): void {

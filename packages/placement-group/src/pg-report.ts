@@ -66,6 +66,7 @@ export class PgReport {
     this.note(16, scrubber.isRunning)
     this.note(17, scrubMember.record)
     this.note(18, scrubber.isRepairing)
+    this.note(19, this.isReadyToMerge)
     if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
     const isLaggy = peering.phase === 'started' && isOwedPromises
@@ -84,6 +85,12 @@ export class PgReport {
   onTimer(reports: boolean): void {
     this.timerSet = false
     if (reports) this.publish()
+  }
+
+  /** What is written from now on is nothing, as long as the map says that it is to be merged: the monitors rely on it. */
+  private get isReadyToMerge(): boolean {
+    const { core, recovery, clientIo } = this.parts
+    return core.isMerging && core.clean && !recovery.isNeeded && clientIo.writesInFlight === 0
   }
 
   private get operations(): number {
@@ -117,6 +124,7 @@ export class PgReport {
     if (trimmer.isRunning) states.push('snaptrim')
     else if (core.clean && trimmer.isNeeded) states.push('snaptrim_wait')
     states.push(...this.scrubStates())
+    if (this.isReadyToMerge) states.push('premerge')
     return states
   }
 

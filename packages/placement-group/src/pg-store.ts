@@ -5,6 +5,8 @@
  *     'l' u32be epoch u64be number  log entry
  *     'm' object id                 missing object
  *     'r'                           requests that are done, have no entry any more and may be sent again
+ *     'p'                           of which PG it becomes a part: only while its objects are moved here
+ *     'q'                           which PG goes into it: only while that one's objects are moved here
  *     's'                           when it was scrubbed, and what was found inconsistent
  *     'k' u32be epoch u64be number  object of which the state before this version is kept (erasure/rollback-log.ts)
  *     't' object id                 object that is being gathered under a temporary name
@@ -23,6 +25,7 @@ import {
   type PgId,
   struct,
   u32,
+  utf8Decode,
   utf8Encode,
   versioned,
 } from '@shoal/base'
@@ -42,6 +45,13 @@ import { backfillStart, newPgInfo, type PastInterval, type PgInfo, pastIntervals
 import { encodeLogEntry, type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
 import { type DoneRequest, doneRequestsCodec } from './request-table.ts'
 import { decodeScrubRecord, type ScrubRecord, scrubRecordKey } from './scrub-record.ts'
+
+/** What `PlacementGroup.freeze` leaves. */
+export interface FrozenPg {
+  readonly stored: StoredPg
+  /** What is to be stored first: objects that were being gathered go. */
+  readonly steps: readonly TransactionOp[]
+}
 
 /** The interval that a PG was last in, so that a restart goes on from the maps after it. */
 export interface IntervalRecord {
@@ -102,6 +112,8 @@ const recordCodec: Codec<PgRecord> = versioned<PgRecord>(
 
 const recordKey = utf8Encode('i')
 const requestsKey = utf8Encode('r')
+const splitKey = utf8Encode('p')
+const mergeKey = utf8Encode('q')
 const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
 const temporaryTag = 't'.charCodeAt(0)
@@ -169,7 +181,30 @@ export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uin
       damaged,
     )
   if (record === undefined) return undefined
-  return { record, log: new PgLog(record.info.logTail, log, requests), missing, scrub, temporaries, stashes }
+  return {
+    record,
+    log: new PgLog(record.info.logTail, log, requests, record.info.lastUpdate),
+    missing,
+    scrub,
+    temporaries,
+    stashes,
+  }
+}
+
+/** The PG whose objects were being moved into this collection; undefined for one that is whole. */
+export function cutOffSplit(entries: readonly OmapEntry[]): PgId | undefined {
+  const mark = entries.find(({ key }) => compareBytes(key, splitKey) === 0)
+  return mark === undefined ? undefined : (utf8Decode(mark.value) as PgId)
+}
+
+/** A merge that a crash cut off: the PG whose objects were being moved into this collection, and how many PGs the pool had. */
+export function cutOffMerge(
+  entries: readonly OmapEntry[],
+): { readonly source: PgId; readonly pgNum: number } | undefined {
+  const mark = entries.find(({ key }) => compareBytes(key, mergeKey) === 0)
+  if (mark === undefined) return undefined
+  const [source = '', pgNum = ''] = utf8Decode(mark.value).split(' ')
+  return { source: source as PgId, pgNum: Number(pgNum) }
 }
 
 /** Of a copy of which nothing is known but that it was there. */
@@ -246,6 +281,23 @@ export function distrustCopy(
 }
 
 // Transaction steps
+
+export function markSplit(collection: PgId, whole: PgId): TransactionOp {
+  return { kind: 'meta-set', collection, entries: [{ key: splitKey, value: utf8Encode(whole) }] }
+}
+
+export function clearSplitMark(collection: PgId): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: [splitKey] }
+}
+
+/** `pgNum`: of the pool before the merge. */
+export function markMerge(collection: PgId, source: PgId, pgNum: number): TransactionOp {
+  return { kind: 'meta-set', collection, entries: [{ key: mergeKey, value: utf8Encode(`${source} ${pgNum}`) }] }
+}
+
+export function clearMergeMark(collection: PgId): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: [mergeKey] }
+}
 
 export function setRecord(collection: PgId, record: PgRecord): TransactionOp {
   return { kind: 'meta-set', collection, entries: [{ key: recordKey, value: encode(recordCodec, record) }] }
@@ -339,6 +391,12 @@ export function snapRecordRange(first: number, last: number): { readonly from: U
   return { from: snapKey(first), to: snapKey(last + 1) }
 }
 
+/** Of every snapshot. */
+export const allSnapRecords: { readonly from: Uint8Array; readonly to: Uint8Array } = {
+  from: new Uint8Array([snapTag]),
+  to: new Uint8Array([snapTag + 1]),
+}
+
 export function cloneOfSnapRecord(key: Uint8Array): ObjectId {
   return decode(objectIdCodec, key.subarray(9))
 }
@@ -353,6 +411,12 @@ export function rewriteSnapRecords(collection: PgId, damaged: readonly Uint8Arra
 export function setSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {
   const value = new Uint8Array(0)
   return { kind: 'meta-set', collection, entries: snaps.map((snap) => ({ key: snapRecordKey(snap, clone), value })) }
+}
+
+/** `keys` of another collection of this OSD. */
+export function copySnapRecords(collection: PgId, keys: readonly Uint8Array[]): TransactionOp {
+  const value = new Uint8Array(0)
+  return { kind: 'meta-set', collection, entries: keys.map((key) => ({ key, value })) }
 }
 
 export function removeSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {

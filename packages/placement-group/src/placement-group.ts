@@ -24,7 +24,7 @@ import {
   pgShard,
   wholePgId,
 } from '@shoal/base'
-import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
+import { isMerging, isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
 import { type Message, type ObjectId, zeroVersion } from '@shoal/wire'
 import { CopyBackend, type PgBackend } from './backend.ts'
 import { Backfill } from './backfill.ts'
@@ -43,7 +43,7 @@ import { Peering } from './peering.ts'
 import { newPgInfo, type PastInterval } from './pg-info.ts'
 import { PgLog } from './pg-log.ts'
 import { PgReport } from './pg-report.ts'
-import type { StoredPg } from './pg-store.ts'
+import type { FrozenPg, StoredPg } from './pg-store.ts'
 import { QuotaShare } from './quota-share.ts'
 import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
@@ -62,6 +62,8 @@ export interface PlacementGroupOptions {
   readonly settings?: PgSettings
   /** What `loadPgState` found; undefined for a PG that this OSD has nothing of. */
   readonly stored: StoredPg | undefined
+  /** Of a part of a PG that was split: the last map that the whole has seen. The next one ends the interval. */
+  readonly lastMap?: OsdMap
 }
 
 const noEpoch = 0 as Epoch
@@ -118,6 +120,11 @@ export class PlacementGroup {
         incarnations: [],
       },
     })
+    if (options.lastMap !== undefined) {
+      const { up, acting, upPrimary, actingPrimary } = this.core.interval
+      this.core.map = options.lastMap
+      this.core.mapping = { up, acting, upPrimary, actingPrimary }
+    }
     this.backend = this.makeBackend(stored?.temporaries ?? [])
     this.transfer = this.backend.transfer
     this.replica = new Replica(this.core, this.transfer)
@@ -259,6 +266,7 @@ export class PlacementGroup {
       case 'scanned':
       case 'records-listed':
       case 'examined':
+      case 'admitted':
         return this.core.answer(input.token, input)
       case 'timer':
         return this.onTimer(input.timer)
@@ -333,7 +341,8 @@ export class PlacementGroup {
     core.mapping = mapping
     if (!ended) {
       core.interval = { ...interval, mapEpoch: map.epoch }
-      if (this.quota.onMap()) this.clientIo.retry()
+      const goesOn = before !== undefined && isMerging(oldPool, core.pgId) && !core.isMerging
+      if (this.quota.onMap() || goesOn) this.clientIo.retry()
       return
     }
     if (first) this.beginLife(map.epoch)
@@ -587,6 +596,19 @@ export class PlacementGroup {
     this.scrubber.tellMembers()
     this.scrubber.onWhole()
     this.trimmer.update()
+  }
+
+  /**
+   * What the store holds once all that this machine has given it is done; the machine is not used any more. Undefined for
+   * one that has nothing in the store, or removes it.
+   */
+  freeze(): FrozenPg | undefined {
+    const { core } = this
+    if (!this.hasCollection || this.removing) return undefined
+    const { log, missing, pastIntervals, interval } = core
+    const steps = this.transfer.dropTemporaries()
+    const record = { info: core.currentInfo(), pastIntervals, interval }
+    return { stored: { record, log, missing, scrub: this.scrubMember.record, temporaries: [], stashes: [] }, steps }
   }
 
   /** For `pg query`. */

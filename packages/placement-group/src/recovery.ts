@@ -201,10 +201,13 @@ export class Recovery {
 
   /** A copy that should be good is not: it is missing from now on, durably, so that a restart does not trust it again. */
   onBadCopy(object: ObjectId, version: Version): void {
-    const missing: MissingObject = { object, need: version }
-    this.core.missing.set(missing)
-    this.core.transact([setMissing(this.core.pgId, [missing])])
-    this.core.count('repairedObjects')
+    // Two reads may have found it. A record behind the last piece of the good copy would stay for good.
+    if (!this.core.missing.has(object)) {
+      const missing: MissingObject = { object, need: version }
+      this.core.missing.set(missing)
+      this.core.transact([setMissing(this.core.pgId, [missing])])
+      this.core.count('repairedObjects')
+    }
     this.begin()
     this.prioritize(object)
   }

@@ -92,7 +92,7 @@ export class Replica {
 
   private startOver({ segment, requests }: Of<'activate'>): readonly TransactionOp[] {
     const { core } = this
-    core.log = new PgLog(segment.tail, segment.entries, requests)
+    core.log = new PgLog(segment.tail, segment.entries, requests, segment.head)
     core.missing = new MissingSet()
     core.info = { ...core.info, lastBackfill: backfillStart }
     return [
@@ -293,5 +293,6 @@ export function mergeIntoCore(core: PgCore, segment: LogSegment): readonly Trans
  */
 function joinLogs(log: PgLog, segment: LogSegment): PgLog {
   const below = log.all().filter((entry) => compareVersions(entry.version, segment.tail) <= 0)
-  return new PgLog(minVersion(log.tail, segment.tail), [...below, ...segment.entries], log.trimmedRequests)
+  const tail = minVersion(log.tail, segment.tail)
+  return new PgLog(tail, [...below, ...segment.entries], log.trimmedRequests, segment.head)
 }

@@ -98,6 +98,8 @@ export class ScrubMember {
     const records = deep && after === undefined
     const token = core.expectInInterval((input) => {
       if (input.kind !== 'examined') return
+      const bytes = deep ? input.objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) : 0
+      core.emit({ kind: 'spent', work: 'scrub', bytes, admitted: core.isPrimary })
       if (input.errno !== 0) return failed(input.errno)
       if (input.damagedRecords.length > 0) this.rewriteRecords(input.damagedRecords)
       answer({ kind: 'map', chunk, errno: 0, objects: scrubbedObjects(input), through: input.through })

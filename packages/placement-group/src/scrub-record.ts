@@ -130,6 +130,11 @@ export function setScrubRecord(collection: PgId, record: ScrubRecord): Transacti
   }
 }
 
+/** Of a group that counts as never scrubbed from now on. */
+export function clearScrubRecord(collection: PgId): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: [scrubRecordKey] }
+}
+
 export function decodeScrubRecord(value: Uint8Array): ScrubRecord {
   return decode(scrubRecordCodec, value)
 }

@@ -244,6 +244,15 @@ export class Scrubber {
       running.waiting = true
       return this.wake(retryMs)
     }
+    // Before it keeps writes off its range: what blocks clients does not wait for its own turn.
+    const token = core.expectInInterval(() => {
+      if (this.running === running && this.chunk === undefined) this.scanChunk(running)
+    })
+    core.emit({ kind: 'admit', work: 'scrub', token })
+  }
+
+  private scanChunk(running: Running): void {
+    const { core } = this
     const token = core.expectInInterval((input) => {
       if (input.kind !== 'scanned' || this.running !== running) return
       const last = input.objects.at(-1)?.object

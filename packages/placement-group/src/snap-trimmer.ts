@@ -97,7 +97,7 @@ export class SnapTrimmer {
 
   private get mayRun(): boolean {
     const { core } = this
-    return core.isPrimary && core.clean && !core.map.flags.has('nosnaptrim')
+    return core.isPrimary && core.clean && !core.isMerging && !core.map.flags.has('nosnaptrim')
   }
 
   /** The map is another, or every copy is whole now. */
@@ -156,21 +156,35 @@ export class SnapTrimmer {
       if (clone === undefined) break
       const key = objectKey(clone)
       pass.active.add(key)
-      this.events.trim({
-        clone,
-        onDone: () => {
-          pass.active.delete(key)
-          this.trimmedClones++
-          this.core.count('snapTrimmedClones')
-          if (this.pass === pass) this.work()
-        },
-        onFailed: (errno, detail) => this.onFailed(pass, clone, errno, detail),
-      })
+      this.trimInTurn(pass, clone, key)
       if (this.pass !== pass) return
     }
     if (pass.found.length > 0 || pass.listing) return
     if (!pass.listed) return this.list(pass)
     if (pass.active.size === 0) this.onPurged(pass)
+  }
+
+  private trimInTurn(pass: Pass, clone: ObjectId, key: string): void {
+    const token = this.core.expectInInterval(() => {
+      // It is listed again by the pass that comes.
+      if (this.pass !== pass) return
+      const spent = { kind: 'spent', work: 'snaptrim', bytes: 0, admitted: true } as const
+      this.events.trim({
+        clone,
+        onDone: () => {
+          this.core.emit(spent)
+          pass.active.delete(key)
+          this.trimmedClones++
+          this.core.count('snapTrimmedClones')
+          if (this.pass === pass) this.work()
+        },
+        onFailed: (errno, detail) => {
+          this.core.emit(spent)
+          this.onFailed(pass, clone, errno, detail)
+        },
+      })
+    })
+    this.core.emit({ kind: 'admit', work: 'snaptrim', token })
   }
 
   private begin(): Pass | undefined {

@@ -22,7 +22,7 @@ const kinds: readonly (readonly [name: string, count: number, options: Kind])[] 
   ['stores are lost', 8, { faults: ['wipe', 'false-report'] }],
   ['a log of a few entries, and copies of requests that come late', 24, { settings: shortLog }],
   ['the same without changes of the interval', 8, { settings: shortLog, faults: ['cut-off-monitors'] }],
-  ['blocks go bad', 8, { faults: ['rot', 'rot', 'cut-off-monitors'] }],
+  ['blocks go bad', 20, { faults: ['rot', 'rot', 'cut-off-monitors'] }],
 ]
 
 describe.each(kinds)('%s', (_name, count, options) => {

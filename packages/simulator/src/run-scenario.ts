@@ -121,8 +121,12 @@ class Simulation {
     this.stopping = true
     if (!(await this.bounded('every operation is answered', answersWithinMs, () => this.running === 0))) return
     onPhase('recover')
+    const allowed = this.faults.allowedWarnings(allowedWarnings)
     try {
-      await cluster.untilHealthy(healthyWithinMs, this.faults.allowedWarnings(allowedWarnings))
+      await cluster.untilHealthy(healthyWithinMs, allowed)
+      // It would move copies while they are compared.
+      await cluster.settleCommand({ prefix: 'balancer off' })
+      await cluster.untilHealthy(healthyWithinMs, allowed)
     } catch (error) {
       this.liveness = (error as Error).message
     }

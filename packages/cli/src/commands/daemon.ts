@@ -9,7 +9,7 @@ import { daemonSpecs, findSpec, spawnDaemon } from '../local/daemon-spec.ts'
 import { readRunFile } from '../local/process-table.ts'
 import { stopDaemon } from '../local/supervisor.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
-import { formatDuration, parseInteger } from '../output/units.ts'
+import { formatBytes, formatDuration, parseInteger } from '../output/units.ts'
 
 export function addDaemonCommands(program: Command): void {
   const daemon = program.command('daemon').description('the processes of the cluster on this machine')
@@ -54,6 +54,22 @@ interface PerfReport {
   readonly [name: string]: unknown
 }
 
+interface SchedulerReport {
+  readonly profile: string
+  readonly classes: Readonly<
+    Record<
+      string,
+      {
+        readonly waiting: number
+        readonly admitted: number
+        readonly costBytes: number
+        readonly passedBytes: number
+        readonly waitUs: { readonly p50: number; readonly p99: number }
+      }
+    >
+  >
+}
+
 interface Histogram {
   readonly name: string
   readonly count: number
@@ -74,7 +90,8 @@ function formatPerf(report: PerfReport): string {
       else add(value as PerfReport)
     }
   }
-  add(report)
+  const { scheduler, ...rest } = report
+  add(rest)
   const number = (value: number): string =>
     value >= 100 ? Math.round(value).toString() : Number(value.toFixed(2)).toString()
   const column = (title: string, of: (row: Histogram) => number) =>
@@ -90,7 +107,28 @@ function formatPerf(report: PerfReport): string {
     ],
     histograms,
   )
-  return [formatPairs(counters), histograms.length === 0 ? '' : table].filter((part) => part !== '').join('\n\n')
+  const line = scheduler === undefined ? '' : formatScheduler(scheduler as SchedulerReport)
+  return [formatPairs(counters), line, histograms.length === 0 ? '' : table].filter((part) => part !== '').join('\n\n')
+}
+
+/** Who waits for the disk of an OSD. */
+function formatScheduler({ profile, classes }: SchedulerReport): string {
+  const rows = Object.entries(classes).map(([name, row]) => ({ name, ...row }))
+  type Row = (typeof rows)[number]
+  const column = (title: string, of: (row: Row) => string) => ({ title, cell: of, align: 'right' }) as const
+  const table = formatTable<Row>(
+    [
+      { title: 'CLASS', cell: ({ name }) => name },
+      column('WAITING', ({ waiting }) => String(waiting)),
+      column('WAITED', ({ admitted }) => String(admitted)),
+      column('P50 WAIT us', ({ waitUs }) => String(Math.round(waitUs.p50))),
+      column('P99 WAIT us', ({ waitUs }) => String(Math.round(waitUs.p99))),
+      column('COST', ({ costBytes }) => formatBytes(costBytes)),
+      column('PASSED BY', ({ passedBytes }) => formatBytes(passedBytes)),
+    ],
+    rows,
+  )
+  return `${formatPairs([['osd_mclock_profile', profile]])}\n${table}`
 }
 
 /** Asks a daemon on this machine over its admin endpoint. */

@@ -1,7 +1,7 @@
 /** `shoal pool ...`: pools and their settings (Ceph's `osd pool`). */
 
 import { ClusterError } from '@shoal/base'
-import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
+import type { AutoscaleRow, PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
@@ -101,9 +101,18 @@ export function addPoolCommands(program: Command): void {
       .argument('<pool>')
       .argument('<name>')
       .argument('<value>')
-      .description('change a setting: size, min_size, crush_rule, ...'),
-    async (context, [name, setting, value]) =>
-      context.done(await context.command({ prefix: 'osd pool set', pool: name, var: setting, val: value })),
+      .option('--yes-i-really-mean-it', 'pg_num: split at once, even while copies are missing or on their way')
+      .description('change a setting: size, min_size, crush_rule, pg_num, ...'),
+    async (context, [name, setting, value], options) =>
+      context.done(
+        await context.command({
+          prefix: 'osd pool set',
+          pool: name,
+          var: setting,
+          val: value,
+          ...(options['yesIReallyMeanIt'] === true ? { sure: true } : {}),
+        }),
+      ),
   )
   action(
     pool
@@ -121,6 +130,30 @@ export function addPoolCommands(program: Command): void {
     },
   )
   addPoolQuotaCommands(pool)
+  action(
+    pool.command('autoscale-status').description('how many placement groups each pool has and should have'),
+    async (context) => {
+      const rows = (await context.command({ prefix: 'osd pool autoscale-status' })).data as readonly AutoscaleRow[]
+      context.print(rows, () =>
+        formatTable(
+          [
+            { title: 'POOL', cell: (row) => row.name },
+            { title: 'SIZE', cell: (row) => formatBytes(row.bytes), align: 'right' },
+            { title: 'TARGET SIZE', cell: (row) => (row.targetBytes > 0 ? formatBytes(row.targetBytes) : '-') },
+            { title: 'RATE', cell: (row) => row.size, align: 'right' },
+            { title: 'RAW CAPACITY', cell: (row) => formatBytes(row.capacityBytes), align: 'right' },
+            { title: 'RATIO', cell: (row) => row.ratio.toFixed(4), align: 'right' },
+            { title: 'TARGET RATIO', cell: (row) => (row.targetRatio > 0 ? row.targetRatio.toFixed(4) : '-') },
+            { title: 'BIAS', cell: (row) => row.bias, align: 'right' },
+            { title: 'PG_NUM', cell: (row) => row.pgNum, align: 'right' },
+            { title: 'NEW PG_NUM', cell: (row) => (row.verdict === 'fine' ? '-' : row.wanted), align: 'right' },
+            { title: 'AUTOSCALE', cell: (row) => row.mode },
+          ],
+          rows,
+        ),
+      )
+    },
+  )
   action(
     pool.command('stats').argument('[pool]').description('objects, bytes and client I/O of pools'),
     async (context, [name]) => {

@@ -40,6 +40,9 @@ export interface OsdSettings extends CommonSettings {
   readonly osd_max_markdown_count: number
   readonly osd_store_data_cache_size: number
   readonly osd_store_meta_cache_size: number
+  readonly osd_mclock_profile: string
+  readonly osd_mclock_max_sequential_bandwidth: number
+  readonly osd_mclock_cost_per_op: number
 }
 
 const live = { level: 'advanced', services: ['osd'], change: 'live' } as const
@@ -327,6 +330,30 @@ export const osdOptions: OptionTable<OsdSettings> = {
     min: 1,
     max: 100,
     description: 'After so long all statistics are reported again. Well below mon_osd_report_timeout.',
+  },
+  osd_mclock_profile: {
+    ...live,
+    level: 'basic',
+    type: 'str',
+    default: 'balanced',
+    choices: ['high_client_ops', 'balanced', 'high_recovery_ops'],
+    description: 'Who is served first when clients and recovery want more of the disk than it can do.',
+  },
+  osd_mclock_max_sequential_bandwidth: {
+    ...live,
+    type: 'size',
+    default: 256 * 1024 * 1024,
+    min: 1024 * 1024,
+    max: 64 * 1024 ** 3,
+    description: 'Bytes per second that this OSD is taken to be able to do; shares are parts of it.',
+  },
+  osd_mclock_cost_per_op: {
+    ...live,
+    type: 'size',
+    default: 16 * 1024,
+    min: 512,
+    max: 16 * 1024 * 1024,
+    description: 'What an operation costs besides its bytes, in bytes.',
   },
   osd_max_markdown_count: {
     ...live,

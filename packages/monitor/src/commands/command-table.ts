@@ -1,5 +1,6 @@
 /** All commands by prefix. */
 import { assert, ClusterError } from '@shoal/base'
+import { balancerCommands } from './balancer.ts'
 import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
@@ -24,6 +25,7 @@ const all = [
   ...crashCommands,
   ...osdReports,
   ...osdChanges,
+  ...balancerCommands,
   ...osdSafetyCommands,
   ...blocklistCommands,
   ...poolCommands,

@@ -2,6 +2,7 @@
 import { ClusterError } from '@shoal/base'
 import {
   countSnaps,
+  mergeOptions,
   type OsdMap,
   type Pool,
   poolByName,
@@ -15,7 +16,7 @@ import type { ClusterView } from './command.ts'
 import { dataShardsOf } from './erasure-profiles.ts'
 
 /** Options of a pool that are no settings. */
-export const innerOptions: ReadonlySet<string> = new Set([...quotaOptions, snapSeqOption])
+export const innerOptions: ReadonlySet<string> = new Set([...quotaOptions, ...mergeOptions, snapSeqOption])
 
 export function requirePool(map: OsdMap, name: string): Pool {
   const pool = poolByName(map, name)

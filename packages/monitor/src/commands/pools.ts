@@ -11,6 +11,15 @@ import {
   poolByName,
 } from '@shoal/cluster-map'
 import { z } from 'zod'
+import { autoscaleModes, autoscaleRows } from '../services/pg-autoscaler.ts'
+import {
+  copiesAllowed,
+  copiesWith,
+  growPool,
+  osdThatCannotMerge,
+  osdThatCannotSplit,
+  withPgNumTarget,
+} from '../services/pg-num.ts'
 import {
   type ClusterView,
   type Command,
@@ -93,13 +102,10 @@ function checkSizes(size: number, minSize: number): void {
   }
 }
 
-/** Ceph's mon_max_pg_per_osd: PG copies of all pools, spread over the OSDs that are in (counted as three at least). */
 function checkPgBudget(view: ClusterView, replaced: Pool | undefined, copies: number): void {
-  let total = copies
-  for (const pool of view.map.pools.values()) if (pool !== replaced) total += pool.pgNum * pool.size
-  const osds = Math.max(3, [...view.map.osds.values()].filter((osd) => osd.weight > 0).length)
+  if (copiesAllowed(view.map, view.settings, replaced, copies)) return
+  const { total, osds } = copiesWith(view.map, replaced, copies)
   const limit = view.settings.mon_max_pg_per_osd
-  if (total <= osds * limit) return
   throw new ClusterError('ERANGE', `${total} PG copies on ${osds} OSDs are more than ${limit} on each`, {
     hint: 'fewer PGs (pg_num), or more OSDs',
   })
@@ -148,10 +154,16 @@ const settable: readonly string[] = [
   'pgp_num',
   'nodelete',
   'recovery_priority',
+  'pg_autoscale_mode',
+  'pg_autoscale_bias',
+  'pg_num_min',
+  'target_size_bytes',
+  'target_size_ratio',
   ...compressionOptions,
 ]
 
 const setArguments = z.object({
+  ...consent,
   pool: z.string(),
   var: z.string(),
   val: z.union([z.string(), z.number(), z.boolean()]).transform(String),
@@ -160,6 +172,7 @@ const setArguments = z.object({
 function setPool(args: z.output<typeof setArguments>, view: WriteView) {
   const { draft } = view
   const pool = requirePool(draft.map, args.pool)
+  if (args.var === 'pg_num') return setPgNum(pool, args, view)
   const changed = changedPool(pool, args.var, args.val, view)
   const newInterval =
     changed.size !== pool.size || changed.minSize !== pool.minSize || changed.crushRule !== pool.crushRule
@@ -168,13 +181,54 @@ function setPool(args: z.output<typeof setArguments>, view: WriteView) {
   return done(`pool '${pool.name}': ${args.var} is ${args.val}`)
 }
 
+/** The leader carries it out, as soon as the pool is clean (services/pg-num.ts); at once only for who insists. */
+function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteView) {
+  const { draft } = view
+  const target = integerOf(args.var, args.val, 1, pgNumMax)
+  if (pool.type === 'erasure' && target !== pool.pgNum) {
+    throw new ClusterError('EOPNOTSUPP', 'pg_num of an erasure-coded pool does not change yet', {
+      hint: 'make a pool with as many as it should have, and copy its objects',
+    })
+  }
+  if (target < pool.pgNum) return shrinkPool(pool, target, view)
+  checkPgBudget(view, pool, target * pool.size)
+  const old = osdThatCannotSplit(draft.map)
+  if (old !== undefined) {
+    throw new ClusterError('EOPNOTSUPP', `osd.${old.id} runs a version that cannot split placement groups`, {
+      hint: 'upgrade and restart all OSDs first',
+    })
+  }
+  draft.log('info', `pool '${pool.name}': pg_num set to ${target}`)
+  if (isSure(args)) {
+    growPool(draft.osd, withPgNumTarget(pool, target), target)
+    return done(`pool '${pool.name}': pg_num is ${target}`)
+  }
+  draft.osd.setPool(withPgNumTarget(pool, target))
+  return done(`pool '${pool.name}': pg_num will be ${target} as soon as its placement groups are active+clean`)
+}
+
+/** The leader carries it out, one PG after the other (services/pg-merges.ts). */
+function shrinkPool(pool: Pool, target: number, { draft }: WriteView) {
+  const old = osdThatCannotMerge(draft.map)
+  if (old !== undefined) {
+    throw new ClusterError('EOPNOTSUPP', `osd.${old.id} runs a version that cannot merge placement groups`, {
+      hint: 'upgrade and restart all OSDs first',
+    })
+  }
+  draft.osd.setPool(withPgNumTarget(pool, target))
+  draft.log('info', `pool '${pool.name}': pg_num set to ${target}`)
+  return done(`pool '${pool.name}': ${pool.pgNum} placement groups become ${target}, one after the other`)
+}
+
+function integerOf(name: string, value: string, min: number, max: number): number {
+  const number = Number(value)
+  if (value.trim() !== '' && Number.isInteger(number) && number >= min && number <= max) return number
+  throw new ClusterError('EINVAL', `${name} must be an integer from ${min} to ${max}, not '${value}'`)
+}
+
 function changedPool(pool: Pool, name: string, value: string, view: WriteView): Pool {
   if (isCompressionOption(name)) return withOption(pool, name, compressionOptionValue(pool, name, value))
-  const integer = (min: number, max: number): number => {
-    const number = Number(value)
-    if (Number.isInteger(number) && number >= min && number <= max) return number
-    throw new ClusterError('EINVAL', `${name} must be an integer from ${min} to ${max}, not '${value}'`)
-  }
+  const integer = (min: number, max: number): number => integerOf(name, value, min, max)
   switch (name) {
     case 'size': {
       if (pool.type === 'erasure') {
@@ -195,22 +249,38 @@ function changedPool(pool: Pool, name: string, value: string, view: WriteView): 
     }
     case 'crush_rule':
       return { ...pool, crushRule: chooseRule(view.draft.map, value, pool.type) }
-    case 'pg_num':
     case 'pgp_num':
-      if (integer(1, pgNumMax) === pool.pgNum) return pool
-      throw new ClusterError('EOPNOTSUPP', 'the number of PGs of a pool is fixed when it is created', {
-        hint: `create another pool: shoal pool create ${pool.name}-2 ${value}`,
-      })
+      return { ...pool, pgpNum: integer(1, pool.pgNum) }
     case 'nodelete':
       if (!['true', 'false'].includes(value)) throw new ClusterError('EINVAL', 'nodelete is true or false')
       return { ...pool, options: new Map(pool.options).set(name, value) }
     case 'recovery_priority':
       return { ...pool, options: new Map(pool.options).set(name, String(integer(-10, 10))) }
+    case 'pg_autoscale_mode':
+      if (!autoscaleModes.some((mode) => mode === value)) {
+        throw new ClusterError('EINVAL', `${name} is one of ${autoscaleModes.join(', ')}, not '${value}'`)
+      }
+      return { ...pool, options: new Map(pool.options).set(name, value) }
+    case 'pg_num_min':
+      return withNumber(pool, name, integer(0, pgNumMax))
+    case 'target_size_bytes':
+      return withNumber(pool, name, integer(0, Number.MAX_SAFE_INTEGER))
+    case 'target_size_ratio':
+    case 'pg_autoscale_bias': {
+      const number = Number(value)
+      if (value.trim() !== '' && number >= 0 && number <= 1_000) return withNumber(pool, name, number)
+      throw new ClusterError('EINVAL', `${name} is a number from 0 to 1000, not '${value}'`)
+    }
     default:
       throw new ClusterError('EINVAL', `pools have no setting '${name}'`, {
         hint: `settings: ${settable.join(', ')}`,
       })
   }
+}
+
+/** 0 takes it back. */
+function withNumber(pool: Pool, name: string, value: number): Pool {
+  return withOption(pool, name, value === 0 ? undefined : String(value))
 }
 
 /** Undefined takes the setting away. */
@@ -274,6 +344,7 @@ export const poolCommands: readonly Command[] = [
       hint: `shoal pool get ${args.pool} all`,
     })
   }),
+  readCommand('osd pool autoscale-status', noArguments, (_args, view) => done('', autoscaleRows(view))),
   readCommand('osd pool stats', z.object({ pool: z.string().optional() }), (args, view) => {
     const pools = args.pool === undefined ? [...view.map.pools.values()] : [requirePool(view.map, args.pool)]
     return done(

@@ -110,6 +110,11 @@ export class FakeMonitors {
     return id
   }
 
+  setPool(id: PoolId, change: Partial<Pool>): void {
+    const pool = this.map.pools.get(id) as Pool
+    this.change({ pools: new Map([[id, { ...pool, ...change, lastChange: (this.map.epoch + 1) as Epoch }]]) })
+  }
+
   /** For pools of one placement group, which may have all of the quota: what is wanted, to the byte. */
   answerQuota({ pgId, since, sequence, held, wanted }: QuotaAsk): QuotaAnswer {
     const { maxBytes, maxObjects } = poolQuotaOf(this.map.pools.get(pgPool(pgId))) ?? { maxBytes: 0, maxObjects: 0 }

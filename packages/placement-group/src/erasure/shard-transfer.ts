@@ -83,7 +83,7 @@ export class ShardTransfer extends ObjectTransfer {
     if (errno === errorTable.ECHECKSUM.errno) this.onUnreadable(object)
   }
 
-  protected override pull(fetch: Fetch): void {
+  protected override ask(fetch: Fetch): void {
     const rebuild = this.rebuilds.get(objectKey(fetch.object))
     if (rebuild === undefined) return
     const chosen = this.choose(rebuild.sources.filter((member) => !rebuild.failed.has(member)))
@@ -102,7 +102,7 @@ export class ShardTransfer extends ObjectTransfer {
     if (!equalVersions(fetch.version, message.version) || fetch.offset !== message.offset) return
     if (message.piece === undefined) {
       rebuild.failed.add(from)
-      return this.pull(fetch)
+      return this.ask(fetch)
     }
     rebuild.pieces.set(from, message.piece)
     if (rebuild.pieces.size < rebuild.asked.size) return

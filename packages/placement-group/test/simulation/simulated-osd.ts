@@ -327,6 +327,9 @@ export class SimulatedOsd {
       }
       case 'cancel-timer':
         return this.cancelTimer(effect.timer)
+      case 'admit':
+        this.later(this.diskDelayMs(), () => ({ kind: 'admitted', token: effect.token }))
+        return
       case 'request-up-thru':
         return world.requestUpThru(this.id, effect.epoch)
       case 'request-pg-temp':
@@ -357,6 +360,7 @@ export class SimulatedOsd {
       case 'count':
       case 'mark':
       case 'park':
+      case 'spent':
       case 'watch-event':
         return
       case 'log':

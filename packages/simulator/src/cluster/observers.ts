@@ -7,6 +7,7 @@
 import { assert } from '@shoal/base'
 import type { OsdMap } from '@shoal/cluster-map'
 import type { MonitorClient } from '@shoal/monitor-client'
+import { FailureDomainChecker } from '../checkers/failure-domains.ts'
 import { MapEpochChecker } from '../checkers/map-epochs.ts'
 import { type RaftEntryObservation, RaftSafetyChecker } from '../checkers/raft-safety.ts'
 import { type ResourceCap, ResourceCapChecker } from '../checkers/resource-caps.ts'
@@ -61,7 +62,11 @@ interface TableInside {
 interface OsdPerf {
   readonly store: Readonly<Record<string, unknown>>
   readonly clients: Readonly<Record<string, number>>
+  readonly scheduler: { readonly classes: Readonly<Record<string, { readonly passedBytes: number }>> }
 }
+
+/** So much cost may go past the first of a class that has a reservation: pieces are charged when they are known, and rest. */
+const passedBytesMax = 8 * 1024 * 1024
 
 function capsOf({ store, osdSettings }: Scenario): readonly ResourceCap[] {
   const { pendingBytesMax = 0, dirtyBytesMax = 0, metaCacheBytes = 0, dataCacheBytes = 0 } = store.mount
@@ -71,6 +76,7 @@ function capsOf({ store, osdSettings }: Scenario): readonly ResourceCap[] {
     { counter: 'metadata_cache_bytes', max: metaCacheBytes + overshootBytes },
     { counter: 'data_cache_bytes', max: dataCacheBytes + overshootBytes },
     // Sessions are paused above it; what was already in their buffers still comes.
+    { counter: /^passed_bytes_(client|recovery)$/, max: passedBytesMax },
     { counter: 'ops', max: (osdSettings.osd_client_message_cap ?? 1024) + 256 },
   ]
 }
@@ -91,6 +97,7 @@ export class Observers {
   readonly raft: RaftSafetyChecker = new RaftSafetyChecker()
   readonly primaries: ServingPrimariesChecker = new ServingPrimariesChecker()
   readonly caps: ResourceCapChecker
+  readonly domains: FailureDomainChecker
   private readonly cluster: SimCluster
   private readonly shownUpTo = new Map<string, number>()
   private readonly shownRaft = new Map<string, string>()
@@ -100,6 +107,7 @@ export class Observers {
   constructor(cluster: SimCluster) {
     this.cluster = cluster
     this.caps = new ResourceCapChecker(capsOf(cluster.scenario))
+    this.domains = new FailureDomainChecker(cluster.scenario.failureDomain)
     this.looks = [
       lookEvery(raftEvery, () => {
         for (const monitor of cluster.monitors) this.lookAtRaft(monitor)
@@ -126,13 +134,15 @@ export class Observers {
   }
 
   get violations(): readonly Violation[] {
-    return [...this.maps.violations, ...this.raft.violations, ...this.primaries.violations, ...this.caps.violations]
+    const { maps, raft, primaries, caps, domains } = this
+    return [maps, raft, primaries, caps, domains].flatMap((checker) => checker.violations)
   }
 
   /** Watches the maps that one life of a process is given. */
   watchMaps(node: DaemonNode, monitor: MonitorClient): void {
     const observer = `${node.name}#${node.starts}`
     monitor.onOsdMap((map) => {
+      this.domains.observe(map)
       this.maps.observe({
         observer,
         atMs: this.cluster.time.nowMs,
@@ -188,8 +198,12 @@ export class Observers {
     this.operationsSeen.set(name, operations)
     const view = (daemon as unknown as { adminView(): { perf(): OsdPerf } } | undefined)?.adminView()
     if (view === undefined) return
-    const { store, clients } = view.perf()
-    const counters = Object.entries({ ...store, ...clients }).filter(
+    const { store, clients, scheduler } = view.perf()
+    const passed = Object.entries(scheduler.classes).map(([work, { passedBytes }]) => [
+      `passed_bytes_${work}`,
+      passedBytes,
+    ])
+    const counters = Object.entries({ ...store, ...clients, ...Object.fromEntries(passed) }).filter(
       (entry): entry is [string, number] => typeof entry[1] === 'number',
     )
     this.caps.observe({ daemon: name, atMs: this.cluster.time.nowMs, counters: Object.fromEntries(counters) })

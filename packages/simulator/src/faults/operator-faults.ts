@@ -6,6 +6,7 @@ import type { SimCluster } from '../cluster/sim-cluster.ts'
 import { compressionSettings } from '../scenario/compression-settings.ts'
 import { drawDaemon, type Fault, type FaultContext, nothing, osdNames, pick } from './fault.ts'
 import { isClean, operate, sleep, waitFor } from './operations.ts'
+import { merge, split } from './pg-num-faults.ts'
 
 const consent = { yes_i_really_mean_it: true }
 const whileItLasts = { min: 2_000, max: 60_000 }
@@ -403,6 +404,8 @@ export const operatorFaults: readonly Fault[] = [
   upmap,
   crushWeight,
   pools,
+  split,
+  merge,
   poolCompression,
   diskLoss,
   addOsd,

@@ -37,6 +37,8 @@ const monitorNames = (plan: Plan): readonly string[] => Array.from({ length: pla
 
 export type PatternName =
   | 'lonelyThenDead'
+  | 'splitAndCrash'
+  | 'mergeAndCrash'
   | 'lonelyAndForgotten'
   | 'halfCut'
   | 'stalePrimaryAndClients'
@@ -52,6 +54,27 @@ export type PatternName =
   | 'rivalMonitors'
 
 export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
+  /** Crashes all around the moment in which PGs are split. */
+  splitAndCrash(random, plan) {
+    const { name } = plan.pools[random.below(plan.pools.length)] as Plan['pools'][number]
+    const times = 1.5 + random.fraction()
+    const crashes = Array.from({ length: 3 }, () => ({
+      atMs: 100 + random.below(500),
+      kind: 'crash',
+      params: { node: osd(random.below(plan.osds.length)) },
+    }))
+    return [{ atMs: 0, kind: 'pg-split', params: { pool: name, times, atOnce: true } }, ...crashes]
+  },
+  /** Crashes while PGs are merged one after the other. */
+  mergeAndCrash(random, plan) {
+    const { name } = plan.pools[random.below(plan.pools.length)] as Plan['pools'][number]
+    const crashes = Array.from({ length: 4 }, () => ({
+      atMs: 1_500 + random.below(6_000),
+      kind: 'crash',
+      params: { node: osd(random.below(plan.osds.length)) },
+    }))
+    return [{ atMs: 0, kind: 'pg-merge', params: { pool: name, part: random.fraction() } }, ...crashes]
+  },
   /** An OSD that clients reach and its peers do not; then it dies for a while. */
   lonelyThenDead(random, plan) {
     const lonely = osd(random.below(plan.osds.length))

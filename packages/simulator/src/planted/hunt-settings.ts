@@ -16,6 +16,8 @@ export interface Hunt {
   /** No fault that is drawn alone lasts longer. */
   readonly lastsSecondsMax: number
   readonly osds: number
+  /** OSDs on each host, which is the failure domain. */
+  readonly perHost?: number
   readonly monitors?: number
   /** All stores are. */
   readonly encrypted?: boolean
@@ -42,6 +44,11 @@ export const shortLogs: Scenario['osdSettings'] = {
 }
 export const smallScans: readonly Edit[] = [
   { file: 'placement-group/dist/core.js', find: '    scanObjects: 64,', replace: '    scanObjects: 5,' },
+]
+
+/** Little may be under way before others wait: few clients are enough for a line. */
+export const narrowWindow: readonly Edit[] = [
+  { file: 'osd/dist/mclock-profiles.js', find: '    windowBytes: 4 * mebibyte,', replace: '    windowBytes: 1,' },
 ]
 
 /** A monitor that has just started waits as long as the others do before it stands for election. */

@@ -9,6 +9,7 @@ import {
   type Hunt,
   mebibyte,
   monitorHunt,
+  narrowWindow,
   osdSettings,
   patientStarts,
   quickDown,
@@ -23,6 +24,88 @@ import { shardHunts } from './shard-hunts.ts'
 
 export const hunts: Readonly<Record<string, Hunt>> = {
   ...shardHunts,
+  /** Copies lie unevenly, and hardly anything happens: the balancer works. */
+  uneven: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    faults: ['osd-flag'],
+    everySeconds: 30,
+    osds: 8,
+    perHost: 2,
+    pgNum: 16,
+    monitorSettings: { balancer_sleep_interval: 3 },
+  },
+  /** PGs are split, several times, under load, and processes die meanwhile. */
+  splits: {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['counters', 'registers'],
+    faults: ['pg-split', 'pg-split', 'crash'],
+    everySeconds: 3,
+    pgNum: 2,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  'splits-and-crashes': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['registers'],
+    faults: ['pg-split'],
+    patterns: ['splitAndCrash'],
+    everySeconds: 3,
+    pgNum: 2,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  /** PGs become one under load, and again more, and processes die meanwhile. */
+  merges: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['counters', 'registers'],
+    faults: ['pg-merge', 'pg-merge', 'pg-split', 'crash', 'outage'],
+    everySeconds: 4,
+    lastsSecondsMax: 20,
+    osds: 5,
+    pgNum: 6,
+    ioDelayMs: slowDisk,
+    // Copies stay behind where their OSD was away.
+    ...quickOut,
+  },
+  'merges-and-crashes': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    faults: ['pg-split'],
+    patterns: ['mergeAndCrash', 'mergeAndCrash'],
+    everySeconds: 6,
+    pgNum: 6,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  'merges-of-clones': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['extents', 'snapshots'],
+    faults: ['pg-merge', 'pg-merge', 'crash', 'power-cut'],
+    everySeconds: 4,
+    pgNum: 6,
+    compression,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  /** Blobs, clones and what lists them go to the parts. */
+  'splits-of-clones': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['extents', 'snapshots', 'pool-snapshots'],
+    faults: ['pg-split', 'pg-split', 'crash', 'power-cut', 'pool-compression'],
+    everySeconds: 3,
+    pgNum: 2,
+    compression,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
   power: {
     ...small,
     workloads: ['registers', 'counters'],
@@ -145,6 +228,21 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     clients: 6,
     faults: ['crash', 'pause', 'outage', 'partition'],
     ...quickDown,
+  },
+  'slow-share': {
+    ...small,
+    workloads: ['counters', 'hot-cold'],
+    clients: 6,
+    faults: ['crash', 'outage'],
+    pauseFactor: 0.3,
+    ...quickDown,
+    osdSettings: {
+      ...osdSettings,
+      osd_mclock_profile: 'high_recovery_ops',
+      osd_mclock_max_sequential_bandwidth: 4 * mebibyte,
+      osd_mclock_cost_per_op: 64 * 1024,
+    },
+    tuning: narrowWindow,
   },
   fences: {
     ...small,
@@ -351,7 +449,7 @@ export function huntScenario(seed: number, name: string): Scenario {
   const base = drawScenario(seed, { name: 'calm', virtualSeconds: hunt.virtualSeconds })
   const osds = Array.from({ length: hunt.osds }, (_, id) => ({
     id,
-    host: `host-${id}`,
+    host: `host-${Math.floor(id / (hunt.perHost ?? 1))}`,
     rack: `rack-${id % 3}`,
     ...(hunt.encrypted === true ? { encrypted: true } : {}),
   }))

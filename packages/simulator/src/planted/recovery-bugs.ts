@@ -5,6 +5,26 @@ const backfill = 'placement-group/dist/backfill.js'
 
 export const recoveryBugs: readonly PlantedBug[] = [
   {
+    name: 'held-operations-overtaken',
+    mechanism: 'while recovery waits for the disk, every other operation of a client goes past those that are held',
+    promise: 'operations of one client keep their order',
+    file: 'osd/dist/op-scheduler.js',
+    find: `        if (this.queue.size > 0)
+            return false;`,
+    replace: '        if (this.queue.size > 0 && (this.turn = !this.turn))\n            return false;',
+    scenario: 'slow-share',
+  },
+  {
+    name: 'recovery-starved',
+    mechanism: 'recovery has the disk for moments only, though it is due',
+    promise: 'a class is due its reservation, whatever the others want',
+    file: 'osd/dist/mclock-queue.js',
+    find: 'if (state.waiting.length === 0 || (only !== undefined && name !== only))\n                continue;',
+    replace:
+      "if (state.waiting.length === 0 || (only !== undefined && name !== only) || (name === 'recovery' && nowMs % 20000 > 50))\n                continue;",
+    scenario: 'slow-share',
+  },
+  {
     name: 'divergent-entry-kept',
     mechanism: 'what a divergent log entry did to an object is not undone',
     promise: 'all copies agree with the authoritative log',

@@ -204,6 +204,8 @@ function drawOsdSettings(random: Prng): Scenario['osdSettings'] {
     osd_map_keep: pick(random, [20, 500]),
     osd_mon_report_interval: pick(random, [1, 3]),
     osd_max_markdown_count: pick(random, [2, 5, 50]),
+    osd_mclock_profile: pick(random, ['high_client_ops', 'balanced', 'high_recovery_ops']),
+    osd_mclock_max_sequential_bandwidth: pick(random, [4, 32, 256]) * 1024 * 1024,
   }
 }
 
@@ -230,6 +232,8 @@ function drawMonitorSettings(random: Prng): Scenario['monitorSettings'] {
     mon_min_osdmap_epochs: pick(random, [10, 50, 500]),
     mon_lease: pick(random, [3, 5]),
     mon_osd_report_timeout: pick(random, [120, 180]),
+    // As often as the cluster is clean in between: there is little time.
+    balancer_sleep_interval: 5,
   }
 }
 
