@@ -33,6 +33,23 @@ export function pgSeed(id: PgId): number {
   return Number.parseInt(id.slice(id.indexOf('.') + 1), 16)
 }
 
+/** The share of one member of an erasure-coded PG, `1.fs2` for shard 2 of `1.f` (Ceph's spg_t): a collection of its own. */
+export function shardPgId(id: PgId, shard: number): PgId {
+  return `${wholePgId(id)}s${shard}` as PgId
+}
+
+/** Undefined for a PG as a whole. */
+export function pgShard(id: PgId): number | undefined {
+  const at = id.indexOf('s')
+  return at < 0 ? undefined : Number(id.slice(at + 1))
+}
+
+/** The PG that a share belongs to; a whole one as it is. */
+export function wholePgId(id: PgId): PgId {
+  const at = id.indexOf('s')
+  return at < 0 ? id : (id.slice(0, at) as PgId)
+}
+
 /** A daemon or client by kind and name: `mon.a`, `osd.3`, `client.4711`. */
 export type EntityName = Branded<string, 'EntityName'>
 

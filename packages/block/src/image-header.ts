@@ -22,7 +22,7 @@ export interface ImageHeader {
   readonly sizeBytes: number
   readonly objectBytes: number
   readonly createdMs: number
-  /** Features a reader must know to touch the image at all; none are defined yet. */
+  /** Features a reader must know to touch the image at all. */
   readonly incompatibleFeatures: number
   /** Features that an older reader may ignore. */
   readonly compatibleFeatures: number
@@ -30,9 +30,24 @@ export interface ImageHeader {
   readonly removing: boolean
   /** While a shrink is under way: the old size, up to which data objects may still exist. 0 otherwise. */
   readonly shrinkingFromBytes: number
+  /** Id of the pool of the data objects; left out: that of the header. An erasure-coded pool can hold data, not headers. */
+  readonly dataPool?: number
 }
 
-const knownIncompatibleFeatures = 0
+/** Incompatible: the data lies in another pool. */
+export const hasDataPool = 1
+const knownIncompatibleFeatures = hasDataPool
+
+/** Where the image's bytes are. */
+export function dataIoOf(io: ObjectIo, { name, dataPool }: ImageHeader): ObjectIo {
+  if (dataPool === undefined) return io
+  const data = io.inPool?.(dataPool)
+  if (data !== undefined) return data
+  throw new ClusterError(
+    'EOPNOTSUPP',
+    `the data of image ${name} is in pool ${dataPool}, which cannot be reached from here`,
+  )
+}
 
 /** Compatible: the image was shrunk once, so that a write which came too late may have left objects beyond its end. */
 export const wasShrunk = 1
@@ -42,8 +57,13 @@ const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image head
     writer.string(header.id).string(header.name).u64(header.sizeBytes).u64(header.objectBytes).f64(header.createdMs)
     writer.u32(header.incompatibleFeatures).u32(header.compatibleFeatures)
     writer.boolean(header.removing).u64(header.shrinkingFromBytes)
+    if (header.dataPool !== undefined) writer.u64(header.dataPool)
   },
-  read: (reader: ByteReader): ImageHeader => ({
+  read: (reader: ByteReader): ImageHeader => withDataPool(reader, readPlain(reader)),
+})
+
+function readPlain(reader: ByteReader): ImageHeader {
+  return {
     id: reader.string(),
     name: reader.string(),
     sizeBytes: reader.u64(),
@@ -53,8 +73,13 @@ const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image head
     compatibleFeatures: reader.u32(),
     removing: reader.boolean(),
     shrinkingFromBytes: reader.u64(),
-  }),
-})
+  }
+}
+
+/** The field is there with its feature. */
+function withDataPool(reader: ByteReader, header: ImageHeader): ImageHeader {
+  return (header.incompatibleFeatures & hasDataPool) === 0 ? header : { ...header, dataPool: reader.u64() }
+}
 
 const headerKey = utf8Encode('image')
 

@@ -16,6 +16,8 @@ import type { ObjectOp } from '@shoal/wire'
 import { headerLeaseMs, Image, truncateTo } from './image.ts'
 import {
   createHeaderOps,
+  dataIoOf,
+  hasDataPool,
   type ImageHeader,
   readHeader,
   replaceHeader,
@@ -61,7 +63,13 @@ export class ImageStore {
   }
 
   /** EEXIST when the name is taken, EINVAL for a bad name or size. */
-  async create(name: string, sizeBytes: number, objectBytes: number = defaultObjectBytes): Promise<ImageHeader> {
+  async create(
+    name: string,
+    sizeBytes: number,
+    objectBytes: number = defaultObjectBytes,
+    /** Id of the pool for its data, if that is another one. */
+    dataPool?: number,
+  ): Promise<ImageHeader> {
     checkName(name)
     checkSize(sizeBytes)
     if (!Number.isInteger(Math.log2(objectBytes)) || objectBytes < 4096 || objectBytes > 32 * 1024 * 1024) {
@@ -73,11 +81,13 @@ export class ImageStore {
       sizeBytes,
       objectBytes,
       createdMs: this.env.clock.wallMs(),
-      incompatibleFeatures: 0,
+      incompatibleFeatures: dataPool === undefined ? 0 : hasDataPool,
       compatibleFeatures: 0,
       removing: false,
       shrinkingFromBytes: 0,
+      ...(dataPool === undefined ? {} : { dataPool }),
     }
+    dataIoOf(this.io, header)
     await this.io.execute(headerObjectName(header.id), createHeaderOps(header))
     try {
       await this.io.execute(directoryObjectName, [
@@ -159,8 +169,8 @@ export class ImageStore {
       ? current
       : await this.replace(current, { ...current.header, removing: true })
     const objects = Math.ceil(Math.max(header.sizeBytes, header.shrinkingFromBytes) / header.objectBytes)
-    await this.removeObjects(header.id, 0, objects, onProgress)
-    await this.removeIfThere(headerObjectName(header.id))
+    await this.removeObjects(header, 0, objects, onProgress)
+    await removeIfThere(this.io, headerObjectName(header.id))
     await this.removeName(name, header.id)
   }
 
@@ -168,13 +178,14 @@ export class ImageStore {
   async usage(name: string, onProgress: ProgressListener = () => undefined): Promise<ImageUsage> {
     const { header } = await this.find(name)
     const count = Math.ceil(header.sizeBytes / header.objectBytes)
+    const data = dataIoOf(this.io, header)
     let usedBytes = 0
     let objects = 0
     let done = 0
     await forEachIndex(count, removeWidthMax, async (index) => {
       try {
         const ops: ObjectOp[] = [{ kind: 'map-extents', offset: 0, length: header.objectBytes }]
-        const result = (await this.io.execute(dataObjectName(header.id, index), ops)).results[0]
+        const result = (await data.execute(dataObjectName(header.id, index), ops)).results[0]
         objects++
         if (result?.kind === 'extents') for (const extent of result.extents) usedBytes += extent.length
       } catch (error) {
@@ -257,17 +268,12 @@ export class ImageStore {
     const firstGone = Math.ceil(header.sizeBytes / header.objectBytes)
     if (keptPart > 0) {
       try {
-        await this.io.execute(dataObjectName(header.id, firstGone - 1), truncateTo(keptPart))
+        await dataIoOf(this.io, header).execute(dataObjectName(header.id, firstGone - 1), truncateTo(keptPart))
       } catch (error) {
         if (!isClusterError(error, 'ENOENT')) throw error
       }
     }
-    await this.removeObjects(
-      header.id,
-      firstGone,
-      Math.ceil(header.shrinkingFromBytes / header.objectBytes),
-      onProgress,
-    )
+    await this.removeObjects(header, firstGone, Math.ceil(header.shrinkingFromBytes / header.objectBytes), onProgress)
     try {
       return await this.replace(current, { ...header, shrinkingFromBytes: 0 })
     } catch (error) {
@@ -278,21 +284,27 @@ export class ImageStore {
     }
   }
 
-  private async removeObjects(id: string, from: number, to: number, onProgress: ProgressListener): Promise<void> {
+  private async removeObjects(
+    header: ImageHeader,
+    from: number,
+    to: number,
+    onProgress: ProgressListener,
+  ): Promise<void> {
     const count = Math.max(0, to - from)
+    const data = dataIoOf(this.io, header)
     let done = 0
     await forEachIndex(count, removeWidthMax, async (i) => {
-      await this.removeIfThere(dataObjectName(id, from + i))
+      await removeIfThere(data, dataObjectName(header.id, from + i))
       onProgress(++done, count)
     })
   }
+}
 
-  private async removeIfThere(objectName: string): Promise<void> {
-    try {
-      await this.io.execute(objectName, [{ kind: 'remove' }])
-    } catch (error) {
-      if (!isClusterError(error, 'ENOENT')) throw error
-    }
+async function removeIfThere(io: ObjectIo, objectName: string): Promise<void> {
+  try {
+    await io.execute(objectName, [{ kind: 'remove' }])
+  } catch (error) {
+    if (!isClusterError(error, 'ENOENT')) throw error
   }
 }
 

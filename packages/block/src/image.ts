@@ -4,7 +4,7 @@
  */
 import { assert, type Clock, ClusterError, isClusterError } from '@shoal/base'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
-import { type ImageHeader, readHeader } from './image-header.ts'
+import { dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
 import type { ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { dataObjectName, type ObjectPart, splitRange } from './striping.ts'
@@ -34,6 +34,7 @@ export interface ImageExtent {
 
 export class Image {
   private readonly io: ObjectIo
+  private readonly data: ObjectIo
   private readonly clock: Pick<Clock, 'monotonicMs'>
   private readonly writes = new Set<Promise<void>>()
   private known: ImageHeader
@@ -43,6 +44,7 @@ export class Image {
   /** `askedMs`: when the header was asked for. */
   constructor(io: ObjectIo, clock: Pick<Clock, 'monotonicMs'>, header: ImageHeader, askedMs: number) {
     this.io = io
+    this.data = dataIoOf(io, header)
     this.clock = clock
     this.known = header
     this.askedMs = askedMs
@@ -173,7 +175,7 @@ export class Image {
   }
 
   private async execute(part: ObjectPart, ops: readonly ObjectOp[]): Promise<readonly ObjectOpResult[]> {
-    return (await this.io.execute(dataObjectName(this.header.id, part.index), ops)).results
+    return (await this.data.execute(dataObjectName(this.header.id, part.index), ops)).results
   }
 
   /** Undefined where the object does not exist: a hole. */

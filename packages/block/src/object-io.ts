@@ -4,4 +4,6 @@ import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
 export interface ObjectIo {
   /** Rejects with the code of the step that failed; nothing was applied then. */
   execute(objectName: string, ops: readonly ObjectOp[]): Promise<{ readonly results: readonly ObjectOpResult[] }>
+  /** The same cluster's pool with this id, which may be of another kind: where an image keeps its data, if not here. */
+  inPool?(poolId: number): ObjectIo
 }

@@ -277,6 +277,28 @@ test('usage counts what is allocated', async () => {
   })
 })
 
+test('an image with a data pool keeps its data there, and nothing else', async () => {
+  const head = new MemoryObjects()
+  const other = new MemoryObjects()
+  const pools = new Map([[7, other]])
+  const io = Object.assign(head, { inPool: (id: number) => pools.get(id) as MemoryObjects })
+  const store = storeOn(io)
+  const { id } = await store.create('a', objectBytes * 3, objectBytes, 7)
+  const image = await store.open('a')
+  await image.write(100, new Uint8Array(objectBytes).fill(1))
+  expect(dataObjects(head)).toEqual([])
+  expect([...other.objects.keys()]).toEqual([0, 1].map((at) => `block_data.${id}.${String(at).padStart(16, '0')}`))
+  expect((await bytesOf(store, 'a')).filter((byte) => byte === 1)).toHaveLength(objectBytes)
+  expect(await store.usage('a')).toMatchObject({ objects: 2 })
+  await store.resize('a', 50)
+  expect(dataObjects(other)).toHaveLength(1)
+  await expect(storeOn(new MemoryObjects()).create('b', 1, objectBytes, 9)).rejects.toMatchObject({
+    code: 'EOPNOTSUPP',
+  })
+  await store.remove('a')
+  expect(dataObjects(other)).toEqual([])
+})
+
 describe('the header', () => {
   /** As docs/formats/block-image.md shows them. */
   const golden = [
@@ -307,7 +329,7 @@ describe('the header', () => {
     const entry = io.objects.get(`block_header.${id}`)?.omap.get(hexEncode(utf8Encode('image')))
     // The last 17 bytes: features (u32, u32), removing (u8), shrinking from (u64).
     const value = entry?.value as Uint8Array
-    value[value.length - 17] = 1
+    value[value.length - 17] = 2
     await expect(store.open('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP', hint: 'upgrade this client' })
     await expect(store.remove('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
   })

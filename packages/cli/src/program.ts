@@ -1,6 +1,7 @@
 /** The tree of commands. Each file in `commands/` adds one branch. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { addAuthCommands } from './commands/auth.ts'
+import { addBalancerCommands } from './commands/balancer.ts'
 import { addBlockCommands } from './commands/block.ts'
 import { addClusterCommands } from './commands/cluster.ts'
 import { addConfigCommands } from './commands/config.ts'
@@ -63,6 +64,7 @@ export function buildProgram(): Command {
     addCrushCommands,
     addPoolCommands,
     addPgCommands,
+    addBalancerCommands,
     addObjectCommands,
     addBlockCommands,
     addNbdCommands,

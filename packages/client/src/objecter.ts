@@ -3,7 +3,7 @@
  *
  * Each operation belongs to a placement group and is sent to its acting primary. It is sent again, with the same
  * request id, whenever the primary may have dropped it: the PG's interval changed, the session was reset, or the OSD
- * said that it is not the one.
+ * said that it is not the one. When its PG is split or merged, it goes on with the PG that has its object.
  *
  * Invariants
  * 1. Operations of one PG go out in the order in which they were submitted, resends included: while one of them waits
@@ -37,6 +37,7 @@ import {
   type OsdMap,
   type PgMapping,
   PlacementCache,
+  type Pool,
   seedOfHash,
 } from '@shoal/cluster-map'
 import { type LossySession, Messenger, type MessengerSecurity, type ReceivedFrame } from '@shoal/messenger'
@@ -90,6 +91,13 @@ interface Operation {
   sends: number
   /** Not to be sent before a map says otherwise. */
   held: boolean
+}
+
+/** Where operations of two PGs come together: the first must be the oldest, and each client's keep their order. */
+function sortByTid(operations: Map<number, Operation>): void {
+  const sorted = [...operations.values()].sort((a, b) => a.tid - b.tid)
+  operations.clear()
+  for (const operation of sorted) operations.set(operation.tid, operation)
 }
 
 export interface Submission {
@@ -389,6 +397,8 @@ export class Objecter {
   private onMap(map: OsdMap): void {
     const before = this.placement.map
     this.placement = new PlacementCache(map, this.placement)
+    for (const target of [...this.targets.values()])
+      if (this.wasSplit(target, before, map)) this.divide(target, before, map)
     for (const target of this.targets.values()) this.remap(target, before, map)
     this.lingers.onMap()
     for (const [key, session] of this.sessions) {
@@ -396,6 +406,32 @@ export class Objecter {
       const info = map.osds.get(osd)
       if (info?.up !== true || key !== `${osd}@${info.addresses?.data}`) session.close()
     }
+  }
+
+  private wasSplit({ pool }: Target, before: OsdMap, map: OsdMap): boolean {
+    const now = map.pools.get(pool)?.pgNum
+    return now !== undefined && now !== before.pools.get(pool)?.pgNum
+  }
+
+  /**
+   * The operations go, in their order, with their objects. The new parts are to be sent to like any PG with a new interval:
+   * `remap` follows, and sees that pg_num has changed.
+   */
+  private divide(target: Target, before: OsdMap, map: OsdMap): void {
+    const pool = map.pools.get(target.pool) as Pool
+    const oldNum = before.pools.get(target.pool)?.pgNum ?? 0
+    for (const operation of [...target.operations.values()]) {
+      const id = toPgId(target.pool, seedOfHash(pool, operation.object.hash))
+      if (id === target.pgId) continue
+      target.operations.delete(operation.tid)
+      const part = this.targetOf(id, target.pool)
+      part.operations.set(operation.tid, operation)
+      this.targetOfTid.set(operation.tid, part)
+      if (pool.pgNum < oldNum) sortByTid(part.operations)
+    }
+    if (target.operations.size > 0) return
+    target.retry?.cancel()
+    this.targets.delete(target.pgId)
   }
 
   private remap(target: Target, before: OsdMap, map: OsdMap): void {

@@ -1,6 +1,6 @@
 /** One pool (and namespace) as its user sees it: operations on named objects, and their names. */
 import { ClusterError, type Epoch, emptyBytes, errorCodeOf, type PoolId, utf8Encode } from '@shoal/base'
-import { type Pool, type PoolSnapshot, poolByName } from '@shoal/cluster-map'
+import { type Pool, type PoolSnapshot, poolByName, seedOfHash, splitSeeds } from '@shoal/cluster-map'
 import type { MonitorClient, MonitorCommand } from '@shoal/monitor-client'
 import {
   isWriteOp,
@@ -27,6 +27,17 @@ import { Watch, type WatchHandlers, type WatchOptions } from './watch.ts'
 const operationTimeoutMs = 120_000
 const notifyTimeoutMs = 10_000
 const listPage = 1000
+
+/** What is left to list of a PG, or of what was one. */
+interface Listing {
+  readonly seed: number
+  /**
+   * Of the pool, when this was noted. If it has grown since, there are parts to list, too; if it has shrunk, the objects of
+   * this PG are listed by the one that it went into, and others with them.
+   */
+  readonly pgNum: number
+  readonly after: ObjectId | undefined
+}
 
 export interface OperationOutcome {
   readonly results: readonly ObjectOpResult[]
@@ -70,6 +81,8 @@ export class PoolHandle {
   /** Of every operation that does not say otherwise. */
   private readonly defaults: Pick<OperationOptions, 'snap' | 'snapContext'>
   private id: PoolId | undefined
+  /** Of a handle that was made for an id instead of a name. */
+  private fixedId: PoolId | undefined
   private resolving: Promise<Pool> | undefined
 
   constructor(
@@ -86,6 +99,18 @@ export class PoolHandle {
     this.objecter = objecter
     this.monitor = monitor
     this.throttle = throttle
+  }
+
+  /** The pool with this id, whatever its name is or becomes. */
+  inPool(id: number): PoolHandle {
+    const handle = new PoolHandle(`#${id}`, this.namespace, this.objecter, this.monitor, this.throttle)
+    handle.fixedId = id as PoolId
+    return handle
+  }
+
+  /** ENOENT when there is no such pool. */
+  async poolId(): Promise<PoolId> {
+    return (this.knownPool() ?? (await this.resolve())).id
   }
 
   /**
@@ -291,27 +316,55 @@ export class PoolHandle {
     }
   }
 
-  /** Names of the objects of this namespace, PG by PG; objects that come or go meanwhile may be missed or named. */
+  /**
+   * Names of the objects of this namespace, PG by PG; objects that come or go meanwhile may be missed or named. When a PG is
+   * split meanwhile, its parts are listed from where it had come to: all PGs list in the same order. What was merged is
+   * listed as what it was.
+   */
   async *list(): AsyncGenerator<string> {
-    const pool = this.knownPool() ?? (await this.resolve())
-    for (let seed = 0; seed < pool.pgNum; seed++) {
-      let after: ObjectId | undefined
-      for (let more = true; more; ) {
-        const ops: ObjectOp[] = [{ kind: 'list-objects', after, limit: listPage }]
-        const reply = await this.objecter.submitToPg(seed, {
-          pool: pool.id,
-          ops,
-          timeoutMs: operationTimeoutMs,
-          traceId: 0,
-          snap: this.defaults.snap,
-        })
-        if (reply.errno !== 0) throw new ClusterError(errorCodeOf(reply.errno), `listing ${this.name}: ${reply.detail}`)
-        const page = answer(reply.results[0], 'objects')
-        for (const object of page.objects) if (object.namespace === this.namespace) yield object.name
-        after = page.objects.at(-1)
-        more = page.more && after !== undefined
+    const { id, pgNum: number } = this.knownPool() ?? (await this.resolve())
+    const left: Listing[] = Array.from({ length: number }, (_, seed) => ({ seed, pgNum: number, after: undefined }))
+    for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      const { seed, after } = next
+      const current = this.pgNumOf(id)
+      const pgNum = Math.max(next.pgNum, current)
+      for (const part of splitSeeds(seed, next.pgNum, pgNum)) left.push({ seed: part, pgNum, after })
+      const page = await this.listPage(id, seedOfHash({ pgNum: current }, seed), after)
+      // Nobody knows whether it was the whole or the part that answered.
+      if (this.pgNumOf(id) !== current) {
+        left.unshift({ seed, pgNum, after })
+        continue
       }
+      for (const { namespace, name, hash } of page.objects) {
+        if (namespace === this.namespace && seedOfHash({ pgNum }, hash) === seed) yield name
+      }
+      const last = page.objects.at(-1)
+      if (page.more && last !== undefined) left.unshift({ seed, pgNum, after: last })
     }
+  }
+
+  private pgNumOf(pool: Pool['id']): number {
+    const found = this.objecter.map.pools.get(pool)
+    if (found === undefined)
+      throw new ClusterError('ENOENT', `there is no pool ${this.name}`, { hint: 'shoal pool ls' })
+    return found.pgNum
+  }
+
+  private async listPage(
+    pool: Pool['id'],
+    seed: number,
+    after: ObjectId | undefined,
+  ): Promise<Extract<ObjectOpResult, { kind: 'objects' }>> {
+    const ops: ObjectOp[] = [{ kind: 'list-objects', after, limit: listPage }]
+    const reply = await this.objecter.submitToPg(seed, {
+      pool,
+      ops,
+      timeoutMs: operationTimeoutMs,
+      traceId: 0,
+      snap: this.defaults.snap,
+    })
+    if (reply.errno !== 0) throw new ClusterError(errorCodeOf(reply.errno), `listing ${this.name}: ${reply.detail}`)
+    return answer(reply.results[0], 'objects')
   }
 
   /**
@@ -320,6 +373,7 @@ export class PoolHandle {
    */
   private knownPool(snap = 0): Pool | undefined {
     const { map } = this.objecter
+    if (this.fixedId !== undefined) return map.pools.get(this.fixedId)
     const pool = (this.id === undefined ? undefined : map.pools.get(this.id)) ?? poolByName(map, this.name)
     this.id = pool?.id
     return snap > 0 && snap > (pool?.snapshots?.seq ?? 0) ? undefined : pool

@@ -100,10 +100,16 @@ export class FakeCluster {
       for (const id of pgIdsOf(pool)) {
         const mapping = now.mapping(id)
         const same =
-          oldPool !== undefined && !isNewInterval({ mapping: old.mapping(id), pool: oldPool }, { mapping, pool })
+          oldPool?.pgNum === pool.pgNum &&
+          !isNewInterval({ mapping: old.mapping(id), pool: oldPool }, { mapping, pool })
         if (!same) this.intervalStart.set(id, epoch)
       }
     }
+  }
+
+  /** Splits the PGs of the pool. */
+  split(pgNum: number): void {
+    this.change({ pools: new Map([[pool1, replicatedPool(pool1, 'data', pgNum)]]) })
   }
 
   /** Tells the client the newest map. */

@@ -1,6 +1,7 @@
 /** The client against OSDs that are silent, forgetful, of another opinion, or gone. */
 import { type PgId, Prng, poolId } from '@shoal/base'
 import { ClusterClient, type ClusterClientOptions, type PoolHandle } from '@shoal/client'
+import { hashObjectName } from '@shoal/cluster-map'
 import { securityFrom } from '@shoal/messenger'
 import type { ObjectOp } from '@shoal/wire'
 import * as fc from 'fast-check'
@@ -300,4 +301,44 @@ test('whatever happens to replies, sessions and primaries, each write is applied
     }),
     { numRuns: 25 },
   )
+})
+
+describe('a split', () => {
+  const seedOf = (name: string, pgNum: number): number => hashObjectName('', name) % pgNum
+  const names = Array.from({ length: 12 }, (_, at) => `object-${at}`)
+
+  test('takes the operations that are under way to the parts of their objects, in order, as the same requests', async () => {
+    const { cluster, pool } = await setup(1)
+    cluster.fate = (_osd, op) => (op.attempt === 0 ? 'ignore' : 'answer')
+    const writes = names.flatMap((name) => [pool.execute(name, append(1)), pool.execute(name, append(2))])
+    await cluster.world.time.advance(50)
+    const sent = cluster.received.map(({ op }) => op)
+    expect(sent).toHaveLength(24)
+    cluster.split(4)
+    cluster.publish()
+    await cluster.world.time.settle(Promise.all(writes))
+    const again = cluster.received.slice(24).map(({ op }) => op)
+    expect(again.map(({ request }) => request.tid).sort((a, b) => a - b)).toEqual(
+      sent.map(({ request }) => request.tid),
+    )
+    for (const op of again) {
+      expect(op.pgId).toBe(`1.${seedOf(op.object.name, 4)}`)
+      // No older request of this part is waited for: not what the whole said.
+      const ofPart = again.filter(({ pgId }) => pgId === op.pgId).map(({ request }) => request.tid)
+      expect(ofPart).toEqual([...ofPart].sort((a, b) => a - b))
+      expect(op.oldestTid).toBe(ofPart[0])
+    }
+    for (const name of names) expect(cluster.objects.get(name)).toEqual([1, 2])
+  })
+
+  test('that an OSD knows first: what it sends away is sent to the part once the map is here', async () => {
+    const { cluster, pool } = await setup(2)
+    cluster.split(8)
+    const writes = names.map((name) => pool.execute(name, append(7)))
+    await cluster.world.time.advance(300)
+    expect(cluster.objects.size).toBe(0)
+    cluster.publish()
+    await cluster.world.time.settle(Promise.all(writes))
+    for (const name of names) expect(cluster.objects.get(name)).toEqual([7])
+  })
 })

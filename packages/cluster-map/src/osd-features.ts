@@ -4,9 +4,16 @@
 export const featureQuotas = 1
 /** As a member it follows when an operator gives up unfound objects. */
 export const featureLostObjects = 2
+/** It keeps shards of erasure-coded pools. One that does not would take them for copies. */
+export const featureShards = 4
 
 /** Of this build. */
-export const osdFeatures: number = featureQuotas + featureLostObjects
+/** Splits its placement groups when a pool's pg_num grows. */
+export const featurePgSplit = 0x10
+/** Merges them when it becomes smaller. */
+export const featurePgMerge = 0x20
+
+export const osdFeatures: number = featureQuotas + featureLostObjects + featureShards + featurePgSplit + featurePgMerge
 
 export function hasFeatures(features: number, required: number): boolean {
   const wanted = BigInt(required)

@@ -1,5 +1,16 @@
 /** From one epoch to the next, and back to what changed. */
-import { array, assert, type Codec, encode, equalBytes, f64, type OsdId, epoch as toEpoch, u32 } from '@shoal/base'
+import {
+  array,
+  assert,
+  type Codec,
+  encode,
+  equalBytes,
+  f64,
+  type OsdId,
+  string,
+  epoch as toEpoch,
+  u32,
+} from '@shoal/base'
 import { type CrushMap, encodeCrushMap } from '@shoal/crush'
 import type { OsdMap, OsdMapIncremental, UpmapItem } from './osd-map.ts'
 import { osdInfoCodec, poolCodec } from './osd-map-codec.ts'
@@ -52,7 +63,7 @@ export function applyIncremental(map: OsdMap, incremental: OsdMapIncremental): O
     incremental.full !== undefined || incremental.epoch === map.epoch + 1,
     `incremental ${incremental.epoch} on epoch ${map.epoch}`,
   )
-  const { ratios } = incremental
+  const { ratios, erasureProfiles } = incremental
   return {
     ...base,
     epoch: incremental.epoch,
@@ -71,6 +82,9 @@ export function applyIncremental(map: OsdMap, incremental: OsdMapIncremental): O
     backfillfullRatio: ratios?.backfillfull ?? base.backfillfullRatio,
     fullRatio: ratios?.full ?? base.fullRatio,
     requiredFeatures: incremental.requiredFeatures ?? base.requiredFeatures,
+    ...(erasureProfiles === undefined
+      ? {}
+      : { erasureProfiles: applyEntries(base.erasureProfiles ?? new Map(), erasureProfiles) }),
   }
 }
 
@@ -90,6 +104,8 @@ function diffEntries<K, V>(
   return changes.size === 0 ? undefined : changes
 }
 
+const noProfiles: ReadonlyMap<string, readonly string[]> = new Map()
+const wordsCodec: Codec<readonly string[]> = array(string())
 const osdListCodec: Codec<readonly OsdId[]> = array(u32<OsdId>())
 const upmapItemsCodec: Codec<readonly UpmapItem[]> = {
   write(writer, items) {
@@ -119,6 +135,7 @@ export function diffOsdMaps(from: OsdMap, to: OsdMap): OsdMapIncremental {
       ? undefined
       : { nearfull: to.nearfullRatio, backfillfull: to.backfillfullRatio, full: to.fullRatio },
     requiredFeatures: from.requiredFeatures === to.requiredFeatures ? undefined : to.requiredFeatures,
+    erasureProfiles: diffEntries(from.erasureProfiles ?? noProfiles, to.erasureProfiles ?? noProfiles, wordsCodec),
   }
   const present = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined))
   return { fsid: to.fsid, epoch: to.epoch, modifiedMs: to.modifiedMs, ...present }

@@ -101,6 +101,31 @@ const crushCodec: Codec<CrushMap> = {
   read: (reader: ByteReader) => decodeCrushMap(reader.bytes()),
 }
 
+/** A record whose next version appends something, and is written only by who has it. */
+function appended<Plain extends object, Whole extends Plain>(
+  version: number,
+  what: string,
+  plain: Codec<Plain>,
+  more: {
+    readonly isUsed: (whole: Whole) => boolean
+    readonly write: (writer: ByteWriter, whole: Whole) => void
+    readonly read: (reader: ByteReader) => Partial<Whole>
+  },
+): Codec<Whole> {
+  const without = versioned<Plain>(version, version, what, plain)
+  const withMore = versioned<Whole>(version + 1, version, what, {
+    write(writer, whole) {
+      plain.write(writer, whole)
+      more.write(writer, whole)
+    },
+    read: (reader, read) => ({ ...plain.read(reader), ...(read > version ? more.read(reader) : {}) }) as Whole,
+  })
+  return {
+    write: (writer, whole) => (more.isUsed(whole) ? withMore.write(writer, whole) : without.write(writer, whole)),
+    read: (reader) => withMore.read(reader),
+  }
+}
+
 const flagsCodec: Codec<ReadonlySet<OsdFlag>> = {
   write(writer, flags) {
     array(oneOf(osdFlags)).write(writer, [...flags])
@@ -111,31 +136,36 @@ const flagsCodec: Codec<ReadonlySet<OsdFlag>> = {
 const osdListCodec = array(u32<OsdInfo['id']>())
 const upmapItemsCodec: Codec<readonly UpmapItem[]> = array(struct<UpmapItem>({ from: u32(), to: u32() }))
 
-export const osdMapCodec: Codec<OsdMap> = versioned<OsdMap>(
-  1,
-  1,
-  'OSD map',
-  struct<OsdMap>({
-    fsid: string(),
-    epoch: u32(),
-    createdMs: f64(),
-    modifiedMs: f64(),
-    flags: flagsCodec,
-    osds: map(u32(), osdInfoCodec),
-    pools: map(u64(), poolCodec),
-    poolIdMax: u64(),
-    crush: crushCodec,
-    pgTemp: map(string(), osdListCodec),
-    primaryTemp: map(string(), u32()),
-    upmap: map(string(), osdListCodec),
-    upmapItems: map(string(), upmapItemsCodec),
-    blocklist: map(string(), f64()),
-    nearfullRatio: f64(),
-    backfillfullRatio: f64(),
-    fullRatio: f64(),
-    requiredFeatures: u64(),
-  }),
-)
+const wordsCodec: Codec<readonly string[]> = array(string())
+const profilesCodec: Codec<ReadonlyMap<string, readonly string[]>> = map(string(), wordsCodec)
+
+const plainMapCodec: Codec<Omit<OsdMap, 'erasureProfiles'>> = struct<Omit<OsdMap, 'erasureProfiles'>>({
+  fsid: string(),
+  epoch: u32(),
+  createdMs: f64(),
+  modifiedMs: f64(),
+  flags: flagsCodec,
+  osds: map(u32(), osdInfoCodec),
+  pools: map(u64(), poolCodec),
+  poolIdMax: u64(),
+  crush: crushCodec,
+  pgTemp: map(string(), osdListCodec),
+  primaryTemp: map(string(), u32()),
+  upmap: map(string(), osdListCodec),
+  upmapItems: map(string(), upmapItemsCodec),
+  blocklist: map(string(), f64()),
+  nearfullRatio: f64(),
+  backfillfullRatio: f64(),
+  fullRatio: f64(),
+  requiredFeatures: u64(),
+})
+
+/** The second version is written only where there are profiles; older readers skip them, and need none. */
+export const osdMapCodec: Codec<OsdMap> = appended(1, 'OSD map', plainMapCodec, {
+  isUsed: ({ erasureProfiles }) => erasureProfiles !== undefined,
+  write: (writer, { erasureProfiles }) => profilesCodec.write(writer, erasureProfiles ?? new Map()),
+  read: (reader) => ({ erasureProfiles: profilesCodec.read(reader) }),
+})
 
 /** An entry that is removed is written as "absent". */
 function removable<T>(inner: Codec<T>): Codec<T | null> {
@@ -146,7 +176,8 @@ function removable<T>(inner: Codec<T>): Codec<T | null> {
   }
 }
 
-type Changes = { readonly [K in keyof OsdMapIncremental]-?: OsdMapIncremental[K] | undefined }
+type PlainIncremental = Omit<OsdMapIncremental, 'erasureProfiles'>
+type Changes = { readonly [K in keyof PlainIncremental]-?: PlainIncremental[K] | undefined }
 
 const changesCodec: Codec<Changes> = struct<Changes>({
   fsid: string(),
@@ -167,15 +198,23 @@ const changesCodec: Codec<Changes> = struct<Changes>({
   requiredFeatures: optional(u64()),
 })
 
-export const osdMapIncrementalCodec: Codec<OsdMapIncremental> = versioned<OsdMapIncremental>(
-  1,
+const plainIncrementalCodec: Codec<PlainIncremental> = {
+  write: (writer, incremental) => changesCodec.write(writer, incremental as Changes),
+  read(reader) {
+    const entries = Object.entries(changesCodec.read(reader)).filter(([, value]) => value !== undefined)
+    return Object.fromEntries(entries) as unknown as PlainIncremental
+  },
+}
+
+const profileChangesCodec = map(string(), removable(wordsCodec))
+
+export const osdMapIncrementalCodec: Codec<OsdMapIncremental> = appended(
   1,
   'OSD map incremental',
+  plainIncrementalCodec,
   {
-    write: (writer, incremental) => changesCodec.write(writer, incremental as Changes),
-    read(reader) {
-      const entries = Object.entries(changesCodec.read(reader)).filter(([, value]) => value !== undefined)
-      return Object.fromEntries(entries) as unknown as OsdMapIncremental
-    },
+    isUsed: ({ erasureProfiles }) => erasureProfiles !== undefined,
+    write: (writer, { erasureProfiles }) => profileChangesCodec.write(writer, erasureProfiles ?? new Map()),
+    read: (reader) => ({ erasureProfiles: profileChangesCodec.read(reader) }),
   },
 )

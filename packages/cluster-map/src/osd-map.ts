@@ -23,6 +23,8 @@ export const osdFlags = [
   'nodeep-scrub',
   'full',
   'nosnaptrim',
+  // Set by `shoal balancer off`. Flags are stored by their place here.
+  'nobalance',
 ] as const
 export type OsdFlag = (typeof osdFlags)[number]
 
@@ -122,6 +124,8 @@ export interface OsdMap {
   readonly fullRatio: number
   /** Features every OSD must have to join, a bit set. */
   readonly requiredFeatures: number
+  /** Words of erasure code profiles by name; left out while none was ever set. Pools have copies of their own. */
+  readonly erasureProfiles?: ReadonlyMap<string, readonly string[]>
 }
 
 /** What changes from `epoch - 1` to `epoch`. `null` in a map removes the entry. */
@@ -144,6 +148,7 @@ export interface OsdMapIncremental {
   readonly blocklist?: ReadonlyMap<string, number | null>
   readonly ratios?: { readonly nearfull: number; readonly backfillfull: number; readonly full: number }
   readonly requiredFeatures?: number
+  readonly erasureProfiles?: ReadonlyMap<string, readonly string[] | null>
 }
 
 /**

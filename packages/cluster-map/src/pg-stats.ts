@@ -32,6 +32,7 @@ export const pgStates = [
   'deep',
   'inconsistent',
   'repair',
+  'premerge',
 ] as const
 export type PgState = (typeof pgStates)[number]
 

@@ -7,7 +7,7 @@
  */
 import { ClusterError, type OsdId, type PgId, type PoolId, parsePgId, pgId, utf8Encode } from '@shoal/base'
 import { CrushMapper, hash2, stableMod, stableModMask, strHashRjenkins } from '@shoal/crush'
-import { noOsd, noPrimary, type OsdMap, type PgMapping, type Pool, weightOne } from './osd-map.ts'
+import { noOsd, noPrimary, type OsdMap, type PgMapping, type Pool, type UpmapItem, weightOne } from './osd-map.ts'
 
 const namespaceSeparator = '\u001F'
 
@@ -41,8 +41,19 @@ export function placeObject(map: OsdMap, pool: PoolId, namespace: string, name: 
 }
 
 /** The PG seed that a name hash falls to. */
-export function seedOfHash(pool: Pool, hash: number): number {
+export function seedOfHash(pool: Pick<Pool, 'pgNum'>, hash: number): number {
   return stableMod(hash, pool.pgNum, stableModMask(pool.pgNum))
+}
+
+/**
+ * Which PGs a PG's objects go to when its pool grows from `oldNum` PGs to `newNum`, itself left out (Ceph: pg_t::is_split):
+ * the new seeds that folded to this one before.
+ */
+export function splitSeeds(seed: number, oldNum: number, newNum: number): readonly number[] {
+  const mask = stableModMask(oldNum)
+  const seeds: number[] = []
+  for (let one = oldNum; one < newNum; one++) if (stableMod(one, oldNum, mask) === seed) seeds.push(one)
+  return seeds
 }
 
 export function poolByName(map: OsdMap, name: string): Pool | undefined {
@@ -102,6 +113,11 @@ export class PlacementCache {
     return this.rawOf(pool, placementSeed(pool, seed))
   }
 
+  /** The raw set with its exceptions: where the data belongs, whether or not everybody there is up. */
+  placed(id: PgId): readonly OsdId[] {
+    return this.applyUpmap(id, [...this.raw(id)])
+  }
+
   private find(id: PgId): { readonly pool: Pool; readonly seed: number } {
     const parsed = parsePgId(id)
     const pool = parsed === undefined ? undefined : this.map.pools.get(parsed.pool)
@@ -118,7 +134,7 @@ export class PlacementCache {
     const upPrimary = this.applyPrimaryAffinity(pool, input, up)
     const temporary = this.dropDown(pool, this.map.pgTemp.get(id) ?? [])
     const temporaryPrimary = this.map.primaryTemp.get(id) ?? firstOsd(temporary)
-    return temporary.length === 0
+    return temporary.every((osd) => osd === noOsd)
       ? { up, upPrimary, acting: up, actingPrimary: temporaryPrimary === noPrimary ? upPrimary : temporaryPrimary }
       : { up, upPrimary, acting: temporary, actingPrimary: temporaryPrimary }
   }
@@ -146,24 +162,11 @@ export class PlacementCache {
     return this.keep(pool, osds, (osd) => this.map.osds.get(osd)?.up === true)
   }
 
-  private isOut(osd: OsdId): boolean {
-    return osd !== noOsd && this.map.osds.get(osd)?.weight === 0
-  }
-
   private applyUpmap(id: PgId, raw: OsdId[]): readonly OsdId[] {
-    let mapped = raw
     const whole = this.map.upmap.get(id)
-    if (whole !== undefined) {
-      // An explicit set with an out member is void, and so are the items.
-      if (whole.some((osd) => this.isOut(osd))) return raw
-      mapped = [...whole]
-    }
-    for (const { from, to } of this.map.upmapItems.get(id) ?? []) {
-      if (mapped.includes(to) || this.isOut(to)) continue
-      const at = mapped.indexOf(from)
-      if (at >= 0) mapped[at] = to
-    }
-    return mapped
+    // An explicit set with an out member is void, and so are the items.
+    if (whole?.some((osd) => isOut(this.map, osd)) === true) return raw
+    return applyUpmapItems(this.map, whole ?? raw, this.map.upmapItems.get(id) ?? [])
   }
 
   /** Picks the primary; in a replicated set it moves to the front of `up`. */
@@ -191,6 +194,24 @@ export class PlacementCache {
     }
     return primary
   }
+}
+
+function isOut(map: OsdMap, osd: OsdId): boolean {
+  return osd !== noOsd && map.osds.get(osd)?.weight === 0
+}
+
+/** One exchange after the other. One whose target is a member already, or out, does nothing. */
+export function applyUpmapItems(map: OsdMap, osds: readonly OsdId[], items: readonly UpmapItem[]): readonly OsdId[] {
+  let mapped: OsdId[] | undefined
+  for (const { from, to } of items) {
+    const now = mapped ?? osds
+    if (now.includes(to) || isOut(map, to)) continue
+    const at = now.indexOf(from)
+    if (at < 0) continue
+    mapped ??= [...osds]
+    mapped[at] = to
+  }
+  return mapped ?? [...osds]
 }
 
 function firstOsd(osds: readonly OsdId[]): OsdId {

@@ -4,6 +4,7 @@
  * gives ids away, and each write says for which of them it counts.
  */
 import { array, type Codec, f64, oneOf, string, struct, u64 } from '@shoal/base'
+import type { Pool } from './osd-map.ts'
 import { hasSnap, noSnaps, type SnapIntervals, snapIntervalsCodec, subtractSnaps, withSnap } from './snap-intervals.ts'
 
 export const snapshotModes = ['pool', 'selfmanaged'] as const
@@ -40,6 +41,25 @@ export const poolSnapshotsCodec: Codec<PoolSnapshots> = struct<PoolSnapshots>({
 
 export function emptySnapshots(mode: SnapshotMode): PoolSnapshots {
   return { mode, seq: 0, snaps: [], removed: noSnaps, purged: noSnaps }
+}
+
+/**
+ * Option of a pool: ids up to this one may have been given though its entry shows none, by monitors that were lost with
+ * all that they knew (docs/mechanisms/monitor-rebuild.md).
+ */
+export const snapSeqOption = 'snap_seq_passed_over'
+
+/** What a pool that has no snapshots begins with. */
+export function firstSnapshots(pool: Pick<Pool, 'options'>, mode: SnapshotMode): PoolSnapshots {
+  return { ...emptySnapshots(mode), seq: Number(pool.options.get(snapSeqOption) ?? 0) }
+}
+
+/** So many ids are never given, for whoever may have been told of them. */
+export function passOverSnaps(pool: Pool, ids: number): Pool {
+  const { snapshots } = pool
+  if (snapshots !== undefined) return { ...pool, snapshots: { ...snapshots, seq: snapshots.seq + ids } }
+  const seq = Number(pool.options.get(snapSeqOption) ?? 0) + ids
+  return { ...pool, options: new Map(pool.options).set(snapSeqOption, String(seq)) }
 }
 
 /** Whether a snapshot can be read. What is self-managed exists from when its id is given. */

@@ -1,16 +1,22 @@
 /** The bytes of maps, as docs/formats/osd-map.md describes them: recorded, so that no change goes unseen. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { address, decode, type Epoch, encode, hexEncode, osdId, type PgId, poolId } from '@shoal/base'
 import {
+  createOsdMap,
   emptySnapshots,
   type MonitorMap,
   monitorMapCodec,
   type OsdInfo,
+  type OsdMap,
   type OsdMapIncremental,
   osdInfoCodec,
+  osdMapCodec,
   osdMapIncrementalCodec,
   type Pool,
   poolCodec,
 } from '@shoal/cluster-map'
+import { decodeCrushMap } from '@shoal/crush'
 import { expect, test } from 'vitest'
 
 const osd: OsdInfo = {
@@ -96,4 +102,20 @@ test('a field that a newer version appended is skipped; one that this version mu
   expect(decode(poolCodec, newer)).toEqual(full)
   newer[1] = 3
   expect(() => decode(poolCodec, newer)).toThrow(expect.objectContaining({ code: 'EPROTO' }))
+})
+
+test('erasure code profiles are there only when they are used', () => {
+  const profiles = new Map([['p', ['k=2', 'm=1']]])
+  const change: OsdMapIncremental = { ...incremental, erasureProfiles: new Map([...profiles, ['q', null]]) }
+  const bytes = encode(osdMapIncrementalCodec, change)
+  expect([bytes[0], bytes[1]]).toEqual([2, 1])
+  expect(hexEncode(bytes.subarray(-42))).toBe(
+    '00000000000000000200000001000000700102000000030000006b3d32030000006d3d31010000007100',
+  )
+  expect(decode(osdMapIncrementalCodec, bytes)).toEqual(change)
+  const crush = decodeCrushMap(readFileSync(join(import.meta.dirname, 'vectors', 'twelve-osds.crush')))
+  const map: OsdMap = { ...createOsdMap('f', crush, 0), erasureProfiles: profiles }
+  expect(encode(osdMapCodec, map)[0]).toBe(2)
+  expect(decode(osdMapCodec, encode(osdMapCodec, map)).erasureProfiles).toEqual(profiles)
+  expect(encode(osdMapCodec, createOsdMap('f', crush, 0))[0]).toBe(1)
 })

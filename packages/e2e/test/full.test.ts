@@ -1,9 +1,7 @@
 /** Full disks and full pools, on real processes: clean errors, nothing lost, and writing that goes on by itself. */
-import { createHash, randomBytes } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Outcome, TestCluster } from './support/cluster.ts'
+import { type Outcome, sha, TestCluster } from './support/cluster.ts'
 
 const mebibyte = 1024 * 1024
 const kibibyte = 1024
@@ -14,19 +12,8 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => cluster.destroy(), 60_000)
 
-const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
-
-async function put(pool: string, name: string, bytes: Uint8Array): Promise<Outcome> {
-  const file = join(cluster.directory, 'put.tmp')
-  await writeFile(file, bytes)
-  return cluster.run('object', 'put', name, file, '--pool', pool)
-}
-
-async function hashOf(pool: string, name: string): Promise<string> {
-  const file = join(cluster.directory, 'get.tmp')
-  await cluster.ok('object', 'get', name, file, '--pool', pool)
-  return sha(await readFile(file))
-}
+const put = (pool: string, name: string, bytes: Uint8Array): Promise<Outcome> =>
+  cluster.tryPut(name, bytes, '--pool', pool)
 
 /** Fills until a write is refused: the hashes of what was acknowledged, and the refusal. */
 async function fill(pool: string, bytes: number): Promise<{ hashes: Map<string, string>; refusal: Outcome }> {
@@ -49,7 +36,7 @@ describe('a pool with a quota', () => {
     const { hashes, refusal } = await fill('small', 50 * kibibyte)
     expect(refusal).toMatchObject({ code: 122, stderr: expect.stringContaining('EDQUOT') })
     expect(hashes.size).toBe(20)
-    for (const [name, hash] of hashes) expect(await hashOf('small', name)).toBe(hash)
+    for (const [name, hash] of hashes) expect(await cluster.hashOf(name, '--pool', 'small')).toBe(hash)
     await cluster.until('health says so', async () => (await codes()).includes('POOL_FULL'))
     // 24 KiB are left: an object that fits, fits.
     expect((await put('small', 'fits', randomBytes(24 * kibibyte))).code).toBe(0)
@@ -92,7 +79,7 @@ describe('disks that are full', () => {
 
     await cluster.powerCut()
     await cluster.startUnhealthy()
-    for (const [name, hash] of hashes) expect(await hashOf('objects', name)).toBe(hash)
+    for (const [name, hash] of hashes) expect(await cluster.hashOf(name, '--pool', 'objects')).toBe(hash)
     expect((await put('objects', 'one-more', randomBytes(8 * mebibyte))).code).toBe(28)
 
     const gone = [...hashes.keys()].slice(0, Math.ceil(hashes.size / 20))
@@ -105,7 +92,7 @@ describe('disks that are full', () => {
       'writes go on',
       async () => (await put('objects', 'resumed', randomBytes(512 * kibibyte))).code === 0,
     )
-    for (const [name, hash] of hashes) expect(await hashOf('objects', name)).toBe(hash)
+    for (const [name, hash] of hashes) expect(await cluster.hashOf(name, '--pool', 'objects')).toBe(hash)
     for (const name of hashes.keys()) await cluster.ok('object', 'rm', name)
     await cluster.untilHealthy()
   }, 600_000)

@@ -1,6 +1,6 @@
 /** Bytes that flip on one OSD's disk while it runs: a deep scrub finds them all, and mends them. */
-import { createHash, randomBytes } from 'node:crypto'
-import { open, readdir, readFile, writeFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { TestCluster } from './support/cluster.ts'
@@ -33,11 +33,8 @@ interface PgScrub {
   readonly actingPrimary: number
 }
 
-const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
-
 async function putAll(): Promise<readonly Thing[]> {
   const things: Thing[] = []
-  const file = join(cluster.directory, 'put.tmp')
   for (let i = 0; i < objects; i++) {
     const text = (what: string): string => `${what}-of-thing-${i}-${randomBytes(20).toString('hex')}`
     const thing = {
@@ -46,8 +43,7 @@ async function putAll(): Promise<readonly Thing[]> {
       attribute: text('attribute'),
       entry: text('entry'),
     }
-    await writeFile(file, thing.bytes)
-    await cluster.ok('object', 'put', thing.name, file)
+    await cluster.put(thing.name, thing.bytes)
     await cluster.ok('object', 'setxattr', thing.name, 'label', thing.attribute)
     await cluster.ok('object', 'setomapval', thing.name, 'key', thing.entry)
     things.push(thing)
@@ -56,15 +52,12 @@ async function putAll(): Promise<readonly Thing[]> {
 }
 
 async function hashesOf(things: readonly Thing[]): Promise<readonly string[]> {
-  const file = join(cluster.directory, 'get.tmp')
   const hashes: string[] = []
   for (const { name } of things) {
-    await cluster.ok('object', 'get', name, file)
+    const hash = await cluster.hashOf(name)
     const attribute = await cluster.ok('object', 'getxattr', name, 'label')
     const omap = await cluster.ok('--format', 'json', 'object', 'listomapvals', name)
-    hashes.push(
-      `${sha(await readFile(file))} ${attribute.trim()} ${(JSON.parse(omap) as { value: string }[])[0]?.value}`,
-    )
+    hashes.push(`${hash} ${attribute.trim()} ${(JSON.parse(omap) as { value: string }[])[0]?.value}`)
   }
   return hashes
 }

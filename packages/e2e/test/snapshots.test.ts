@@ -1,10 +1,10 @@
 /** Snapshots on real processes: what was there is there, whatever is written, and whoever dies, afterwards. */
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CommandContext } from '../../cli/src/context.ts'
-import { TestCluster } from './support/cluster.ts'
+import { sha, TestCluster } from './support/cluster.ts'
 
 const objectBytes = 256 * 1024
 const overwrites = 1_000
@@ -21,14 +21,6 @@ afterAll(async () => {
   await context.close()
   await cluster.destroy()
 }, 60_000)
-
-const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
-
-async function get(name: string, ...options: readonly string[]): Promise<string> {
-  const file = join(cluster.directory, 'get.tmp')
-  await cluster.ok('object', 'get', name, file, ...options)
-  return sha(await readFile(file))
-}
 
 interface Clones {
   readonly clones: readonly { readonly id: number; readonly snaps: readonly number[] }[]
@@ -60,9 +52,9 @@ describe('a snapshot of a pool', () => {
     await cluster.untilHealthy()
     expect(written).toBe(overwrites)
     for (const [name, hash] of before) {
-      expect(await get(name, '--snap', 'monday')).toBe(hash)
+      expect(await cluster.hashOf(name, '--snap', 'monday')).toBe(hash)
       expect(sha(await pool.at(snap).read(name, 0, objectBytes))).toBe(hash)
-      expect(await get(name)).not.toBe(hash)
+      expect(await cluster.hashOf(name)).not.toBe(hash)
       expect((await cluster.json<Clones>('object', 'listsnaps', name)).clones).toMatchObject([
         { id: snap, snaps: [snap] },
       ])
@@ -72,7 +64,7 @@ describe('a snapshot of a pool', () => {
     expect(await cluster.json('object', 'ls', '--snap', 'monday')).toEqual(expect.arrayContaining(names))
     await cluster.ok('object', 'rollback', 'd', 'monday')
     await cluster.ok('object', 'rollback', 'a', 'monday')
-    for (const name of ['a', 'd']) expect(await get(name)).toBe(before.get(name))
+    for (const name of ['a', 'd']) expect(await cluster.hashOf(name)).toBe(before.get(name))
   }, 360_000)
 
   test('is removed with everything that only it needed', async () => {

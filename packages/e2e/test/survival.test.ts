@@ -1,7 +1,7 @@
 /** What must be survived, on real processes: each failure of the list, and afterwards every acknowledged byte is there. */
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { open, rm, stat, truncate } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -14,21 +14,6 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => cluster.destroy(), 60_000)
 
-const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
-
-async function put(name: string, bytes: Uint8Array): Promise<string> {
-  const file = join(cluster.directory, 'put.tmp')
-  await writeFile(file, bytes)
-  await cluster.ok('object', 'put', name, file)
-  return sha(bytes)
-}
-
-async function get(name: string): Promise<string> {
-  const file = join(cluster.directory, 'get.tmp')
-  await cluster.ok('object', 'get', name, file)
-  return sha(await readFile(file))
-}
-
 interface Placed {
   readonly actingPrimary: number
   readonly acting: readonly number[]
@@ -37,10 +22,10 @@ interface Placed {
 
 describe('a cluster of real processes', () => {
   test('keeps objects, attributes and omaps, and tells of them', async () => {
-    const hash = await put('first', randomBytes(100_000))
+    const hash = await cluster.put('first', randomBytes(100_000))
     await cluster.ok('object', 'setxattr', 'first', 'colour', 'blue')
     await cluster.ok('object', 'setomapval', 'first', 'key', 'value')
-    expect(await get('first')).toBe(hash)
+    expect(await cluster.hashOf('first')).toBe(hash)
     expect(await cluster.ok('object', 'getxattr', 'first', 'colour')).toBe('blue\n')
     expect(await cluster.json('object', 'listomapvals', 'first')).toEqual([{ key: 'key', value: 'value' }])
     expect(await cluster.json('object', 'stat', 'first')).toMatchObject({ sizeBytes: 100_000 })
@@ -53,79 +38,80 @@ describe('a cluster of real processes', () => {
       const { pid } = await cluster.daemon(name)
       process.kill(pid, 'SIGKILL')
       const hashes = new Map<string, string>()
-      for (let i = 0; i < 4; i++) hashes.set(`while-${name}-${i}`, await put(`while-${name}-${i}`, randomBytes(20_000)))
+      for (let i = 0; i < 4; i++)
+        hashes.set(`while-${name}-${i}`, await cluster.put(`while-${name}-${i}`, randomBytes(20_000)))
       await cluster.until(`${name} runs again`, async () => {
         const now = await cluster.daemon(name)
         return now.state === 'running' && now.pid !== pid
       })
       await cluster.untilHealthy()
-      for (const [object, hash] of hashes) expect(await get(object)).toBe(hash)
+      for (const [object, hash] of hashes) expect(await cluster.hashOf(object)).toBe(hash)
     },
     120_000,
   )
 
   test('every process at once: healthy again unattended, with every acknowledged byte', async () => {
     const hashes = new Map<string, string>()
-    for (let i = 0; i < 6; i++) hashes.set(`before-cut-${i}`, await put(`before-cut-${i}`, randomBytes(50_000)))
+    for (let i = 0; i < 6; i++) hashes.set(`before-cut-${i}`, await cluster.put(`before-cut-${i}`, randomBytes(50_000)))
     await cluster.powerCut()
     await cluster.start()
-    for (const [object, hash] of hashes) expect(await get(object)).toBe(hash)
+    for (const [object, hash] of hashes) expect(await cluster.hashOf(object)).toBe(hash)
   }, 180_000)
 
   test('an OSD that is stopped for 30 s and goes on: nothing stale, nothing lost', async () => {
     const name = 'paused'
-    await put(name, randomBytes(1000))
+    await cluster.put(name, randomBytes(1000))
     const { actingPrimary } = await cluster.json<Placed>('osd', 'map', 'objects', name)
     await cluster.signal(`osd.${actingPrimary}`, 'SIGSTOP')
     const pausedMs = Date.now()
-    const hash = await put(name, randomBytes(2000))
-    expect(await get(name)).toBe(hash)
+    const hash = await cluster.put(name, randomBytes(2000))
+    expect(await cluster.hashOf(name)).toBe(hash)
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, 30_000 - (Date.now() - pausedMs))))
     await cluster.signal(`osd.${actingPrimary}`, 'SIGCONT')
-    expect(await get(name)).toBe(hash)
+    expect(await cluster.hashOf(name)).toBe(hash)
     await cluster.untilHealthy()
-    expect(await get(name)).toBe(hash)
+    expect(await cluster.hashOf(name)).toBe(hash)
   }, 180_000)
 
   test('an OSD that was away recovers exactly what was written meanwhile', async () => {
     await cluster.ok('daemon', 'stop', 'osd.2')
     const before = await recovered()
     const hashes = new Map<string, string>()
-    for (let i = 0; i < 10; i++) hashes.set(`away-${i}`, await put(`away-${i}`, randomBytes(10_000)))
+    for (let i = 0; i < 10; i++) hashes.set(`away-${i}`, await cluster.put(`away-${i}`, randomBytes(10_000)))
     await cluster.ok('daemon', 'start', 'osd.2')
     await cluster.untilHealthy()
     const after = await recovered()
     expect(after.objects - before.objects).toBe(10)
     expect(after.bytes - before.bytes).toBe(100_000)
-    for (const [object, hash] of hashes) expect(await get(object)).toBe(hash)
+    for (const [object, hash] of hashes) expect(await cluster.hashOf(object)).toBe(hash)
   }, 120_000)
 
   test('a lost directory is filled again', async () => {
-    const hash = await put('survivor', randomBytes(300_000))
+    const hash = await cluster.put('survivor', randomBytes(300_000))
     await cluster.ok('daemon', 'stop', 'osd.1')
     await rm((await cluster.daemon('osd.1')).dataDirectory, { recursive: true })
     await cluster.ok('osd', 'destroy', '1', '--yes-i-really-mean-it')
     await cluster.ok('daemon', 'start', 'osd.1')
     await cluster.untilHealthy()
-    expect(await get('survivor')).toBe(hash)
+    expect(await cluster.hashOf('survivor')).toBe(hash)
   }, 180_000)
 
   test('a flipped byte is found, mended from another copy, and never returned', async () => {
     const pattern = randomBytes(4096)
     const bytes = Buffer.concat(Array.from({ length: 64 }, () => pattern))
-    const hash = await put('rotten', bytes)
+    const hash = await cluster.put('rotten', bytes)
     const { actingPrimary } = await cluster.json<Placed>('osd', 'map', 'objects', 'rotten')
     const name = `osd.${actingPrimary}`
     await cluster.ok('daemon', 'stop', name)
     await flipByte((await cluster.daemon(name)).dataDirectory, pattern)
     await cluster.ok('daemon', 'start', name)
     await cluster.untilHealthy()
-    expect(await get('rotten')).toBe(hash)
-    expect(await get('rotten')).toBe(hash)
+    expect(await cluster.hashOf('rotten')).toBe(hash)
+    expect(await cluster.hashOf('rotten')).toBe(hash)
   }, 120_000)
 
   test('a journal that lost its tail is noticed, and the OSD catches up', async () => {
-    const hash = await put('journalled', randomBytes(9_000))
+    const hash = await cluster.put('journalled', randomBytes(9_000))
     const { dataDirectory, pid } = await cluster.daemon('osd.0')
     await cluster.ok('daemon', 'stop', 'osd.0')
     expect(pid).toBeGreaterThan(0)
@@ -133,11 +119,11 @@ describe('a cluster of real processes', () => {
     await truncate(journal, Math.floor((await stat(journal)).size / 2))
     await cluster.ok('daemon', 'start', 'osd.0')
     await cluster.untilHealthy()
-    expect(await get('journalled')).toBe(hash)
+    expect(await cluster.hashOf('journalled')).toBe(hash)
   }, 120_000)
 
   test('garbage, oversized and half-sent frames on every port change nothing', async () => {
-    const hash = await put('untouched', randomBytes(5_000))
+    const hash = await cluster.put('untouched', randomBytes(5_000))
     const inputs = [
       randomBytes(70_000),
       Buffer.from('SHLO\xff\xff\xff\xff', 'latin1'),
@@ -149,7 +135,7 @@ describe('a cluster of real processes', () => {
         for (const input of inputs) await shout(Number(target.split(':').at(-1)), input)
       }
     }
-    expect(await get('untouched')).toBe(hash)
+    expect(await cluster.hashOf('untouched')).toBe(hash)
     expect((await cluster.health()).status).toBe('HEALTH_OK')
   }, 60_000)
 
@@ -170,11 +156,11 @@ describe('a cluster of real processes', () => {
   })
 
   test('Ctrl-C stops everything; the next start has the data', async () => {
-    const hash = await put('kept', randomBytes(123_456))
+    const hash = await cluster.put('kept', randomBytes(123_456))
     await cluster.stop()
     expect((await cluster.daemons()).every((daemon) => daemon.state === 'stopped')).toBe(true)
     await cluster.start()
-    expect(await get('kept')).toBe(hash)
+    expect(await cluster.hashOf('kept')).toBe(hash)
   }, 120_000)
 })
 

@@ -1,4 +1,5 @@
 export { createErasureCode, type ErasureCode, type ErasureCodeOptions, xorChunks } from './code.ts'
+export { linearDigest, linearDigestChunk } from './linear-digest.ts'
 export {
   type ErasureCodeProfile,
   formatErasureCodeProfile,

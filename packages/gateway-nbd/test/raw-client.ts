@@ -22,7 +22,7 @@ export class RawClient {
   }
 
   async take(length: number): Promise<Buffer> {
-    while (this.received.length < length) await once(this.socket, 'data', { signal: AbortSignal.timeout(10_000) })
+    while (this.received.length < length) await once(this.socket, 'data', { signal: AbortSignal.timeout(60_000) })
     const taken = this.received.subarray(0, length)
     this.received = this.received.subarray(length)
     return taken

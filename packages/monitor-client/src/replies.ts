@@ -306,6 +306,32 @@ export interface PgRow {
   readonly scrubErrors: number
 }
 
+/** `balancer status`. What only the leader knows is absent in a stale answer. */
+export interface BalancerStatus {
+  readonly active: boolean
+  readonly mode: 'upmap'
+  readonly state?: 'off' | 'waiting' | 'balanced' | 'balancing'
+  /** What the next plan waits for; empty when nothing. */
+  readonly why?: string
+  readonly lastPlanAgeSeconds?: number | undefined
+  /** PGs that the last plan moved a copy of. */
+  readonly lastChanges?: number
+  /** PGs that lie elsewhere than CRUSH says. */
+  readonly exceptions: number
+}
+
+/** A row of `balancer eval`. */
+export interface PoolBalanceRow {
+  readonly name: string
+  readonly osds: number
+  /** PG copies on the OSDs with the fewest and with the most. */
+  readonly least: number
+  readonly most: number
+  /** From what each should hold by its weight, in PGs. */
+  readonly deviationMax: number
+  readonly deviationRms: number
+}
+
 /** Rows of `config dump`. */
 export interface ConfigDumpRow {
   /** `osd/class:ssd` */
@@ -340,6 +366,30 @@ export interface ConfigLogRow {
     readonly before: string | undefined
     readonly after: string | undefined
   }[]
+}
+
+/** A row of `osd pool autoscale-status`. */
+export interface AutoscaleRow {
+  readonly pool: number
+  readonly name: string
+  readonly mode: 'off' | 'warn' | 'on'
+  /** What clients stored, one copy. */
+  readonly bytes: number
+  /** What they are said to store one day; 0 for nothing said. */
+  readonly targetBytes: number
+  /** Copies. */
+  readonly size: number
+  /** Of the OSDs that the pool may use. */
+  readonly capacityBytes: number
+  /** The part of the capacity that the pool counts for. */
+  readonly ratio: number
+  /** What `target_size_ratio` makes of it; 0 for nothing said. */
+  readonly targetRatio: number
+  readonly bias: number
+  readonly pgNum: number
+  readonly wanted: number
+  /** Not `fine` when it is off by a factor of three. */
+  readonly verdict: 'fine' | 'too-few' | 'too-many'
 }
 
 /** `crash info`, and rows of `crash ls`, oldest first. */

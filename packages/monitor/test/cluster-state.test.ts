@@ -97,6 +97,7 @@ function decide(state: ClusterState, what: Step, wallMs: number): Uint8Array | u
         settings: defaultSettings,
         statistics: new Statistics(),
         failures: new FailureDetector(defaultSettings),
+        balancer: undefined,
         quotas: undefined,
         quorum: { leaderId: 1, term: 1, members: [] },
         nowMs: 0,

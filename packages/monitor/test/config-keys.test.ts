@@ -45,6 +45,20 @@ test('a value is set, read, replaced, and not replaced by who asked for a new on
   expect(() => read(state, 'config-key get', { key: 'a/b' })).toThrow(/no config key/)
 })
 
+test('all of them together have a bound, which nothing that shrinks runs into', () => {
+  const state = fresh()
+  const value = 'x'.repeat(64 * 1024)
+  let kept = 0
+  const fill = (): void => {
+    for (; kept < 200; kept++) write(state, 'config-key set', { key: `key-${kept}`, val: value })
+  }
+  expect(fill).toThrow(expect.objectContaining({ code: 'ENOSPC' }) as Error)
+  expect(kept).toBe(127)
+  expect(() => write(state, 'config-key set', { key: 'key-200', val: value })).toThrow(/together/)
+  write(state, 'config-key set', { key: 'key-0', val: 'less' })
+  write(state, 'config-key set', { key: 'key-200', val: value.slice(100) })
+})
+
 test.each([
   ['a cluster of an earlier version', undefined, '0101'],
   ['a new cluster', noOperations, '0202'],

@@ -4,15 +4,15 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Epoch, osdId, pgId, poolId } from '@shoal/base'
+import { type Epoch, pgId, poolId } from '@shoal/base'
 import { featureQuotas, type OsdStats, type PgState, type PgStats } from '@shoal/cluster-map'
 import type { HealthEventRow, HealthReport, HuntingMonitorClient } from '@shoal/monitor-client'
 import { describe, expect, it } from 'vitest'
 import { healthCodes } from '../src/health/health-report.ts'
 import { bootOf, MonitorCluster } from './support/monitor-cluster.ts'
+import { gibibyte, osdStatsOf, pgStatsOf } from './support/told-stats.ts'
 
 const osds = [0, 1, 2]
-const gibibyte = 2 ** 30
 
 /** Three OSDs on hosts of their own that report as they are told. */
 class Ward {
@@ -48,52 +48,14 @@ class Ward {
 
   /** What one OSD says of itself. */
   async says(osd: number, stats: Partial<OsdStats>, pgs: readonly PgStats[] = []): Promise<void> {
-    const well: OsdStats = {
-      osd: osdId(osd),
-      totalBytes: 100 * gibibyte,
-      usedBytes: 10 * gibibyte,
-      metadataBytes: 0,
-      pgs: 0,
-      commitLatencyMs: 0,
-      applyLatencyMs: 0,
-      slowOps: 0,
-      silentPeers: [],
-      checksumErrors: 0,
-      repairedBlocks: 0,
-    }
     const epoch = this.client.osdMap?.epoch ?? (0 as Epoch)
-    this.client.reportStats({ osd: { ...well, ...stats }, incarnation: 1, epoch, pgs })
+    this.client.reportStats({ osd: osdStatsOf(osd, stats), incarnation: 1, epoch, pgs })
     await this.mons.world.time.advance(1_000)
   }
 
   pg(pool: number, seed: number, states: readonly PgState[], more: Partial<PgStats> = {}): PgStats {
-    return {
-      pgId: pgId(poolId(pool), seed),
-      states,
-      reportedEpoch: this.client.osdMap?.epoch ?? (0 as Epoch),
-      reportedSequence: ++this.sequence,
-      version: '0.0',
-      up: osds.map(osdId),
-      acting: osds.map(osdId),
-      actingPrimary: osdId(0),
-      objects: 0,
-      bytes: 0,
-      logEntries: 0,
-      degradedCopies: 0,
-      misplacedCopies: 0,
-      unfoundObjects: 0,
-      lastEpochClean: 0 as Epoch,
-      readOps: 0,
-      writeOps: 0,
-      readBytes: 0,
-      writeBytes: 0,
-      recoveredObjects: 0,
-      recoveredBytes: 0,
-      lastScrubMs: 0,
-      lastDeepScrubMs: 0,
-      scrubErrors: 0,
-      ...more,
-    }
+    const reportedEpoch = this.client.osdMap?.epoch ?? (0 as Epoch)
+    return pgStatsOf(pgId(poolId(pool), seed), ++this.sequence, { states, reportedEpoch, ...more })
   }
 
   /** The one placement group of the pool `things`, made if it is missing. */

@@ -1,6 +1,6 @@
 /** New monitors out of what OSDs kept: the plan, and its way to the disk through every crash. */
 import { address, type Epoch, isClusterError, osdId, type PgId, type PoolId } from '@shoal/base'
-import { diffOsdMaps, type OsdMap } from '@shoal/cluster-map'
+import { diffOsdMaps, emptySnapshots, firstSnapshots, type OsdMap, type Pool } from '@shoal/cluster-map'
 import { SimWorld } from '@shoal/testkit'
 import { describe, expect, it } from 'vitest'
 import {
@@ -69,6 +69,23 @@ describe('the plan', () => {
   it('passes over the ids of pools that only a placement group is left of', () => {
     const plan = planRebuild([source(0, history(2), { pools: [7 as PoolId, 5 as PoolId] })], options)
     expect(plan.maps.at(-1)?.poolIdMax).toBe(17)
+  })
+
+  it('gives no snapshot id again that the lost monitors may have given, in no pool', () => {
+    const pool = (id: number, change: Partial<Pool>): [PoolId, Pool] => [
+      id as PoolId,
+      { id: id as PoolId, name: `p${id}`, options: new Map([['compression_mode', 'none']]), ...change } as Pool,
+    ]
+    const removed = [{ first: 1, last: 7 }]
+    const pools = new Map([pool(1, { snapshots: { ...emptySnapshots('pool'), seq: 7, removed } }), pool(2, {})])
+    const [map] = history(1) as readonly [OsdMap]
+    const after = planRebuild([source(0, [{ ...map, pools }])], options).maps.at(-1)?.pools
+    expect(after?.get(1 as PoolId)?.snapshots).toMatchObject({ seq: 17, removed })
+    const second = after?.get(2 as PoolId) as Pool
+    expect([second.snapshots, second.options.get('compression_mode')]).toEqual([undefined, 'none'])
+    expect(firstSnapshots(second, 'selfmanaged').seq).toBe(10)
+    const again = planRebuild([source(0, [{ ...map, pools: new Map([[second.id, second]]) }])], options).maps.at(-1)
+    expect(firstSnapshots(again?.pools.get(second.id) as Pool, 'pool').seq).toBe(20)
   })
 
   it('registers an OSD whose registration was lost, and no other', () => {

@@ -4,34 +4,14 @@ import type { PgState, PgStats } from '@shoal/cluster-map'
 import type { HealthReport } from '@shoal/monitor-client'
 import { describe, expect, it } from 'vitest'
 import { bootOf, MonitorCluster } from './support/monitor-cluster.ts'
+import { osdStatsOf, pgStatsOf } from './support/told-stats.ts'
 
 const day = 86_400_000
 const pgId = '1.0' as PgId
 
 function statsOf(sequence: number, change: Partial<PgStats>): PgStats {
-  const none = { readOps: 0, writeOps: 0, readBytes: 0, writeBytes: 0, recoveredObjects: 0, recoveredBytes: 0 }
-  return {
-    pgId,
-    states: ['active', 'clean'],
-    reportedEpoch: 100 as Epoch,
-    reportedSequence: sequence,
-    version: "2'7",
-    up: [0 as OsdId],
-    acting: [0 as OsdId],
-    actingPrimary: 0 as OsdId,
-    objects: 7,
-    bytes: 700,
-    logEntries: 7,
-    degradedCopies: 0,
-    misplacedCopies: 0,
-    unfoundObjects: 0,
-    lastEpochClean: 2 as Epoch,
-    ...none,
-    lastScrubMs: 0,
-    lastDeepScrubMs: 0,
-    scrubErrors: 0,
-    ...change,
-  }
+  const alone = { up: [0 as OsdId], acting: [0 as OsdId] }
+  return pgStatsOf(pgId, sequence, { ...alone, reportedEpoch: 100 as Epoch, lastEpochClean: 2 as Epoch, ...change })
 }
 
 describe('health of scrub', () => {
@@ -45,19 +25,7 @@ describe('health of scrub', () => {
     let sequence = 0
     const codes = async (change: Partial<PgStats>): Promise<ReadonlyMap<string, string>> => {
       client.reportStats({
-        osd: {
-          osd: 0 as OsdId,
-          totalBytes: 1_000,
-          usedBytes: 10,
-          metadataBytes: 1,
-          pgs: 1,
-          commitLatencyMs: 1,
-          applyLatencyMs: 1,
-          slowOps: 0,
-          silentPeers: [],
-          checksumErrors: 0,
-          repairedBlocks: 0,
-        },
+        osd: osdStatsOf(0, { pgs: 1 }),
         incarnation: 1,
         epoch: 100 as Epoch,
         pgs: [statsOf(++sequence, change)],

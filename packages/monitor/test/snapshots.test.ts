@@ -1,6 +1,6 @@
 /** Snapshots of pools as the monitors keep them: two kinds, ids that are never given again, and what is purged when. */
-import { type Epoch, isClusterError, type OsdId, type PgId } from '@shoal/base'
-import { type Pool, type SnapIntervals, snapsToTrim } from '@shoal/cluster-map'
+import { isClusterError, type OsdId, type PgId } from '@shoal/base'
+import { type Pool, passOverSnaps, type SnapIntervals, snapsToTrim } from '@shoal/cluster-map'
 import type { CommandReply } from '@shoal/monitor-client'
 import { describe, expect, it } from 'vitest'
 import { findCommand } from '../src/commands/command-table.ts'
@@ -13,6 +13,7 @@ import { Statistics } from '../src/services/statistics.ts'
 import { ClusterState } from '../src/state/cluster-state.ts'
 import { ProposalDraft } from '../src/state/proposal-draft.ts'
 import { bootOf } from './support/monitor-cluster.ts'
+import { osdStatsOf, pgStatsOf } from './support/told-stats.ts'
 
 class Bench {
   readonly state = ClusterState.initial({ fsid: 'f', epoch: 1, monitors: [] }, initialOsdMap({ fsid: 'f' }))
@@ -40,6 +41,7 @@ class Bench {
         statistics: this.statistics,
         failures: new FailureDetector(defaultSettings),
         quotas: undefined,
+        balancer: undefined,
         quorum: { leaderId: 1, term: 1, members: [] },
         nowMs: 0,
         wallMs: 77,
@@ -68,35 +70,10 @@ class Bench {
   /** What a primary tells of its placement group. */
   tell(seed: number, purged: SnapIntervals | undefined): void {
     const { osdMap } = this.state
-    const osd = 0 as OsdId
-    const zero = { objects: 0, bytes: 0, logEntries: 0, degradedCopies: 0, misplacedCopies: 0, unfoundObjects: 0 }
-    const counts = { readOps: 0, writeOps: 0, readBytes: 0, writeBytes: 0, recoveredObjects: 0, recoveredBytes: 0 }
-    const used = { totalBytes: 1, usedBytes: 0, metadataBytes: 0, pgs: 2, commitLatencyMs: 0, applyLatencyMs: 0 }
+    const alone = { up: [0 as OsdId], acting: [0 as OsdId], reportedEpoch: osdMap.epoch }
+    const pg = pgStatsOf(`${this.pool.id}.${seed}` as PgId, 1, { ...alone, purgedSnaps: purged })
     this.statistics.report(
-      {
-        osd: { osd, ...used, slowOps: 0, silentPeers: [], checksumErrors: 0, repairedBlocks: 0 },
-        incarnation: 1,
-        epoch: osdMap.epoch,
-        pgs: [
-          {
-            pgId: `${this.pool.id}.${seed}` as PgId,
-            states: ['active', 'clean'],
-            reportedEpoch: osdMap.epoch,
-            reportedSequence: 1,
-            version: '',
-            up: [osd],
-            acting: [osd],
-            actingPrimary: osd,
-            ...zero,
-            ...counts,
-            lastEpochClean: 0 as Epoch,
-            purgedSnaps: purged,
-            lastScrubMs: 0,
-            lastDeepScrubMs: 0,
-            scrubErrors: 0,
-          },
-        ],
-      },
+      { osd: osdStatsOf(0, { pgs: 2 }), incarnation: 1, epoch: osdMap.epoch, pgs: [pg] },
       osdMap,
       0,
     )
@@ -152,8 +129,19 @@ describe('a pool', () => {
     const { epoch } = bench.state.osdMap
     bench.tick()
     expect(bench.state.osdMap.epoch).toBe(epoch)
+    // A slow proposal: the leader found the same twice.
+    bench.change((draft) => notePurged(draft, new Map([[bench.pool.id, [{ first: 2, last: 2 }]]])))
+    expect(bench.state.osdMap.epoch).toBe(epoch)
     bench.tell(1, [{ first: 1, last: 1 }])
     bench.tick()
     expect(bench.pool.snapshots).toMatchObject({ removed: [{ first: 1, last: 2 }], purged: [{ first: 1, last: 2 }] })
+  })
+
+  it('goes on after the ids that were passed over when its monitors were made anew', () => {
+    const bench = new Bench()
+    bench.change((draft) => draft.osd.setPool(passOverSnaps(bench.pool, 256)))
+    expect(bench.command('osd pool mksnap', { pool: 'p', snap: 'monday' }).data).toMatchObject({ snap: 257 })
+    const [row] = bench.command('osd pool ls', {}).data as readonly { readonly options: object }[]
+    expect(row?.options).toEqual({})
   })
 })

@@ -3,7 +3,8 @@ import { type PgState, poolQuotaOf } from '@shoal/cluster-map'
 import type { ClusterUsage } from '@shoal/monitor-client'
 import { describe, expect, it } from 'vitest'
 import { bootOf } from './support/monitor-cluster.ts'
-import { gibibyte, Told } from './support/told-cluster.ts'
+import { Told } from './support/told-cluster.ts'
+import { gibibyte } from './support/told-stats.ts'
 
 describe('health of space', () => {
   it.each([

@@ -12,6 +12,7 @@ import {
   type PoolId,
   parsePgId,
   pgPool,
+  wholePgId,
 } from '@shoal/base'
 import type { Transaction, TransactionOp } from '@shoal/wire'
 import { blobBlocksMax } from './blob.ts'
@@ -127,7 +128,7 @@ export class BlobCompressor {
     const work: Promise<void>[] = []
     for (const op of transaction.ops) {
       if (op.kind !== 'write') continue
-      const id = parsePgId(op.collection)?.pool
+      const id = parsePgId(wholePgId(op.collection))?.pool
       const pool = id === undefined ? undefined : this.pools.get(id)
       if (pool === undefined || op.data.length < pool.settings.minBlobBytes) continue
       const jobs = this.cut(op.offset, op.data, pool)

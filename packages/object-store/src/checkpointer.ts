@@ -13,11 +13,11 @@
  * Commits go on all the while; the encoding of batches yields to the event loop in between.
  */
 import type { FileHandle, KeyValueOp, Timers } from '@shoal/base'
+import type { CompressedSpace } from './compressed-space.ts'
 import { Layer } from './layer.ts'
 import { bytesToKey, type Key, keys, keyToBytes } from './layout.ts'
 import {
   type Collection,
-  type CompressedSpace,
   encodeCollection,
   encodeState,
   isCached,

@@ -28,14 +28,17 @@ import { Execution, Loaded, NeedLoad } from './execution.ts'
 import { type DirectWrite, Journal } from './journal.ts'
 import { encodeBody, type JournalItem } from './journal-record.ts'
 import { blockBytes } from './layout.ts'
-import type { MetaStore } from './meta-store.ts'
+import type { Collection, MetaStore } from './meta-store.ts'
 import { type MountedParts, mountParts } from './mount.ts'
+import { isClean, moveObjects } from './object-mover.ts'
 import { ObjectReader } from './object-reader.ts'
 import type {
   CompressionUsage,
+  CountObject,
   ExaminedRange,
   ExamineRange,
   Extent,
+  MovedObjects,
   ObjectExaminer,
   ObjectPage,
   ObjectStat,
@@ -270,6 +273,23 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
   async list(collection: PgId, after: ObjectId | undefined, limit: number): Promise<ObjectPage> {
     await this.passed()
     return this.reader.list(collection, after, limit)
+  }
+
+  async moveObjects(
+    from: PgId,
+    targets: readonly PgId[],
+    choose: (object: ObjectId) => number,
+    count: CountObject,
+  ): Promise<readonly MovedObjects[]> {
+    await this.flush()
+    const collections = [from, ...targets].map((id) => {
+      const collection = this.meta.collections.get(id)
+      if (collection?.exists !== true) throw new ClusterError('EINVAL', `no collection ${id}`)
+      return collection
+    })
+    while (!collections.every(isClean)) await this.checkpoint()
+    const [source, ...others] = collections as [Collection, ...Collection[]]
+    return moveObjects(this.meta, source, others, choose, count)
   }
 
   async examine(collection: PgId, range: ExamineRange): Promise<ExaminedRange> {

@@ -21,22 +21,11 @@ import {
 import { type ObjectId, sameObjectIds } from '@shoal/wire'
 import type { Checksums } from './checksum.ts'
 import { CleanCache } from './clean-cache.ts'
+import { type CompressedSpace, nothingCompressed } from './compressed-space.ts'
 import { Layer, type MetaValue, memoryBytes } from './layer.ts'
 import { bytesToKey, type Key, keys, keyToBytes, objectSortKey, prefixEnd } from './layout.ts'
 import { decodeShard, encodeShard, type Onode, onodeCodec, type Shard } from './onode.ts'
 import { seal, unseal } from './sealed-value.ts'
-
-/** A value: a change replaces it. */
-export interface CompressedSpace {
-  /** Blocks that are seen in blobs. */
-  readonly blocks: number
-  /** Of those blobs, compressed. */
-  readonly bytes: number
-  /** Units of those blobs. A blob that clones share counts for each of them. */
-  readonly units: number
-}
-
-export const nothingCompressed: CompressedSpace = { blocks: 0, bytes: 0, units: 0 }
 
 export class Collection {
   readonly id: PgId
@@ -229,6 +218,11 @@ export class MetaStore {
       })
     }
     return value
+  }
+
+  /** `level` was changed past the layers. */
+  forget(key: Key): void {
+    this.cache.delete(key)
   }
 
   remember(key: Key, value: Onode | Shard | null): void {

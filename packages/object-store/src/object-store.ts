@@ -51,6 +51,17 @@ export interface Extent {
   readonly length: number
 }
 
+export interface MovedObjects {
+  readonly objects: number
+  readonly bytes: number
+}
+
+/** What an object adds to the counts of its collection. */
+export type CountObject = (
+  object: ObjectId,
+  stat: { readonly sizeBytes: number; readonly xattrs: ReadonlyMap<string, Uint8Array> },
+) => MovedObjects
+
 export interface ObjectStore {
   /** What of a transaction goes to the journal (metadata and small writes), in bytes; a larger one is refused. */
   readonly transactionBytesMax: number
@@ -88,6 +99,19 @@ export interface ObjectStore {
   ): Promise<OmapPage>
   /** Objects in `compareObjectIds` order, strictly after `after` (undefined: from the start). */
   list(collection: PgId, after: ObjectId | undefined, limit: number): Promise<ObjectPage>
+
+  /**
+   * Moves objects to other collections, by metadata alone, in steps that each take a moment. `choose` gives the index of the
+   * target, or -1 for what stays. The caller submits nothing to any of these collections meanwhile. After a crash some have
+   * moved and some have not, each whole and in one collection. Resolves, once all is durable, with what each target was
+   * given and, last, what stayed, as `count` has it.
+   */
+  moveObjects(
+    from: PgId,
+    targets: readonly PgId[],
+    choose: (object: ObjectId) => number,
+    count: CountObject,
+  ): Promise<readonly MovedObjects[]>
 
   usage(): StoreUsage
   /** Checkpoints and closes; the next mount replays nothing. */

@@ -8,7 +8,9 @@
  * 2. A page number is never used twice, so that what a cache holds under a number is never out of date; the next number is
  *    in the root record.
  * 3. A reader works on the root that it began with. When a page of that is gone, a batch replaced it meanwhile: the reader
- *    begins again with the new root.
+ *    begins again with the new root, which it may have to wait for until that batch is over.
+ * 4. An inner page has at least two children where there are two to be had, however long their keys are: with each level
+ *    there are at most half as many pages, so that there is always a root.
  */
 import {
   assert,
@@ -17,6 +19,7 @@ import {
   ClusterError,
   compareBytes,
   equalBytes,
+  isClusterError,
   type KeyRange,
   type KeyValueOp,
   type KeyValueStore,
@@ -73,26 +76,27 @@ class PageGone {
 export class PageTree implements KeyValueStore {
   private readonly below: KeyValueStore
   private readonly seals: PageSeal
-  private readonly cache = new CleanCache<number, Page>(cacheBytesMax)
+  private readonly cache: CleanCache<number, Page>
   private root: Root
   private turn: Promise<void> = Promise.resolve()
 
-  private constructor(below: KeyValueStore, seals: PageSeal, root: Root) {
+  private constructor(below: KeyValueStore, seals: PageSeal, root: Root, cacheBytes: number) {
     this.below = below
+    this.cache = new CleanCache(cacheBytes)
     this.seals = seals
     this.root = root
   }
 
-  static async open(below: KeyValueStore, seals: PageSeal): Promise<PageTree> {
+  static async open(below: KeyValueStore, seals: PageSeal, cacheBytes: number = cacheBytesMax): Promise<PageTree> {
     const sealed = await below.get(rootKey)
-    if (sealed === undefined) return new PageTree(below, seals, { page: 0, next: 1 })
+    if (sealed === undefined) return new PageTree(below, seals, { page: 0, next: 1 }, cacheBytes)
     const plain = seals.open(rootKey, sealed)
     if (plain === undefined) throw damaged('root')
     const reader = new ByteReader(plain)
     if (reader.u8() !== version) {
       throw new ClusterError('EPROTO', 'the sealed metadata is newer than this daemon', { hint: 'upgrade this daemon' })
     }
-    return new PageTree(below, seals, { page: reader.u64(), next: reader.u64() })
+    return new PageTree(below, seals, { page: reader.u64(), next: reader.u64() }, cacheBytes)
   }
 
   get(key: Uint8Array): Promise<Uint8Array | undefined> {
@@ -119,6 +123,25 @@ export class PageTree implements KeyValueStore {
     })
   }
 
+  /** Looks at every page: how many are damaged, and the first key of each where the page above it tells. */
+  async damagedPages(): Promise<readonly Uint8Array[]> {
+    const found: Uint8Array[] = []
+    const look = async (number: number, first: Uint8Array): Promise<void> => {
+      let page: Page
+      try {
+        page = await this.page(number)
+      } catch (error) {
+        if (!(error instanceof PageGone) && !isClusterError(error, 'ECHECKSUM')) throw error
+        found.push(first)
+        return
+      }
+      if (page.kind === 'inner') for (const child of page.children) await look(child.page, child.first)
+    }
+    await this.turn
+    if (this.root.page !== 0) await look(this.root.page, new Uint8Array(0))
+    return found
+  }
+
   batch(ops: readonly KeyValueOp[], options: { readonly sync: boolean }): Promise<void> {
     const done = this.turn
       .then(() => this.apply(ops, options.sync))
@@ -141,6 +164,8 @@ export class PageTree implements KeyValueStore {
         return await work(root)
       } catch (error) {
         if (!(error instanceof PageGone)) throw error
+        // A batch may have taken the page already, and not yet come back to name its root.
+        if (root === this.root) await this.turn
         if (root === this.root) throw damaged('page')
       }
     }
@@ -274,9 +299,11 @@ class Update {
   }
 
   inners(children: readonly Child[]): Child[] {
-    return cut(children, childBytes).map((part) =>
-      this.make({ kind: 'inner', children: part }, (part[0] as Child).first),
-    )
+    const parts = cut(children, childBytes, 2)
+    const last = parts.at(-1)
+    // Invariant 4: one that is left over goes to the others.
+    if (parts.length > 1 && last?.length === 1) parts.splice(-2, 2, [...(parts.at(-2) as Child[]), ...last])
+    return parts.map((part) => this.make({ kind: 'inner', children: part }, (part[0] as Child).first))
   }
 
   onlyChild(number: number): number | undefined {
@@ -295,8 +322,8 @@ class Update {
   }
 }
 
-/** Parts that fit into pages, of about the same size; one thing that is larger than a page has one for itself. */
-function cut<T>(all: readonly T[], bytesOf: (one: T) => number): T[][] {
+/** Parts that fit into pages, of about the same size; larger ones only where `least` things do not fit into a page. */
+function cut<T>(all: readonly T[], bytesOf: (one: T) => number, least = 1): T[][] {
   if (all.length === 0) return []
   const total = all.reduce((sum, one) => sum + bytesOf(one), 0)
   const aim = Math.ceil(total / Math.ceil(total / pageBytesMax))
@@ -305,7 +332,7 @@ function cut<T>(all: readonly T[], bytesOf: (one: T) => number): T[][] {
   let bytes = 0
   for (const one of all) {
     const more = bytesOf(one)
-    if (part.length > 0 && (bytes >= aim || bytes + more > pageBytesMax)) {
+    if (part.length >= least && (bytes >= aim || bytes + more > pageBytesMax)) {
       parts.push(part)
       part = []
       bytes = 0

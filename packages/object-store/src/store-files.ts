@@ -35,6 +35,8 @@ export interface OpenFiles {
   readonly journal: FileHandle
   readonly data: FileHandle
   readonly level: KeyValueStore
+  /** Of an encrypted store: `level` again, as the sealed pages that it consists of. */
+  readonly pages: PageTree | undefined
   readonly checksums: Checksums
   /** Of an encrypted store: `data` and `level` are already what they would be without. */
   readonly journalCipher: JournalCipher | undefined
@@ -178,7 +180,8 @@ export async function openStoreFiles(env: Env, directory: string, storeKey?: Uin
     opened.push(level)
     const data = keys === undefined ? file : new EncryptedFile(file, keys.data)
     const journalCipher = keys === undefined ? undefined : new JournalCipher(keys.journal)
-    return { superblock, journal, data, level, checksums, journalCipher, close }
+    const pages = level instanceof PageTree ? level : undefined
+    return { superblock, journal, data, level, pages, checksums, journalCipher, close }
   } catch (error) {
     await close()
     if (isClusterError(error)) throw error

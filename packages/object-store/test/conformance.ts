@@ -3,7 +3,7 @@ import { isClusterError, type PgId } from '@shoal/base'
 import type { Transaction, TransactionOp } from '@shoal/wire'
 import { describe, expect, test } from 'vitest'
 import type { ObjectStore } from '../src/index.ts'
-import { dump, ReferenceStore, text } from './reference-store.ts'
+import { countObject, dump, ReferenceStore, text } from './reference-store.ts'
 import { objectId, Workload } from './workload.ts'
 
 export interface OpenStore {
@@ -43,6 +43,49 @@ export function describeObjectStore(name: string, open: () => Promise<OpenStore>
       expect(await store.read(collection, object, 20_000, 5)).toHaveLength(0)
       const again = await reopen()
       expect(await again.read(collection, object, 10_000, 5)).toEqual(text('hello'))
+      await again.close()
+    })
+
+    test('objects move to other collections with all they have, and go on there', async () => {
+      const { store, reopen } = await open()
+      const others = ['1.1', '1.2'].map((id) => id as PgId)
+      const names = Array.from({ length: 150 }, (_, at) => `object-${at}`)
+      await run(store, create, ...others.map((other): TransactionOp => ({ ...create, collection: other })))
+      for (const [at, name] of names.entries()) {
+        const to = objectId(name)
+        await run(
+          store,
+          write(0, text(`${name} `.repeat(1 + (at % 70))), to),
+          { kind: 'omap-set', collection, object: to, entries: [{ key: text('k'), value: text(name) }] },
+          { kind: 'set-xattrs', collection, object: to, xattrs: new Map([['x', text(name)]]) },
+        )
+      }
+      const indexOf = (name: string) => (Number(name.slice(7)) % 3) - 1
+      const counts = await store.moveObjects(collection, others, ({ name }) => indexOf(name), countObject)
+      expect(counts.map(({ objects }) => objects)).toEqual([50, 50, 50])
+      const bytesOf = (index: number) =>
+        names.reduce((sum, name, at) => sum + (indexOf(name) === index ? `${name} `.length * (1 + (at % 70)) : 0), 0)
+      expect(counts.map(({ bytes }) => bytes)).toEqual([bytesOf(0), bytesOf(1), bytesOf(-1)])
+      const check = async (now: ObjectStore): Promise<void> => {
+        for (const [at, name] of names.entries()) {
+          const home = others[indexOf(name)] ?? collection
+          const id = objectId(name)
+          expect(await now.read(home, id, 0, 1_000_000)).toEqual(text(`${name} `.repeat(1 + (at % 70))))
+          expect((await now.xattrs(home, id)).get('x')).toEqual(text(name))
+          expect(await now.omapGet(home, id, [text('k')])).toEqual([{ key: text('k'), value: text(name) }])
+          for (const other of [collection, ...others]) {
+            if (other !== home) expect(await now.stat(other, id)).toBeUndefined()
+          }
+        }
+      }
+      await check(store)
+      const moved = objectId('object-1')
+      await run(store, { kind: 'write', collection: others[0] as PgId, object: moved, offset: 3, data: text('new') })
+      await run(store, { kind: 'remove', collection: others[1] as PgId, object: objectId('object-2') })
+      const again = await reopen()
+      expect(await again.read(others[0] as PgId, moved, 0, 9)).toEqual(text('objnew-1 '))
+      expect(await again.stat(others[1] as PgId, objectId('object-2'))).toBeUndefined()
+      expect((await again.list(others[1] as PgId, undefined, 1_000)).objects).toHaveLength(49)
       await again.close()
     })
 

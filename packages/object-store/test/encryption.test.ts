@@ -157,3 +157,27 @@ test('the same bytes look different in every unit, in every record and in every 
   expect(blocks).toBeGreaterThan(200)
   expect(seen.size).toBe(blocks)
 })
+
+test('fsck tells of a damaged page, and calls nothing an orphan that only has lost its owner there', async () => {
+  const machine = new FakeMachine(9)
+  await FileObjectStore.create(machine.env(), '/store', { ...size, storeKey })
+  const store = await FileObjectStore.mount(machine.env(), '/store', { storeKey })
+  await store.submit({ ops: [{ kind: 'create-collection', collection }] })
+  for (let i = 0; i < 60; i++) {
+    const data = new Uint8Array(5_000).fill(i)
+    await store.submit({ ops: [{ kind: 'write', collection, object: objectId(`object-${i}`), offset: 0, data }] })
+  }
+  await store.close()
+  const level = machine.levels.get('/store/meta')
+  const pages = [...(level?.rows ?? [])].filter(([key]) => String.fromCharCode(...key).startsWith('N'))
+  expect(pages.length).toBeGreaterThan(4)
+  for (const [, value] of pages.slice(1, 3)) value[20] = (value[20] as number) ^ 1
+  const before = pages.length
+  const { findings } = await fsckObjectStore(machine.env(), '/store', { storeKey, repair: true })
+  expect(findings.map(({ code, severity }) => [code, severity])).toEqual(
+    Array.from({ length: 2 }, () => ['PAGE_DAMAGED', 'error']),
+  )
+  expect(findings[0]?.message).toMatch(/records from ".*" on are lost/)
+  // A repair that took them for orphans would have left a few.
+  expect(level?.rows.length).toBeGreaterThanOrEqual(before)
+})

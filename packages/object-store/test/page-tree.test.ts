@@ -1,5 +1,5 @@
 /** The sealed tree is a key-value store like any other, and keeps its shape through what is put in and taken out. */
-import { compareBytes, type Env, hexEncode, type KeyValueOp, Prng } from '@shoal/base'
+import { compareBytes, type Env, hexEncode, type KeyValueOp, type KeyValueStore, Prng } from '@shoal/base'
 import { MemoryKeyValueStores, makeSimEnv } from '@shoal/testkit'
 import { keyValueConformance } from '@shoal/testkit/conformance'
 import { expect, test } from 'vitest'
@@ -74,4 +74,56 @@ test('another key opens nothing, and a page under the number of another is notic
   await below.batch([{ kind: 'put', key: first?.[0] as Uint8Array, value: second?.[1] as Uint8Array }], { sync: true })
   const again = await PageTree.open(below, cipher())
   await expect(again.entries({})).rejects.toMatchObject({ code: 'ECHECKSUM' })
+})
+
+test('keys that are longer than half a page have pages like others, and go like others', async () => {
+  const below = await new MemoryKeyValueStores().open('/kv')
+  const tree = await PageTree.open(below, cipher())
+  const keyOf = (i: number): Uint8Array =>
+    new Uint8Array(i % 3 === 0 ? 9_000 : 2_100)
+      .fill(7)
+      .fill(i >> 8, 0, 1)
+      .fill(i, 1, 2)
+  const numbers = Array.from({ length: 300 }, (_, i) => i)
+  for (const part of [numbers.filter((i) => i % 2 === 0), numbers.filter((i) => i % 2 === 1)]) {
+    await tree.batch(
+      part.map((i) => ({ kind: 'put', key: keyOf(i), value: new Uint8Array([i]) })),
+      { sync: false },
+    )
+  }
+  expect((await tree.entries({})).map(([key]) => hexEncode(key))).toEqual(numbers.map((i) => hexEncode(keyOf(i))))
+  expect(await tree.get(keyOf(171))).toEqual(new Uint8Array([171]))
+  for (const i of numbers) await tree.batch([{ kind: 'delete', key: keyOf(i) }], { sync: false })
+  expect(await below.entries({})).toHaveLength(1)
+})
+
+test('a reader whose page was taken waits for the batch that took it', async () => {
+  const below = await new MemoryKeyValueStores().open('/kv')
+  let held: Promise<void> | undefined
+  const slow: KeyValueStore = {
+    get: (key) => below.get(key),
+    entries: (range) => below.entries(range),
+    close: () => below.close(),
+    batch: async (ops, options) => {
+      await below.batch(ops, options)
+      await held
+    },
+  }
+  const put = (value: number): readonly KeyValueOp[] => [
+    { kind: 'put', key: new Uint8Array([1]), value: new Uint8Array([value]) },
+  ]
+  await (await PageTree.open(below, cipher())).batch(put(1), { sync: false })
+  // Nothing is remembered: it reads below, where the batch has taken the page already.
+  const tree = await PageTree.open(slow, cipher(), 0)
+  let release = (): void => undefined
+  held = new Promise((resolve) => {
+    release = resolve
+  })
+  const batch = tree.batch(put(2), { sync: false })
+  await new Promise((resolve) => setImmediate(resolve))
+  const reading = tree.get(new Uint8Array([1]))
+  await new Promise((resolve) => setImmediate(resolve))
+  release()
+  await batch
+  expect(await reading).toEqual(new Uint8Array([2]))
 })

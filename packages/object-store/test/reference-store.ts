@@ -8,7 +8,18 @@ import {
   type Transaction,
   type TransactionOp,
 } from '@shoal/wire'
-import type { Extent, ObjectPage, ObjectStat, ObjectStore, OmapPage, StoreUsage } from '../src/object-store.ts'
+import type {
+  CountObject,
+  Extent,
+  MovedObjects,
+  ObjectPage,
+  ObjectStat,
+  ObjectStore,
+  OmapPage,
+  StoreUsage,
+} from '../src/object-store.ts'
+
+export const countObject: CountObject = (_, { sizeBytes }) => ({ objects: 1, bytes: sizeBytes })
 
 type Table = Map<string, OmapEntry>
 
@@ -101,6 +112,26 @@ export class ReferenceStore implements ObjectStore {
     const ids = [...this.get(collection).objects.values()].map((object) => object.id).sort(compareObjectIds)
     const rest = after === undefined ? ids : ids.filter((id) => compareObjectIds(id, after) > 0)
     return { objects: rest.slice(0, limit), more: rest.length > limit }
+  }
+
+  async moveObjects(
+    from: PgId,
+    targets: readonly PgId[],
+    choose: (object: ObjectId) => number,
+    count: CountObject,
+  ): Promise<readonly MovedObjects[]> {
+    const counts = [...targets, from].map(() => ({ objects: 0, bytes: 0 }))
+    for (const [key, object] of [...this.get(from).objects]) {
+      const index = choose(object.id)
+      const total = counts.at(index) as { objects: number; bytes: number }
+      const { objects, bytes } = count(object.id, { sizeBytes: object.data.length, xattrs: object.xattrs })
+      total.objects += objects
+      total.bytes += bytes
+      if (index < 0) continue
+      this.get(from).objects.delete(key)
+      this.get(targets[index] as PgId).objects.set(key, object)
+    }
+    return counts
   }
 
   usage(): StoreUsage {

@@ -1,5 +1,5 @@
 /** Whom an OSD pings: the members of its placement groups, and in large clusters some others so that nobody is forgotten. */
-import type { OsdId, PgId } from '@shoal/base'
+import { type OsdId, type PgId, wholePgId } from '@shoal/base'
 import { noOsd, type OsdMap, type PlacementCache } from '@shoal/cluster-map'
 import type { HeartbeatPeer } from './heartbeat-tracker.ts'
 import { mappingIfPresent } from './pg-mapping.ts'
@@ -17,7 +17,7 @@ export function chooseHeartbeatPeers(
     if (osd !== whoami && osd !== noOsd && map.osds.get(osd)?.up === true) chosen.add(osd)
   }
   for (const id of pgs) {
-    const mapping = mappingIfPresent(placement, id)
+    const mapping = mappingIfPresent(placement, wholePgId(id))
     if (mapping === undefined) continue
     for (const osd of mapping.up) choose(osd)
     for (const osd of mapping.acting) choose(osd)

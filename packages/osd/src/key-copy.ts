@@ -5,20 +5,20 @@
  */
 import { equalBytes, utf8Encode } from '@shoal/base'
 import type { ObjectStore } from '@shoal/object-store'
-import { metaCollection } from './superblock.ts'
+import { metaCollection, ownRecord } from './superblock.ts'
 
 const keyCopyKey = utf8Encode('keyring')
 
-/** Writes it when it is not there yet, or another one. */
+/** Writes it when it is not there yet, another one, or damaged. */
 export async function keepKeyCopy(store: ObjectStore, secret: Uint8Array): Promise<void> {
-  const stored = await store.metaGet(metaCollection, keyCopyKey)
-  if (stored !== undefined && equalBytes(stored, secret)) return
+  const stored = await ownRecord(store, keyCopyKey)
+  if (stored !== undefined && stored !== 'damaged' && equalBytes(stored, secret)) return
   await store.submit({
     ops: [{ kind: 'meta-set', collection: metaCollection, entries: [{ key: keyCopyKey, value: secret }] }],
   })
 }
 
-/** Undefined for an OSD that never ran with a key. */
-export function readKeyCopy(store: ObjectStore): Promise<Uint8Array | undefined> {
-  return store.metaGet(metaCollection, keyCopyKey)
+/** Undefined for an OSD that never ran with a key. `damaged`: other OSDs have a copy, too. */
+export function readKeyCopy(store: ObjectStore): Promise<Uint8Array | 'damaged' | undefined> {
+  return ownRecord(store, keyCopyKey)
 }

@@ -14,6 +14,8 @@ const fetchWindow = 8
 const retryMs = 500
 
 export interface MapListener {
+  /** What must be done before the map is delivered; undefined for nothing. Nothing else is delivered meanwhile. */
+  readonly prepare: (map: OsdMap) => Promise<void> | undefined
   readonly onMap: (map: OsdMap, latest: boolean) => void
   /** The monitors' newest map is the one delivered last, in this run or an earlier one. */
   readonly onCurrent: () => void
@@ -43,13 +45,21 @@ export class MapFeed {
     if (map.epoch === this.last && this.running === undefined) this.listener.onCurrent()
     if (map.epoch <= this.last) return
     if (this.running === undefined && (map.epoch === this.last + 1 || this.last === 0)) {
-      this.pass(map, true)
+      const prepared = this.listener.prepare(map)
+      if (prepared === undefined) this.pass(map, true)
+      else this.run(prepared.then(() => this.passPrepared(map)))
       return
     }
     this.queue.push(map)
-    this.running ??= this.drain().finally(() => {
-      this.running = undefined
-    })
+    if (this.running === undefined) this.run(Promise.resolve())
+  }
+
+  private run(first: Promise<void>): void {
+    this.running = first
+      .then(() => this.drain())
+      .finally(() => {
+        this.running = undefined
+      })
   }
 
   async stop(): Promise<void> {
@@ -63,8 +73,14 @@ export class MapFeed {
       if (next === undefined) return
       if (next.epoch <= this.last) continue
       await this.fillGap(next.epoch)
-      if (!this.stopped) this.pass(next, this.queue.length === 0)
+      if (this.stopped) return
+      await this.listener.prepare(next)
+      this.passPrepared(next)
     }
+  }
+
+  private passPrepared(map: OsdMap): void {
+    if (!this.stopped) this.pass(map, this.queue.length === 0)
   }
 
   private async fillGap(to: Epoch): Promise<void> {
@@ -72,7 +88,11 @@ export class MapFeed {
       const epochs: Epoch[] = []
       for (let epoch = at; epoch < Math.min(to, at + fetchWindow); epoch++) epochs.push(epoch as Epoch)
       const maps = await Promise.all(epochs.map((epoch) => this.fetch(epoch)))
-      for (const map of maps) if (map !== undefined && !this.stopped) this.pass(map, false)
+      for (const map of maps) {
+        if (map === undefined || this.stopped) continue
+        await this.listener.prepare(map)
+        if (!this.stopped) this.pass(map, false)
+      }
     }
   }
 

@@ -81,11 +81,11 @@ export class MapStore {
   }
 
   /** Reads what is stored. Maps from `from` on go to the visitor, oldest first; the newest is returned. */
-  async load(from: Epoch, visit: (map: OsdMap) => void): Promise<OsdMap | undefined> {
+  async load(from: Epoch, visit: (map: OsdMap) => Promise<void>): Promise<OsdMap | undefined> {
     let at = mapKey(0)
     for (;;) {
       const page = await this.store.readableEntries(metaCollection, at, afterAllMaps, pageEntries)
-      for (const entry of page.entries) this.adopt(entry, from, visit)
+      for (const entry of page.entries) if (this.adopt(entry)) await this.show(from, visit)
       if (page.damaged.length > 0) await this.dropDamaged(page.damaged)
       if (!page.more || page.last === undefined) return this.newest
       at = new Uint8Array([...page.last, 0])
@@ -148,7 +148,11 @@ export class MapStore {
     return target
   }
 
-  private adopt(entry: OmapEntry, from: Epoch, visit: (map: OsdMap) => void): void {
+  private async show(from: Epoch, visit: (map: OsdMap) => Promise<void>): Promise<void> {
+    if (this.newest !== undefined && this.newest.epoch >= from) await visit(this.newest)
+  }
+
+  private adopt(entry: OmapEntry): boolean {
     const stored = decode(storedMapCodec, entry.value)
     if (stored.kind === 'full') {
       this.newest = stored.map
@@ -157,8 +161,8 @@ export class MapStore {
       this.newest = applyIncremental(this.newest, stored.incremental)
     } else {
       this.log.warn('a stored map does not follow the one before it', { epoch: stored.incremental.epoch })
-      return
+      return false
     }
-    if (this.newest.epoch >= from) visit(this.newest)
+    return true
   }
 }

@@ -9,7 +9,7 @@ import {
   snapshotExists,
   snapshotsMax,
 } from '@shoal/cluster-map'
-import { checkLockOp, checkWatchOp, isReservedAttribute } from '@shoal/placement-group'
+import { checkLockOp, checkWatchOp, isReservedAttribute, isShardOp } from '@shoal/placement-group'
 import {
   type ClientOp,
   checkSnapContext,
@@ -31,7 +31,11 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
   const { object } = op
   const pool = map.pools.get(pgPool(op.pgId))
   if (pool === undefined) return { code: 'ENOENT', detail: `pool ${pgPool(op.pgId)} does not exist` }
-  if (!(pgSeed(op.pgId) < pool.pgNum)) return { code: 'ENOENT', detail: `placement group ${op.pgId} does not exist` }
+  if (!(pgSeed(op.pgId) < pool.pgNum)) {
+    // Merged since: the client finds what it went into by the map that it lacks.
+    const code = op.epoch < map.epoch ? 'ESTALE' : 'ENOENT'
+    return { code, detail: `placement group ${op.pgId} does not exist` }
+  }
   if (isFenced(map, op.request.client)) {
     return { code: 'ESHUTDOWN', detail: 'this client session is fenced' }
   }
@@ -43,9 +47,12 @@ export function checkClientOp(op: ClientOp, map: OsdMap): Refusal | undefined {
     return { code: 'E2BIG', detail: `a name has at most ${objectNameBytesMax} bytes` }
   }
   if (!isListing(op) && !belongsHere(op, seedOfHash(pool, object.hash), op.pgId)) {
+    // The PG was split since: the client finds the part by the map that it lacks.
+    if (op.epoch < map.epoch) return { code: 'ESTALE', detail: `${op.pgId} may have been split since ${op.epoch}` }
     return { code: 'EINVAL', detail: `the object does not belong to placement group ${op.pgId}` }
   }
-  return checkSnapshots(op, pool) ?? checkSteps(op.ops)
+  const refused = pool.type === 'erasure' ? checkShardSteps(op) : undefined
+  return refused ?? checkSnapshots(op, pool) ?? checkSteps(op.ops)
 }
 
 /** The map that the client has is known here: what it does not show does not exist. */
@@ -74,6 +81,20 @@ function checkSnapshots({ object, ops, snapContext }: ClientOp, pool: Pool): Ref
 function noSnapshot(pool: Pool, snap: number): Refusal {
   return { code: 'ENOENT', detail: `pool '${pool.name}' has no snapshot ${snap}` }
 }
+
+/** What shards cannot do; checked first, for it has nothing to do with what the pool holds. */
+function checkShardSteps({ object, ops, snapContext }: ClientOp): Refusal | undefined {
+  const step = ops.find((one) => !isShardOp(one))
+  if (step !== undefined) {
+    const detail = `${step.kind}: objects of an erasure-coded pool have no omap: use a replicated pool for it`
+    return { code: 'EOPNOTSUPP', detail }
+  }
+  const usesSnaps = object.snap !== headSnap || snapContext !== undefined || ops.some(({ kind }) => snapSteps.has(kind))
+  if (!usesSnaps) return undefined
+  return { code: 'EOPNOTSUPP', detail: 'erasure-coded pools have no snapshots: use a replicated pool for them' }
+}
+
+const snapSteps: ReadonlySet<ObjectOp['kind']> = new Set(['rollback', 'list-snaps'])
 
 function isListing(op: ClientOp): boolean {
   return op.ops.every((step) => step.kind === 'list-objects')

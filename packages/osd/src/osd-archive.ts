@@ -21,6 +21,7 @@ export interface OsdArchive {
   readonly maps: readonly OsdMap[]
   /** Pools that it has placement groups of. */
   readonly pools: readonly PoolId[]
+  /** Undefined, too, when its copy is damaged. */
   readonly key: Uint8Array | undefined
 }
 
@@ -46,10 +47,15 @@ export async function readOsdArchive(
   try {
     if (!store.hasCollection(metaCollection)) return empty
     const maps: OsdMap[] = []
-    await new MapStore(store, () => Number.POSITIVE_INFINITY, env.log).load(0 as Epoch, (map) => maps.push(map))
+    await new MapStore(store, () => Number.POSITIVE_INFINITY, env.log).load(
+      0 as Epoch,
+      async (map) => void maps.push(map),
+    )
     const pools = new Set<PoolId>()
     for (const pgId of store.collections()) if (pgId !== metaCollection) pools.add(pgPool(pgId))
-    return { ...empty, maps, pools: [...pools], key: await readKeyCopy(store) }
+    const key = await readKeyCopy(store)
+    if (key === 'damaged') env.log.warn('the copy of the key is damaged', { osd })
+    return { ...empty, maps, pools: [...pools], key: key === 'damaged' ? undefined : key }
   } finally {
     await store.close()
   }

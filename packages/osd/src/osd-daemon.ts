@@ -18,6 +18,8 @@ import {
   isClusterError,
   type OsdId,
   type PgId,
+  pgShard,
+  wholePgId,
 } from '@shoal/base'
 import { type OsdAddresses, type OsdMap, type OsdStats, type PgStats, poolCompressions } from '@shoal/cluster-map'
 import { Messenger } from '@shoal/messenger'
@@ -30,7 +32,7 @@ import {
   logHandlers,
   osdOptions,
 } from '@shoal/monitor-client'
-import { PlacementGroup, type ScrubRequest } from '@shoal/placement-group'
+import { memberOf, PlacementGroup, type ScrubRequest } from '@shoal/placement-group'
 import { adminHandlers } from './admin-handlers.ts'
 import { BootDriver } from './boot-driver.ts'
 import { ClientDispatcher } from './client-dispatcher.ts'
@@ -55,6 +57,7 @@ import { type PreparedOsd, prepareOsd } from './prepare.ts'
 import { QuotaRequests } from './quota-requests.ts'
 import { Reservers } from './reservers.ts'
 import type { OsdSettings } from './settings.ts'
+import { shardLeases, shardSpace } from './shard-services.ts'
 import { SpaceWatch } from './space-watch.ts'
 import { StatsReporter } from './stats-reporter.ts'
 
@@ -256,9 +259,10 @@ export class OsdDaemon {
     const oldest = await this.table.load(damaged)
     // Only now: a crash before it begins again with every copy distrusted.
     if (damaged) await this.store.clearDamage?.()
-    const newest = await this.maps.load(oldest ?? (Number.MAX_SAFE_INTEGER as Epoch), (map) =>
-      this.table.onMap(map, false),
-    )
+    const newest = await this.maps.load(oldest ?? (Number.MAX_SAFE_INTEGER as Epoch), async (map) => {
+      await this.table.prepare(map, () => undefined)
+      this.table.onMap(map, false)
+    })
     this.addresses = await this.listen()
     env.log.info('osd starts', {
       uuid: this.uuid,
@@ -269,6 +273,7 @@ export class OsdDaemon {
       heartbeatMs: settings.osd_heartbeat_interval * 1000,
     })
     const feed = new MapFeed(env, parts.monitor, newest?.epoch ?? (0 as Epoch), {
+      prepare: (map) => this.table.prepare(map, () => this.storeMap(map)),
       onMap: (map, latest) => this.onMap(map, latest),
       onCurrent: () => this.onCurrent(),
     })
@@ -311,8 +316,19 @@ export class OsdDaemon {
     return new PgTable({
       whoami,
       services: this.pgServices(),
-      createMachine: (pgId, stored) =>
-        new PlacementGroup({ pgId, whoami, settings, leases, space, stored, clock: env.clock }),
+      createMachine: (pgId, stored, lastMap) => {
+        const shard = pgShard(pgId)
+        const own =
+          shard === undefined
+            ? { whoami, leases, space }
+            : {
+                whoami: memberOf(whoami, shard),
+                leases: shardLeases(leases, whoami),
+                space: shardSpace(space, whoami),
+              }
+        const last = lastMap === undefined ? {} : { lastMap }
+        return new PlacementGroup({ pgId, ...own, settings, stored, clock: env.clock, ...last })
+      },
       onIntervalsEnded: (pgs) => {
         this.sessions.dropOpsOf(pgs)
         const { placement } = this.table
@@ -344,7 +360,7 @@ export class OsdDaemon {
       scrubOwnRecords: () => this.scrubOwnRecords(),
       removed: (pgId) => {
         this.table.remove(pgId)
-        stats.forget(pgId)
+        if (this.table.find(wholePgId(pgId)) === undefined) stats.forget(wholePgId(pgId))
         stats.touch()
       },
     }
@@ -352,12 +368,18 @@ export class OsdDaemon {
 
   // Maps
 
-  private onMap(map: OsdMap, latest: boolean): void {
+  /** Invariant 1. */
+  private storeMap(map: OsdMap): void {
     if (map.fsid !== this.fsid) this.env.abort(`the monitors are of cluster ${map.fsid}, not ${this.fsid}`)
+    if (map.epoch <= this.maps.newestEpoch) return
     this.maps.add(map).catch((error: unknown) => {
       if (!isClusterError(error)) this.env.abort('a map cannot be stored', error)
       this.env.log.error('a map cannot be stored', { epoch: map.epoch, error: error.message })
     })
+  }
+
+  private onMap(map: OsdMap, latest: boolean): void {
+    this.storeMap(map)
     this.setCompression(map)
     this.links.onMap(map)
     this.table.onMap(map, latest)
@@ -475,12 +497,12 @@ export class OsdDaemon {
       }),
       ops: () => this.tracker.summary(this.env.clock.monotonicMs()),
       status: () => this.status(),
-      pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(pgId) ?? { pgId }),
+      pgs: () => [...this.table.ids].sort().map((pgId) => this.stats.latestOf(wholePgId(pgId)) ?? { pgId }),
       queryPg: (pgId) => this.table.find(pgId)?.query(),
       config: () => this.config.show(),
       operatePg: (pgId, command) => this.table.find(pgId)?.operate(command),
       inconsistent: (pgId) => this.table.find(pgId)?.inconsistent(),
-      ledPgs: () => [...this.table.ids].filter((pgId) => this.leads(pgId)).sort(),
+      ledPgs: () => [...new Set([...this.table.ids].map(wholePgId))].filter((pgId) => this.leads(pgId)).sort(),
       scrub: (pgId, what) => this.scrub(pgId, what),
     }
   }

@@ -7,6 +7,7 @@
  */
 import { ClusterError, compareBytes, errorTable, isClusterError, type PgId, type Timer, unreachable } from '@shoal/base'
 import type {
+  FrozenPg,
   OperatorAnswer,
   OperatorCommand,
   PgEffect,
@@ -27,6 +28,8 @@ export interface PgMachine {
   query(): unknown
   /** What scrub has found. */
   inconsistent(): unknown
+  /** Ends it, for a split; undefined for one that has nothing to split, which goes on. */
+  freeze(): FrozenPg | undefined
 }
 
 type Effect<K extends PgEffect['kind']> = Extract<PgEffect, { kind: K }>
@@ -79,6 +82,13 @@ export class PgHost {
 
   inconsistent(): unknown {
     return this.machine.inconsistent()
+  }
+
+  /** Stops the machine, unless it has nothing to be split or merged. */
+  freeze(): FrozenPg | undefined {
+    const frozen = this.machine.freeze()
+    if (frozen !== undefined) this.close()
+    return frozen
   }
 
   /** Rejects with what the placement group says against it, and with ESHUTDOWN when it is gone from here. */

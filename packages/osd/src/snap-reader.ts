@@ -4,7 +4,7 @@
  */
 import { ClusterError, isClusterError, type PgId } from '@shoal/base'
 import type { ObjectPage, ObjectStore } from '@shoal/object-store'
-import { noSnapSet, resolveSnap, snapSetIn } from '@shoal/placement-group'
+import { isTemporary, noSnapSet, resolveSnap, snapSetIn } from '@shoal/placement-group'
 import {
   cloneOf,
   headOf,
@@ -55,7 +55,8 @@ export class SnapReader {
       const page = await this.store.list(this.collection, from, limit)
       for (const object of page.objects) {
         // Behind its clones, and of each object only one of the two is there: its head, or its snapdir.
-        if (!isClone(object) && (await this.existed(object, snap))) objects.push(headOf(object))
+        // A page without any object that clients may see would look like the end: it is passed over.
+        if (!isClone(object) && !isTemporary(object) && (await this.existed(object, snap))) objects.push(headOf(object))
       }
       from = page.objects.at(-1)
       if (objects.length > 0 || !page.more || from === undefined) return { objects, more: page.more }

@@ -88,7 +88,7 @@ export function makeUuid(random: Env['random']): string {
 
 /** Gives a new store its meta collection and uuid, durably; checks them in an old one. */
 export async function claimStore(store: ObjectStore, superblock: Superblock): Promise<void> {
-  const stored = store.hasCollection(metaCollection) ? await storedUuid(store) : undefined
+  const stored = store.hasCollection(metaCollection) ? await ownRecord(store, uuidKey) : undefined
   if (stored === 'damaged') return store.submit({ ops: [setUuid(superblock.uuid)] })
   const expected = utf8Encode(superblock.uuid)
   if (stored !== undefined) {
@@ -116,10 +116,10 @@ export function setUuid(uuid: string): TransactionOp {
   return { kind: 'meta-set', collection: metaCollection, entries: [{ key: uuidKey, value: utf8Encode(uuid) }] }
 }
 
-/** `damaged`: there is one, and it fails its checksum. */
-async function storedUuid(store: ObjectStore): Promise<Uint8Array | 'damaged' | undefined> {
+/** A record of the OSD itself. `damaged`: there is one, and it fails its checksum; who knows it writes it again. */
+export async function ownRecord(store: ObjectStore, key: Uint8Array): Promise<Uint8Array | 'damaged' | undefined> {
   try {
-    return await store.metaGet(metaCollection, uuidKey)
+    return await store.metaGet(metaCollection, key)
   } catch (error) {
     if (isClusterError(error, 'ECHECKSUM')) return 'damaged'
     throw error

@@ -40,7 +40,7 @@ describe('map store', () => {
     const written = reopen()
     for (const map of maps) await written.add(map)
     const seen: OsdMap[] = []
-    const newest = await reopen().load(40 as Epoch, (map) => seen.push(map))
+    const newest = await reopen().load(40 as Epoch, async (map) => void seen.push(map))
     expect(newest).toEqual(maps.at(-1))
     expect(seen).toEqual(maps.slice(39))
   })
@@ -51,7 +51,7 @@ describe('map store', () => {
     const written = reopen()
     for (const map of maps) await written.add(map)
     const seen: number[] = []
-    await reopen().load(1 as Epoch, (map) => seen.push(map.epoch))
+    await reopen().load(1 as Epoch, async (map) => void seen.push(map.epoch))
     expect(seen.length).toBeGreaterThanOrEqual(40)
     expect(seen.length).toBeLessThanOrEqual(40 + 2 * fullMapEvery)
     expect(seen.at(-1)).toBe(maps.length)
@@ -63,7 +63,7 @@ describe('map store', () => {
     const written = reopen()
     for (const map of [...maps.slice(0, 5), ...maps.slice(12)]) await written.add(map)
     const seen: number[] = []
-    await reopen().load(1 as Epoch, (map) => seen.push(map.epoch))
+    await reopen().load(1 as Epoch, async (map) => void seen.push(map.epoch))
     expect(seen).toEqual([1, 2, 3, 4, 5, 13, 14, 15, 16, 17, 18, 19, 20])
   })
 })
@@ -85,6 +85,7 @@ describe('map feed', () => {
     const seen: [number, boolean][] = []
     let current = 0
     const feed = new MapFeed(env, monitor, last as Epoch, {
+      prepare: () => undefined,
       onMap: (map, latest) => seen.push([map.epoch, latest]),
       onCurrent: () => current++,
     })

@@ -1,5 +1,5 @@
 /** What a stopped OSD's directory gives back of its cluster. */
-import { type Epoch, isClusterError, osdId, type PgId } from '@shoal/base'
+import { type Epoch, hexEncode, isClusterError, must, osdId, type PgId, utf8Encode } from '@shoal/base'
 import { applyIncremental, createOsdMap, type OsdMap } from '@shoal/cluster-map'
 import { emptyCrushMap } from '@shoal/crush'
 import { FileObjectStore } from '@shoal/object-store'
@@ -15,13 +15,13 @@ const superblock: Superblock = { whoami: osdId(3), uuid: 'u', fsid: 'f', state: 
 const key = (byte: number): Uint8Array => new Uint8Array(32).fill(byte)
 
 async function made() {
-  const { env } = makeSimEnv({ seed: 1 })
+  const { env, machine } = makeSimEnv({ seed: 1 })
   await env.disk.makeDirectory(directory)
   await writeSuperblock(env.disk, directory, superblock)
   await FileObjectStore.create(env, storeDirectory(directory), { sizeBytes: 2 ** 20, journalBytes: 2 ** 20 })
   const store = await FileObjectStore.mount(env, storeDirectory(directory))
   await claimStore(store, { ...superblock, state: 'preparing' })
-  return { env, store }
+  return { env, machine, store }
 }
 
 it('gives maps, pools and the newest key', async () => {
@@ -54,6 +54,22 @@ it('has no key for an OSD that never ran with one, and no maps for a new one', a
   const { env, store } = await made()
   await store.close()
   expect(await readOsdArchive(env, directory)).toMatchObject({ maps: [], pools: [], key: undefined })
+})
+
+it('does without a key whose copy is damaged; an OSD that knows the key writes it again', async () => {
+  const { env, machine, store } = await made()
+  await keepKeyCopy(store, key(1))
+  await store.close()
+  const disk = machine.keyValue.disk(`${storeDirectory(directory)}/meta`)
+  const wanted = utf8Encode('keyring')
+  const [row] = disk.entries({}).filter(([name]) => hexEncode(name).endsWith(hexEncode(wanted)))
+  const [name, value] = must(row, 'a record of the key')
+  disk.flip(name, value.length - 1, 4)
+  expect(await readOsdArchive(env, directory)).toMatchObject({ osd: 3, key: undefined })
+  const again = await FileObjectStore.mount(env, storeDirectory(directory))
+  await keepKeyCopy(again, key(1))
+  await again.close()
+  expect(await readOsdArchive(env, directory)).toMatchObject({ key: key(1) })
 })
 
 it.each([

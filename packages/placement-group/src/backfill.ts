@@ -65,6 +65,8 @@ export interface BackfillEvents {
   onUnblocked(object?: ObjectId): void
   onBackfilled(): void
   onBadCopy(object: ObjectId, version: Version): void
+  /** Tells a target to get an object. */
+  recoverMessage(object: ObjectId, version: Version): PeerMessage
 }
 
 const retryMs = 2_000
@@ -278,7 +280,8 @@ export class Backfill {
   onScanned(from: OsdId, message: Scanned): void {
     const { scanning } = this
     if (scanning?.number !== message.scan || this.current?.osd !== from) return
-    scanning.theirs = { objects: message.objects, end: message.more ? message.objects.at(-1)?.object : undefined }
+    const objects = message.objects.filter(({ object }) => !isTemporary(object))
+    scanning.theirs = { objects, end: message.more ? message.objects.at(-1)?.object : undefined }
     this.compare(scanning)
   }
 
@@ -326,7 +329,7 @@ export class Backfill {
     for (let free = core.settings.recoveryActiveMax - inFlight; free > 0; free--) {
       const next = window.left.shift()
       if (next === undefined) break
-      core.send(target.osd, { kind: 'recover', object: next.object, version: next.version })
+      core.send(target.osd, this.events.recoverMessage(next.object, next.version))
     }
     if (this.recovering.size > 0) return
     window.stage = 'storing'

@@ -1,8 +1,23 @@
 /** Which copy has the authoritative history, and who should serve (Ceph's find_best_info and choose_acting). */
 import type { OsdId } from '@shoal/base'
-import type { PgMapping } from '@shoal/cluster-map'
+import type { OsdMap, PgMapping } from '@shoal/cluster-map'
 import { compareVersions } from '@shoal/wire'
 import type { PgInfo } from './pg-info.ts'
+
+/** What peering decides differently for copies and for shards. */
+export interface PeeringRules {
+  /** So many members of a past interval must tell what was written in it. */
+  readonly tellersNeeded: number
+  /** Whether one of two logs that qualify is to be preferred. */
+  isBetter(osd: OsdId, info: PgInfo, best: PgInfo, primary: OsdId): boolean
+  chooseActing(infos: ReadonlyMap<OsdId, PgInfo>, best: OsdId, mapping: PgMapping, size: number): ActingChoice
+  /** Whether this acting set is what up gives by itself. */
+  isUp(acting: readonly OsdId[], mapping: PgMapping): boolean
+  /** All that may have a copy, when nobody knows who served. */
+  everybody(map: OsdMap, size: number): readonly OsdId[]
+  /** Whether they are asked only when no member of up and acting knows either: there are many of them. */
+  readonly asksMembersFirst: boolean
+}
 
 /**
  * The copy whose log wins: of those that may have everything that was acknowledged, the one with the newest entry, then
@@ -11,7 +26,11 @@ import type { PgInfo } from './pg-info.ts'
  * Copies that last served before the newest start that anybody knows are out: they may lack writes that were
  * acknowledged since, however new their own last entry (ordered by a primary that never finished it) looks.
  */
-export function findBestInfo(infos: ReadonlyMap<OsdId, PgInfo>, primary: OsdId): OsdId | undefined {
+export function findBestInfo(
+  infos: ReadonlyMap<OsdId, PgInfo>,
+  primary: OsdId,
+  rules: Pick<PeeringRules, 'isBetter'> = copyRules,
+): OsdId | undefined {
   let started = 0
   for (const info of infos.values()) {
     const own = info.lastBackfill.kind === 'complete' ? info.lastEpochStarted : 0
@@ -20,12 +39,12 @@ export function findBestInfo(infos: ReadonlyMap<OsdId, PgInfo>, primary: OsdId):
   let best: readonly [OsdId, PgInfo] | undefined
   for (const [osd, info] of infos) {
     if (info.lastBackfill.kind !== 'complete' || info.lastEpochStarted < started) continue
-    if (best === undefined || isBetter(osd, info, best[1], primary)) best = [osd, info]
+    if (best === undefined || rules.isBetter(osd, info, best[1], primary)) best = [osd, info]
   }
   return best?.[0]
 }
 
-function isBetter(osd: OsdId, info: PgInfo, best: PgInfo, primary: OsdId): boolean {
+function isBetterCopy(osd: OsdId, info: PgInfo, best: PgInfo, primary: OsdId): boolean {
   const newer = compareVersions(info.lastUpdate, best.lastUpdate)
   if (newer !== 0) return newer > 0
   const longer = compareVersions(best.logTail, info.logTail)
@@ -66,4 +85,15 @@ export function chooseActing(
     if (!acting.includes(osd) && !backfill.includes(osd) && usable(osd)) acting.push(osd)
   }
   return { primary, acting, backfill }
+}
+
+export const copyRules: PeeringRules = {
+  tellersNeeded: 1,
+  isBetter: isBetterCopy,
+  chooseActing,
+  isUp(acting, { up, upPrimary }) {
+    return acting.length === up.length && acting.every((osd, at) => osd === up[at]) && acting[0] === upPrimary
+  },
+  everybody: (map) => [...map.osds.keys()],
+  asksMembersFirst: false,
 }

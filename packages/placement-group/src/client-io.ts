@@ -22,15 +22,15 @@ import {
   type ObjectOpResult,
   objectKey,
   snapDirOf,
-  type TransactionOp,
   type Version,
   type WatchId,
   zeroVersion,
 } from '@shoal/wire'
+import type { PgBackend, WriteSteps } from './backend.ts'
 import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
 import { missingForLists, withMissing } from './list-missing.ts'
-import { ObjectCache } from './object-cache.ts'
+import type { ObjectCache } from './object-cache.ts'
 import {
   forgetLoaded,
   newQueue,
@@ -51,7 +51,7 @@ import { ReadLease } from './read-lease.ts'
 import type { DoneRequest } from './request-table.ts'
 import { readsSnaps, rollbackSnapOf, SnapshotFamilies } from './snapshot-family.ts'
 import { WatchTable, watchReadOf } from './watch-table.ts'
-import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-replicator.ts'
+import type { InFlightWrite, WriteReplicator, WriteTargets } from './write-replicator.ts'
 
 /** What client I/O must know of recovery. */
 export interface RecoveryView extends WriteTargets {
@@ -83,12 +83,13 @@ const ownOpsPerInterval = 2 ** 20
 
 export class ClientIo {
   private readonly core: PgCore
+  private readonly backend: PgBackend
   private readonly recovery: RecoveryView
   private readonly quota: QuotaShare
   private readonly queues = new Map<string, ObjectQueue>()
   private readonly writes: WriteReplicator<ObjectQueue>
   private readonly answers: OpAnswers
-  private readonly cache = new ObjectCache()
+  private readonly cache: ObjectCache
   private readonly families: SnapshotFamilies
   private readonly loader: ObjectLoader
   readonly lease: ReadLease
@@ -102,13 +103,15 @@ export class ClientIo {
   readBytes = 0
   writeBytes = 0
 
-  constructor(core: PgCore, recovery: RecoveryView, quota: QuotaShare) {
+  constructor(core: PgCore, backend: PgBackend, recovery: RecoveryView, quota: QuotaShare) {
     this.core = core
+    this.backend = backend
     this.recovery = recovery
     this.quota = quota
+    this.cache = backend.cache
     this.answers = new OpAnswers(core)
     this.families = new SnapshotFamilies(core, this.cache)
-    this.loader = new ObjectLoader(core, this.cache, {
+    this.loader = new ObjectLoader(core, backend, {
       run: (queue) => this.run(queue),
       onFailed: ({ session, op, trim }, errno, detail) => {
         if (trim === undefined) this.answers.failWith(session, op, errno, detail)
@@ -119,7 +122,7 @@ export class ClientIo {
     })
     this.lease = new ReadLease(core)
     this.watches = new WatchTable(core, this.answers, { drop: (object, watch) => this.dropWatch(object, watch) })
-    this.writes = new WriteReplicator(core, recovery, (write) => this.onWritten(write))
+    this.writes = backend.createReplicator(recovery, (write) => this.onWritten(write))
   }
 
   get writesInFlight(): number {
@@ -358,8 +361,7 @@ export class ClientIo {
       else this.answers.failWith(session, op, input.errno, input.detail)
       this.run(queue)
     })
-    const { client } = op.request
-    this.core.emit({ kind: 'execute-read', client, object: op.object, ops: op.ops, token })
+    this.backend.executeRead(op, token)
     return true
   }
 
@@ -369,6 +371,8 @@ export class ClientIo {
     if (queue.reading > 0 || queue.loading) return false
     const { object } = queue
     if (head.done !== undefined) return this.answerDone(queue, head, head.done)
+    // From here on something may be written, and not before the map shows that the merge is done, or given up.
+    if (this.core.isMerging) return false
     if (head.trim !== undefined) return this.startTrim(queue, head, head.trim)
     if (needsSpace(head.op.ops) && !this.hasSpaceFor(head.op)) {
       queue.waiting.shift()
@@ -403,7 +407,7 @@ export class ClientIo {
     forgetLoaded(queue)
     queue.waiting.shift()
     if (execution.kind === 'failed') this.onFailed(queue, head, execution)
-    else if (planned !== undefined) this.order(queue, head, planned, execution)
+    else if (planned !== undefined) this.order(queue, head, state, planned, execution)
     else this.answers.reply(head.session, head.op, execution.results, zeroVersion)
     return true
   }
@@ -465,6 +469,7 @@ export class ClientIo {
   private order(
     queue: ObjectQueue,
     { session, op }: Waiting,
+    before: ObjectState,
     planned: PlannedWrite & Partial<PlannedSnapWrite>,
     execution: Extract<Execution, { kind: 'done' }>,
   ): void {
@@ -473,7 +478,8 @@ export class ClientIo {
     if (planned.cloned === true) this.core.count('clonesMade')
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
-    this.replicate(queue, planned.entries, planned.steps, { session, op, results: execution.results })
+    const plan = this.backend.plan(planned.entries, planned.steps, before, planned.after)
+    this.replicate(queue, planned.entries, plan, { session, op, results: execution.results })
     if (this.quota.isLimited) this.quota.onOrdered()
   }
 
@@ -506,7 +512,7 @@ export class ClientIo {
   private replicate(
     queue: ObjectQueue,
     entries: readonly LogEntry[],
-    steps: readonly TransactionOp[],
+    steps: WriteSteps,
     answer: { readonly session: number; readonly op: ClientOp; readonly results: readonly ObjectOpResult[] },
     detail = '',
   ): void {
@@ -515,11 +521,16 @@ export class ClientIo {
   }
 
   /** Not of a client: an operator gave up what is unfound. Waits for nothing; clients' operations on it wait for recovery. */
-  orderLost(entry: LogEntry, steps: readonly TransactionOp[], memberSteps: readonly TransactionOp[]): void {
+  orderLost(entry: LogEntry, steps: WriteSteps, memberSteps: WriteSteps): void {
     this.forget(entry.object)
     const queue = this.queueOf(entry.object)
     queue.inFlight++
     this.writes.replicateOwn(queue, [entry], steps, { memberSteps })
+  }
+
+  orderGivenUp(entry: LogEntry): void {
+    const { steps, memberSteps } = this.backend.planGivenUp(entry.object)
+    this.orderLost(entry, steps, memberSteps)
   }
 
   /** A member has a write on stable storage. */

@@ -2,10 +2,23 @@
  * What the parts of a placement group share: its persistent state, the map it acts on, and the effects of the step that
  * is being taken. Parts call each other through it; only `PlacementGroup` is public.
  */
-import { AssertionError, assert, type Clock, type Epoch, type OsdId, type PgId, type PoolId, pgPool } from '@shoal/base'
-import type { OsdMap, PgMapping, Pool } from '@shoal/cluster-map'
+import {
+  AssertionError,
+  assert,
+  type Clock,
+  type Epoch,
+  type OsdId,
+  type PgId,
+  type PoolId,
+  pgPool,
+  pgShard,
+  shardPgId,
+} from '@shoal/base'
+import { isMerging, type OsdMap, type PgMapping, type Pool } from '@shoal/cluster-map'
 import type { PgEnvelope, Transaction, TransactionOp, Version } from '@shoal/wire'
 import type { PgEffect, PgInput } from './effects.ts'
+import type { RollbackLog } from './erasure/rollback-log.ts'
+import { osdOf, shardOf } from './member.ts'
 import type { MissingSet } from './missing-set.ts'
 import { envelope, type PeerMessage } from './peer-message.ts'
 import type { PastInterval, PgInfo } from './pg-info.ts'
@@ -85,6 +98,9 @@ export type Continuation = (input: PgInput) => void
 export class PgCore {
   readonly pgId: PgId
   private readonly poolId: PoolId
+  /** Of an erasure-coded PG: which shard this copy is. */
+  readonly shard: number | undefined
+  /** As a member (member.ts). */
   readonly whoami: OsdId
   readonly settings: PgSettings
   readonly leases: PgLeases
@@ -93,6 +109,8 @@ export class PgCore {
   info: PgInfo
   log: PgLog
   missing: MissingSet
+  /** Of an erasure-coded PG. */
+  readonly rollback: RollbackLog | undefined
   pastIntervals: readonly PastInterval[]
   interval: IntervalRecord
   map!: OsdMap
@@ -104,6 +122,10 @@ export class PgCore {
   private effects: PgEffect[] = []
   private readonly continuations = new Map<number, Continuation>()
   private nextToken = 1
+  /** Transactions; the store commits them in order. */
+  private submitted = 0
+  private committed = 0
+  private readonly untilStored: { readonly submitted: number; readonly run: () => void }[] = []
   private round = 0
 
   constructor(options: {
@@ -116,11 +138,14 @@ export class PgCore {
     readonly info: PgInfo
     readonly log: PgLog
     readonly missing: MissingSet
+    readonly rollback: RollbackLog | undefined
     readonly pastIntervals: readonly PastInterval[]
     readonly interval: IntervalRecord
   }) {
     this.pgId = options.pgId
     this.poolId = pgPool(options.pgId)
+    this.shard = pgShard(options.pgId)
+    this.rollback = options.rollback
     this.whoami = options.whoami
     this.settings = options.settings
     this.leases = options.leases
@@ -158,6 +183,11 @@ export class PgCore {
     return this.mapping.acting.length >= (this.pool?.minSize ?? 1)
   }
 
+  /** Nothing may be written: merge.md. */
+  get isMerging(): boolean {
+    return isMerging(this.pool, this.pgId)
+  }
+
   /** The info as of now: what is derived from log and missing set included. */
   currentInfo(): PgInfo {
     return {
@@ -171,7 +201,7 @@ export class PgCore {
   }
 
   isUp(osd: OsdId): boolean {
-    return this.map.osds.get(osd)?.up === true
+    return this.map.osds.get(osdOf(osd))?.up === true
   }
 
   // Effects
@@ -192,12 +222,18 @@ export class PgCore {
 
   /** A message that goes to several members is encoded once. */
   seal(message: PeerMessage): PgEnvelope {
-    return envelope(this.pgId, this.map.epoch, message)
+    return envelope(this.pgId, this.map.epoch, message, this.shard)
   }
 
   sendSealed(to: OsdId, message: PgEnvelope): void {
     assert(to !== this.whoami, 'nobody sends to itself')
-    this.emit({ kind: 'send', to, message })
+    if (this.shard === undefined) this.emit({ kind: 'send', to, message })
+    else this.emit({ kind: 'send', to, message: { ...message, pgId: this.collectionOf(to) } })
+  }
+
+  /** Where a member of an erasure-coded PG keeps its share. */
+  collectionOf(member: OsdId): PgId {
+    return shardPgId(this.pgId, shardOf(member))
   }
 
   count(counter: string, by = 1): void {
@@ -235,13 +271,35 @@ export class PgCore {
   transact(ops: readonly TransactionOp[], onCommit?: () => void): void {
     const transaction: Transaction = { ops }
     const { since } = this.interval
+    this.submitted++
     const token = this.expect((input) => {
       // The log in memory, and the other members, have it: only a restart, and peering, bring this copy back in step.
       if (input.kind !== 'committed')
         throw new AssertionError(`the store refused what the driver let through: ${describeFailure(input)}`)
       if (this.interval.since === since) onCommit?.()
+      this.committed++
+      while (this.untilStored[0] !== undefined && this.untilStored[0].submitted <= this.committed)
+        this.untilStored.shift()?.run()
     })
     this.emit({ kind: 'transact', transaction, token })
+  }
+
+  /**
+   * What a shard tells of itself in peering it must not forget: runs `then` once all that was submitted is on stable
+   * storage, unless the interval is another by then. Counter-example: three members have a write in memory and agree on it;
+   * one stores that and the others lose their power. Its log now wins, and names an object of which one shard is left. Of a
+   * copy one is enough: it tells at once.
+   */
+  whenStored(then: () => void): void {
+    if (this.shard === undefined || this.committed === this.submitted) return then()
+    const { since } = this.interval
+    const { submitted } = this
+    this.untilStored.push({
+      submitted,
+      run: () => {
+        if (this.interval.since === since) then()
+      },
+    })
   }
 
   recordOp(): TransactionOp {

@@ -33,12 +33,16 @@ export interface ObjectState {
   readonly omap: readonly OmapEntry[]
   /** Bytes of the extents that were asked for, in order, short at the end of the object. */
   readonly extents: readonly Uint8Array[]
+  /** In an erasure-coded PG: old bytes of the stripes that the write changes in part, by number. */
+  readonly stripes?: ReadonlyMap<number, Uint8Array>
 }
 
 export interface LoadRequest {
   readonly object: ObjectId
   readonly omapKeys: readonly Uint8Array[]
   readonly extents: readonly { readonly offset: number; readonly length: number }[]
+  /** In an erasure-coded PG: the write it is for, which may need old stripes. */
+  readonly ops?: readonly ObjectOp[]
 }
 
 export type PgTimer =
@@ -51,6 +55,7 @@ export type PgTimer =
   | 'stats'
   | 'scrub'
   | 'scrub-chunk'
+  | 'settle'
   | 'snaptrim-retry'
   | 'watch'
 

@@ -62,6 +62,13 @@ export class InputRouter {
         return this.events.onRemove()
       case 'scrub':
         return this.onScrubMessage(from, message.message)
+      case 'sub-write':
+      case 'sub-read':
+      case 'sub-read-reply':
+      case 'rebuild':
+      case 'bad-shard':
+      case 'shard-activated':
+        return this.parts.backend.onMessage(from, message)
       default:
         return this.onRecoveryMessage(from, message)
     }

@@ -9,12 +9,14 @@
  * Invariant 2: a copy is reverted only to what was acknowledged once: an older version, whole. One that is damaged, or newer
  *              than what is needed (nobody was told of that write), is no way back.
  */
-import { ClusterError, type OsdId } from '@shoal/base'
+import { ClusterError, type OsdId, wholePgId } from '@shoal/base'
 import { featureLostObjects, hasFeatures } from '@shoal/cluster-map'
 import { compareVersions, formatVersion, type ObjectId, type TransactionOp, type Version } from '@shoal/wire'
 import type { ClientIo } from './client-io.ts'
 import type { PgCore } from './core.ts'
 import type { ObjectState } from './effects.ts'
+import { decodeShardAttribute, shardAttributeName } from './erasure/shard-attribute.ts'
+import { osdOf } from './member.ts'
 import { decodeObjectAttribute, encodeObjectAttribute, objectAttributeName, versionOf } from './object-attribute.ts'
 import type { LogEntry } from './pg-log.ts'
 import { removeMissing } from './pg-store.ts'
@@ -53,17 +55,23 @@ export class LostObjects {
       const { namespace, name } = object
       return { namespace, name, need: formatVersion(need) }
     })
-    return { objects, mightBeOn: this.mightBeOn() }
+    return { objects, mightBeOn: [...new Set(this.mightBeOn().map(osdOf))] }
   }
 
   /** How many are being handled. Throws EBUSY, EOPNOTSUPP, ENOENT. */
   mark(mode: LostMode): { readonly mode: LostMode; readonly objects: number } {
     const { unfoundObjects } = this.recovery
+    if (this.core.isMerging) throw new ClusterError('EAGAIN', `${this.core.pgId} is about to be merged`)
+    if (mode === 'revert' && this.core.shard !== undefined) {
+      throw new ClusterError('EINVAL', 'shards cannot be reverted: nobody has an older content whole', {
+        hint: `shoal pg mark-unfound-lost ${wholePgId(this.core.pgId)} delete`,
+      })
+    }
     if (unfoundObjects.length === 0) throw new ClusterError('ENOENT', `${this.core.pgId} has no unfound objects`)
     const [first] = this.mightBeOn()
     if (first !== undefined) {
-      throw new ClusterError('EBUSY', `osd.${first} may have them and was not asked: nothing is given up`, {
-        hint: `start osd.${first}; if its data is gone: shoal osd lost ${first} --yes-i-really-mean-it`,
+      throw new ClusterError('EBUSY', `osd.${osdOf(first)} may have them and was not asked: nothing is given up`, {
+        hint: `start osd.${osdOf(first)}; if its data is gone: shoal osd lost ${osdOf(first)} --yes-i-really-mean-it`,
       })
     }
     this.requireFeature()
@@ -74,11 +82,11 @@ export class LostObjects {
   private requireFeature(): void {
     const { core, targets } = this
     const older = [...core.mapping.acting, ...targets.backfillTargets].filter(
-      (osd) => !hasFeatures(core.map.osds.get(osd)?.features ?? 0, featureLostObjects),
+      (osd) => !hasFeatures(core.map.osds.get(osdOf(osd))?.features ?? 0, featureLostObjects),
     )
     if (older.length === 0) return
-    throw new ClusterError('EOPNOTSUPP', `osd.${older[0]} runs a version that would not follow`, {
-      hint: `upgrade ${older.map((osd) => `osd.${osd}`).join(', ')} first`,
+    throw new ClusterError('EOPNOTSUPP', `osd.${osdOf(older[0] as OsdId)} runs a version that would not follow`, {
+      hint: `upgrade ${older.map((osd) => `osd.${osdOf(osd)}`).join(', ')} first`,
     })
   }
 
@@ -89,7 +97,7 @@ export class LostObjects {
     for (const interval of core.pastIntervals) {
       if (!interval.maybeWrote) continue
       for (const osd of interval.acting) {
-        const info = core.map.osds.get(osd)
+        const info = core.map.osds.get(osdOf(osd))
         if (osd === core.whoami || info === undefined || recovery.wasAsked(osd)) continue
         if (info.up || info.lostAt < interval.first) found.add(osd)
       }
@@ -112,10 +120,9 @@ export class LostObjects {
   private onLoaded(object: ObjectId, need: Version, mode: LostMode, state: ObjectState): void {
     const old = versionOf(state.xattrs.get(objectAttributeName))
     const isOlder = state.exists && compareVersions(old, need) < 0
-    if (mode === 'delete')
-      return this.giveUp(object, need, this.sizeAt(object, old, need, isOlder ? state.sizeBytes : 0))
+    if (mode === 'delete') return this.giveUp(object, need, this.sizeAt(object, old, need, isOlder ? sizeOf(state) : 0))
     if (!isOlder) return this.cannotRevert(object, 'there is no older content here')
-    this.revert(object, need, state, this.sizeAt(object, old, need, state.sizeBytes))
+    this.revert(object, need, state, this.sizeAt(object, old, need, sizeOf(state)))
   }
 
   private cannotRevert(object: ObjectId, why: string): void {
@@ -156,10 +163,9 @@ export class LostObjects {
 
   private giveUp(object: ObjectId, need: Version, sizeBytes: number): void {
     const { core } = this
-    const remove: TransactionOp = { kind: 'remove', collection: core.pgId, object }
     const entry = this.entry('delete', object, need, -sizeBytes)
     core.missing.delete(object)
-    this.clientIo.orderLost(entry, [remove, removeMissing(core.pgId, [object])], [remove])
+    this.clientIo.orderGivenUp(entry)
     core.count('lostDeleted')
     this.recovery.onGivenUp(object)
   }
@@ -187,4 +193,10 @@ export class LostObjects {
     const isKept = (osd: OsdId): boolean => core.mapping.acting.includes(osd) || this.targets.isWrittenTo(osd, object)
     this.recovery.onReverted(object, version, isKept)
   }
+}
+
+/** A shard says in an attribute how large its object is. */
+function sizeOf({ xattrs, sizeBytes }: ObjectState): number {
+  const shard = xattrs.get(shardAttributeName)
+  return shard === undefined ? sizeBytes : decodeShardAttribute(shard).sizeBytes
 }

@@ -3,8 +3,8 @@
  * function on the same inputs, so that the primary knows what each replica misses without asking twice.
  *
  * An entry that only the copy has is *divergent*: it was ordered by a primary that could not finish it, so nobody was
- * told that it happened. Its effect on the object cannot be undone here; the object is fetched in the version before, or
- * removed if there was none.
+ * told that it happened. Where its effect on the object cannot be undone, the object is fetched in the version before, or
+ * removed if there was none. A shard is brought back from what it keeps for that (erasure/rollback-log.ts).
  */
 import { assert } from '@shoal/base'
 import { compareVersions, type ObjectId, objectKey, type Version } from '@shoal/wire'
@@ -18,6 +18,8 @@ export interface MergeResult {
   readonly added: readonly LogEntry[]
   /** Objects whose local copy must go: removed since, or written only by divergent entries. */
   readonly removed: readonly ObjectId[]
+  /** Keys of objects whose divergent changes are undone from what the copy keeps. */
+  readonly undone: ReadonlySet<string>
 }
 
 /** Whether a log that ends at `head` and holds `entries` can be brought up to date by the segment. */
@@ -27,7 +29,7 @@ export function isContiguous(head: Version, segment: LogSegment): boolean {
 
 /**
  * `local` is the copy's log, `missing` its missing set, which is brought up to date. Entries about objects that the
- * backfill cursor has not reached change the log only.
+ * backfill cursor has not reached change the log only. `canUndo`: whether the copy can take a change back by itself.
  */
 export function mergeLog(
   local: {
@@ -38,6 +40,7 @@ export function mergeLog(
   },
   missing: MissingSet,
   segment: LogSegment,
+  canUndo?: (entry: LogEntry) => boolean,
 ): MergeResult {
   assert(isContiguous(local.head, segment), 'logs overlap')
   const theirs = new Set(segment.entries.map((entry) => `${entry.version.epoch}'${entry.version.version}`))
@@ -46,9 +49,14 @@ export function mergeLog(
   const ours = new Set(above.map((entry) => `${entry.version.epoch}'${entry.version.version}`))
   const added = segment.entries.filter((entry) => !ours.has(`${entry.version.epoch}'${entry.version.version}`))
   const removed = new Map<string, ObjectId>()
+  const stuck = new Set(canUndo === undefined ? [] : divergent.filter((one) => !canUndo(one)).map(keyOfEntry))
+  const undone = new Set<string>()
   for (const [object, prior] of rewind(divergent)) {
     if (!isFilled(local.cursor, object)) continue
-    if (prior.version === 0) {
+    const key = objectKey(object)
+    if (canUndo !== undefined && prior.version !== 0 && !stuck.has(key) && !missing.has(object)) {
+      undone.add(key)
+    } else if (prior.version === 0) {
       missing.delete(object)
       removed.set(objectKey(object), object)
     } else {
@@ -68,7 +76,11 @@ export function mergeLog(
       removed.delete(objectKey(entry.object))
     }
   }
-  return { divergent, added, removed: [...removed.values()] }
+  return { divergent, added, removed: [...removed.values()], undone }
+}
+
+function keyOfEntry({ object }: LogEntry): string {
+  return objectKey(object)
 }
 
 /** Each object of the divergent entries with its version before the first of them. */

@@ -1,6 +1,7 @@
 /** The attribute that a PG keeps on each object: which version it is, and who wrote it. Written with every modification. */
 import { type Codec, decode, encode, versioned } from '@shoal/base'
 import { type RequestId, requestIdCodec, type Version, versionCodec, zeroVersion } from '@shoal/wire'
+import { shardAttributeName } from './erasure/shard-attribute.ts'
 import { isLockAttribute } from './object-lock.ts'
 import { watchAttributeName } from './object-watch.ts'
 import { snapSetAttribute, snapsAttribute } from './snap-set.ts'
@@ -13,9 +14,16 @@ export function staysWithHead(name: string): boolean {
   return name === watchAttributeName || isLockAttribute(name)
 }
 
+const ownAttributes: ReadonlySet<string> = new Set([
+  objectAttributeName,
+  shardAttributeName,
+  snapSetAttribute,
+  snapsAttribute,
+])
+
 /** Attributes of the placement group itself, which clients never see. */
 export function isReservedAttribute(name: string): boolean {
-  return name === objectAttributeName || name === snapSetAttribute || name === snapsAttribute || staysWithHead(name)
+  return ownAttributes.has(name) || staysWithHead(name)
 }
 
 export function clientAttributes(xattrs: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, Uint8Array> {

@@ -3,13 +3,12 @@
  *
  * What is loaded is loaded for one operation: it is forgotten when that begins, or when a copy was replaced meanwhile.
  */
-import { errorTable } from '@shoal/base'
+import { assert, errorTable } from '@shoal/base'
 import { type ClientOp, compareVersions, type ObjectId, objectKey, type Version } from '@shoal/wire'
+import type { PgBackend } from './backend.ts'
 import type { PgCore } from './core.ts'
 import type { LoadRequest, ObjectState } from './effects.ts'
 import { objectAttributeName, versionOf } from './object-attribute.ts'
-import type { ObjectCache } from './object-cache.ts'
-import { loadRequestFor } from './op-executor.ts'
 import type { DoneRequest } from './request-table.ts'
 
 export interface Waiting {
@@ -64,25 +63,26 @@ export interface LoadEvents {
 
 export class ObjectLoader {
   private readonly core: PgCore
-  private readonly cache: ObjectCache
+  private readonly backend: PgBackend
   private readonly events: LoadEvents
 
-  constructor(core: PgCore, cache: ObjectCache, events: LoadEvents) {
+  constructor(core: PgCore, backend: PgBackend, events: LoadEvents) {
     this.core = core
-    this.cache = cache
+    this.backend = backend
     this.events = events
   }
 
   /** The object's state, from memory if that is enough; otherwise it is loaded and `run` is called again. */
   stateFor(queue: ObjectQueue, op: ClientOp): ObjectState | undefined {
     if (queue.loaded !== undefined) return queue.loaded
-    const cached = this.cache.get(queue.object)
-    const wanted = loadRequestFor(queue.object, op.ops)
-    if (cached !== undefined && wanted === undefined) {
+    const cached = this.backend.cache.get(queue.object)
+    const request = this.backend.loadRequest(queue.object, op.ops, cached)
+    if (cached !== undefined && request === undefined) {
       const { exists, sizeBytes, xattrs } = cached
       return { exists, sizeBytes, xattrs, omap: [], extents: [] }
     }
-    this.beginLoad(queue, wanted ?? { object: queue.object, omapKeys: [], extents: [] }, (state) => {
+    assert(request !== undefined, 'what is not cached is loaded')
+    this.beginLoad(queue, request, (state) => {
       queue.loaded = state
     })
     return undefined
@@ -116,7 +116,7 @@ export class ObjectLoader {
         this.events.run(queue)
       }
     })
-    this.core.emit({ kind: 'load', request, token })
+    this.backend.load(request, token)
   }
 
   /** Finds out which version the bad copy should be, then has it replaced. */

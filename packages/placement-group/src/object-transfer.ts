@@ -8,22 +8,23 @@ import { errorTable, type OsdId } from '@shoal/base'
 import { equalVersions, isClone, type ObjectId, objectKey, type TransactionOp, type Version } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import type { ObjectPiece } from './effects.ts'
+import { stashNamespace } from './erasure/rollback-log.ts'
 import { objectAttributeName, versionOf } from './object-attribute.ts'
 import type { PeerMessage } from './peer-message.ts'
 import { removeMissing, removeTemporary, setSnapRecords, setTemporary } from './pg-store.ts'
 import { snapsIn } from './snap-set.ts'
 
-/** Where objects that arrive in pieces are gathered; never listed, never sent. */
+/** Where objects that arrive in pieces are gathered; as stashes of shards, never listed, never sent. */
 const temporaryNamespace = '\u0000recovering'
 
 export function isTemporary(object: ObjectId): boolean {
-  return object.namespace === temporaryNamespace
+  return object.namespace === temporaryNamespace || object.namespace === stashNamespace
 }
 
 /** errno 0: the object is here, durably. */
 type OnFetched = (errno: number, bytes: number) => void
 
-interface Fetch {
+export interface Fetch {
   readonly object: ObjectId
   readonly version: Version
   readonly from: OsdId
@@ -37,7 +38,7 @@ interface Fetch {
 const omapEntriesMax = 1024
 
 export class ObjectTransfer {
-  private readonly core: PgCore
+  protected readonly core: PgCore
   private readonly fetches = new Map<string, Fetch>()
   /** Objects that lie, in part, under their temporary names. */
   private readonly temporaries: Map<string, ObjectId>
@@ -68,14 +69,20 @@ export class ObjectTransfer {
     this.pull(fetch)
   }
 
+  protected find(object: ObjectId): Fetch | undefined {
+    return this.fetches.get(objectKey(object))
+  }
+
   /** Piece by piece, each when recovery has its turn at this disk; until it is stored it has it. */
   private pull(fetch: Fetch): void {
     const token = this.core.expectInInterval(() => {
-      const { object, version, offset, omapAfter } = fetch
-      if (this.fetches.get(objectKey(object)) !== fetch) return
-      this.core.send(fetch.from, { kind: 'pull', object, version, offset, omapAfter })
+      if (this.fetches.get(objectKey(fetch.object)) === fetch) this.ask(fetch)
     })
     this.core.emit({ kind: 'admit', work: 'recovery', token })
+  }
+
+  protected ask({ from, object, version, offset, omapAfter }: Fetch): void {
+    this.core.send(from, { kind: 'pull', object, version, offset, omapAfter })
   }
 
   /** The source's side. */
@@ -87,14 +94,23 @@ export class ObjectTransfer {
     const token = this.core.expectInInterval((input) => {
       if (input.kind !== 'piece-read') return
       const { piece } = input
-      if (piece === undefined) return reply(input.errno, undefined)
+      if (piece === undefined) {
+        this.onPieceUnreadable(object, input.errno)
+        return reply(input.errno, undefined)
+      }
       const same = equalVersions(versionOf(piece.xattrs.get(objectAttributeName)), version)
       if (same) reply(0, piece)
       else reply(errorTable.EAGAIN.errno, undefined)
     })
-    const { pieceBytesMax } = this.core.settings
-    this.core.emit({ kind: 'read-piece', object, offset, lengthMax: pieceBytesMax, omapAfter, omapEntriesMax, token })
+    this.core.emit({ kind: 'read-piece', object, offset, lengthMax: this.pieceBytes, omapAfter, omapEntriesMax, token })
   }
+
+  protected get pieceBytes(): number {
+    return this.core.settings.pieceBytesMax
+  }
+
+  /** The source's side: the receiver learns it too. */
+  protected onPieceUnreadable(_object: ObjectId, _errno: number): void {}
 
   onPiece(from: OsdId, message: Extract<PeerMessage, { kind: 'piece' }>): void {
     const key = objectKey(message.object)

@@ -14,7 +14,9 @@ import {
   type Epoch,
   f64,
   map,
+  type OsdId,
   type PgId,
+  pgShard,
   string,
   struct,
   u16,
@@ -36,6 +38,7 @@ import {
   versionCodec,
 } from '@shoal/wire'
 import type { ObjectPiece } from './effects.ts'
+import { memberOf } from './member.ts'
 import { type MissingObject, missingObjectsCodec } from './missing-set.ts'
 import { type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { type LogEntry, type LogSegment, logEntryCodec } from './pg-log.ts'
@@ -132,6 +135,53 @@ export type PeerMessage =
   | { readonly kind: 'remove' }
   /** All about scrub: scrub-message.ts. */
   | { readonly kind: 'scrub'; readonly message: ScrubMessage }
+  /** Of erasure-coded PGs only. primary -> member: its share of a write, or, without entries, what need not be undone. */
+  | {
+      readonly kind: 'sub-write'
+      readonly tid: number
+      readonly entries: readonly LogEntry[]
+      readonly trimTo: Version
+      /** Entries below this version are on every member. */
+      readonly settledBelow: Version
+      readonly transaction: Transaction
+    }
+  /** primary -> member: bytes of its shard of an object. */
+  | {
+      readonly kind: 'sub-read'
+      readonly tid: number
+      readonly object: ObjectId
+      readonly extents: readonly ShardRange[]
+    }
+  | {
+      readonly kind: 'sub-read-reply'
+      readonly tid: number
+      readonly errno: number
+      /** Of the shard that was read. */
+      readonly version: Version
+      readonly data: readonly Uint8Array[]
+    }
+  /** primary -> a member that misses it: make your shard of this object from those of the sources. */
+  | {
+      readonly kind: 'rebuild'
+      readonly object: ObjectId
+      readonly version: Version
+      readonly sources: readonly OsdId[]
+    }
+  /** A member's shard of an object turned out to be bad; it counts as missing there from now on. */
+  | { readonly kind: 'bad-shard'; readonly object: ObjectId; readonly version: Version }
+  /** As `activated`, with what could not be undone and is missing. */
+  | { readonly kind: 'shard-activated'; readonly roomBytes: number; readonly missing: readonly MissingObject[] }
+
+/** Those of erasure-coded PGs. */
+export type ShardMessage = Extract<
+  PeerMessage,
+  { kind: 'sub-write' | 'sub-read' | 'sub-read-reply' | 'rebuild' | 'bad-shard' | 'shard-activated' }
+>
+
+export interface ShardRange {
+  readonly offset: number
+  readonly length: number
+}
 
 type Kind = PeerMessage['kind']
 type Body<K extends Kind> = Omit<Extract<PeerMessage, { kind: K }>, 'kind'>
@@ -156,8 +206,10 @@ const none: Codec<object> = struct({})
 const maybeBytes = maybe(bytes())
 const scannedObject = struct<{ object: ObjectId; version: Version }>({ object: objectIdCodec, version: versionCodec })
 
+type PayloadKind = 'replicate' | 'replicated' | 'piece' | 'sub-write' | 'sub-read-reply'
+
 /** Messages without payload. `replicate` and `piece` have theirs apart; so has `replicated`, which comes with every write. */
-const codecs: { readonly [K in Exclude<Kind, 'replicate' | 'replicated' | 'piece'>]: Codec<Body<K>> } = {
+const codecs: { readonly [K in Exclude<Kind, PayloadKind>]: Codec<Body<K>> } = {
   'query-info': none,
   info: struct<Body<'info'>>({ info: pgInfoCodec, pastIntervals: pastIntervalsCodec, leaseLeftMs: f64() }),
   'query-log': struct<Body<'query-log'>>({ since: versionCodec }),
@@ -183,6 +235,14 @@ const codecs: { readonly [K in Exclude<Kind, 'replicate' | 'replicated' | 'piece
   release: struct<Body<'release'>>({ backfill: boolean(), round: u32(), tooFull: boolean() }),
   remove: none,
   scrub: struct<Body<'scrub'>>({ message: scrubMessageCodec }),
+  'sub-read': struct<Body<'sub-read'>>({
+    tid: u64(),
+    object: objectIdCodec,
+    extents: array(struct<ShardRange>({ offset: u64(), length: u32() })),
+  }),
+  rebuild: struct<Body<'rebuild'>>({ object: objectIdCodec, version: versionCodec, sources: array(u32<OsdId>()) }),
+  'bad-shard': struct<Body<'bad-shard'>>({ object: objectIdCodec, version: versionCodec }),
+  'shard-activated': struct<Body<'shard-activated'>>({ roomBytes: f64(), missing: missingObjectsCodec }),
 }
 
 /** Tags on the wire: never reused, new kinds at the end. */
@@ -209,6 +269,12 @@ const kinds = [
   'release',
   'remove',
   'scrub',
+  'sub-write',
+  'sub-read',
+  'sub-read-reply',
+  'rebuild',
+  'bad-shard',
+  'shard-activated',
 ] as const satisfies readonly Kind[]
 
 const xattrsCodec = map(string(), bytes())
@@ -248,6 +314,20 @@ function writeBody(writer: ByteWriter, payload: Uint8Array[], message: PeerMessa
     entriesCodec.write(writer, message.entries)
     versionCodec.write(writer, message.trimTo)
     encodeTransaction(message.transaction, writer, payload)
+  } else if (message.kind === 'sub-write') {
+    writer.u64(message.tid)
+    entriesCodec.write(writer, message.entries)
+    versionCodec.write(writer, message.trimTo)
+    versionCodec.write(writer, message.settledBelow)
+    encodeTransaction(message.transaction, writer, payload)
+  } else if (message.kind === 'sub-read-reply') {
+    writer.u64(message.tid).u16(message.errno)
+    versionCodec.write(writer, message.version)
+    writer.u32(message.data.length)
+    for (const data of message.data) {
+      writer.u32(data.length)
+      payload.push(data)
+    }
   } else if (message.kind === 'replicated') {
     writer.u64(message.tid).f64(message.roomBytes)
   } else if (message.kind === 'piece') {
@@ -270,6 +350,20 @@ function readBody(reader: ByteReader, payload: PayloadCursor, kind: Kind): PeerM
     const trimTo = versionCodec.read(reader)
     return { kind, tid, entries, trimTo, transaction: decodeTransaction(reader, payload) }
   }
+  if (kind === 'sub-write') {
+    const tid = reader.u64()
+    const entries = entriesCodec.read(reader)
+    const trimTo = versionCodec.read(reader)
+    const settledBelow = versionCodec.read(reader)
+    return { kind, tid, entries, trimTo, settledBelow, transaction: decodeTransaction(reader, payload) }
+  }
+  if (kind === 'sub-read-reply') {
+    const tid = reader.u64()
+    const errno = reader.u16()
+    const version = versionCodec.read(reader)
+    const count = reader.count(4)
+    return { kind, tid, errno, version, data: Array.from({ length: count }, () => payload.take(reader.u32())) }
+  }
   if (kind === 'replicated') return { kind, tid: reader.u64(), roomBytes: reader.f64() }
   if (kind === 'piece') {
     const object = objectIdCodec.read(reader)
@@ -281,17 +375,25 @@ function readBody(reader: ByteReader, payload: PayloadCursor, kind: Kind): PeerM
   return { kind, ...(codecs[kind] as Codec<object>).read(reader) } as PeerMessage
 }
 
-export function envelope(pgId: PgId, epoch: Epoch, message: PeerMessage): PgEnvelope {
+/** `shard`: the sender's, in an erasure-coded PG; it stands in front there. */
+export function envelope(pgId: PgId, epoch: Epoch, message: PeerMessage, shard?: number): PgEnvelope {
   const payload: Uint8Array[] = []
   const writer = new ByteWriter(512)
+  if (shard !== undefined) writer.u8(shard)
   writer.u8(kinds.indexOf(message.kind))
   writeBody(writer, payload, message)
   return { type: 'pg', pgId, epoch, body: writer.finish(), payload }
 }
 
+/** Which member of an erasure-coded PG an OSD speaks for. */
+export function senderOf(from: OsdId, sealed: PgEnvelope): OsdId {
+  return memberOf(from, sealed.body[0] ?? 0)
+}
+
 /** Throws EBADMSG; byte fields are views into the envelope. */
 export function openEnvelope(sealed: PgEnvelope): PeerMessage {
   const reader = new ByteReader(sealed.body)
+  if (pgShard(sealed.pgId) !== undefined) reader.u8()
   const kind = kinds[reader.u8()]
   if (kind === undefined) throw new ClusterError('EBADMSG', 'unknown message between members of a PG')
   const payload = new PayloadCursor(sealed.payload[0] ?? new Uint8Array(0))

@@ -11,8 +11,9 @@
  */
 import { assert, type Epoch, type OsdId } from '@shoal/base'
 import { equalVersions, minVersion, type Version } from '@shoal/wire'
-import { type ActingChoice, chooseActing, findBestInfo } from './choose-acting.ts'
+import { type ActingChoice, findBestInfo, type PeeringRules } from './choose-acting.ts'
 import type { PgCore } from './core.ts'
+import { osdOf } from './member.ts'
 import { isContiguous, mergeLog } from './merge-log.ts'
 import { MissingSet } from './missing-set.ts'
 import type { PeerMessage } from './peer-message.ts'
@@ -72,6 +73,7 @@ export class Peering {
   phase: PeeringPhase = 'idle'
   blockedBy: ReadonlySet<OsdId> = new Set()
   private readonly core: PgCore
+  private readonly rules: PeeringRules
   private readonly events: PeeringEvents
   private probed: ReadonlySet<OsdId> = new Set()
   private readonly asked = new Set<OsdId>()
@@ -81,11 +83,14 @@ export class Peering {
   private readonly plans = new Map<OsdId, PeerPlan>()
   private readonly awaiting = new Set<OsdId>()
   private ownCommitted = false
+  /** What this OSD itself has is on stable storage. */
+  private ownStored = false
   private leaseWaitUntilMs = 0
   private wanted: readonly OsdId[] | undefined
 
-  constructor(core: PgCore, events: PeeringEvents) {
+  constructor(core: PgCore, rules: PeeringRules, events: PeeringEvents) {
     this.core = core
+    this.rules = rules
     this.events = events
   }
 
@@ -122,7 +127,12 @@ export class Peering {
     this.infos.clear()
     this.plans.clear()
     this.awaiting.clear()
+    this.ownStored = false
     this.query()
+    this.core.whenStored(() => {
+      this.ownStored = true
+      this.maybeHaveInfos()
+    })
   }
 
   private query(): void {
@@ -140,17 +150,21 @@ export class Peering {
   }
 
   private priorSet(): { readonly probe: ReadonlySet<OsdId>; readonly blockedBy: ReadonlySet<OsdId> } {
-    const { core } = this
-    const infos = new Map([...this.infos, [core.whoami, core.currentInfo()]])
-    const prior = buildPriorSet(core.map, core.mapping, core.info.history, core.pastIntervals, infos, core.whoami)
-    if (core.historyKnown) return prior
+    const { core, rules } = this
+    const { map, mapping, whoami } = core
+    const infos = new Map([...this.infos, [whoami, core.currentInfo()]])
+    const { history } = core.info
+    const prior = buildPriorSet(map, mapping, history, core.pastIntervals, infos, whoami, rules.tellersNeeded)
     // Who served is not known: everybody who may have must answer.
+    if (core.historyKnown) return prior
+    if (rules.asksMembersFirst && [...prior.probe].some((osd) => !this.infos.has(osd))) return prior
     const probe = new Set(prior.probe)
     const blockedBy = new Set(prior.blockedBy)
-    for (const osd of core.map.osds.values()) {
-      if (osd.id === core.whoami) continue
-      if (osd.up) probe.add(osd.id)
-      else if (osd.lostAt === 0) blockedBy.add(osd.id)
+    for (const member of rules.everybody(map, core.pool?.size ?? 0)) {
+      const osd = map.osds.get(osdOf(member))
+      if (member === whoami || osd === undefined) continue
+      if (osd.up) probe.add(member)
+      else if (osd.lostAt === 0) blockedBy.add(member)
     }
     return { probe, blockedBy }
   }
@@ -174,7 +188,7 @@ export class Peering {
   }
 
   private maybeHaveInfos(): void {
-    if (this.phase !== 'get-info') return
+    if (this.phase !== 'get-info' || !this.ownStored) return
     for (const osd of this.probed) if (!this.infos.has(osd)) return
     if (this.blockedBy.size > 0) return this.become('down')
     if (!this.core.historyKnown) {
@@ -219,10 +233,10 @@ export class Peering {
   private choose(): void {
     const { core } = this
     const all = new Map<OsdId, PgInfo>([[core.whoami, core.currentInfo()], ...this.infos])
-    const best = findBestInfo(all, core.whoami)
+    const best = findBestInfo(all, core.whoami, this.rules)
     if (best === undefined) return this.become('incomplete')
     this.best = best
-    const choice = chooseActing(all, best, core.mapping, core.pool?.size ?? core.mapping.acting.length)
+    const choice = this.rules.chooseActing(all, best, core.mapping, core.pool?.size ?? core.mapping.acting.length)
     this.choice = choice
     const { acting, actingPrimary } = core.mapping
     const same = acting.length === choice.acting.length && choice.acting.every((osd) => acting.includes(osd))
@@ -239,8 +253,7 @@ export class Peering {
   }
 
   private requestActing(acting: readonly OsdId[]): void {
-    const { up, upPrimary } = this.core.mapping
-    const isUp = acting.length === up.length && acting.every((osd, at) => osd === up[at]) && acting[0] === upPrimary
+    const isUp = this.rules.isUp(acting, this.core.mapping)
     this.core.emit({ kind: 'request-pg-temp', osds: isUp ? [] : acting })
     this.core.emit({ kind: 'set-timer', timer: 'peering-retry', delayMs: retryMs })
   }
@@ -280,12 +293,26 @@ export class Peering {
   private getMissing(): void {
     const { core } = this
     const choice = this.choice as ActingChoice
+    this.adoptCounts()
     this.become('get-missing')
     for (const osd of [...choice.acting, ...choice.backfill]) {
       if (osd === core.whoami) continue
       this.planFor(osd, this.infos.get(osd) as PgInfo)
     }
     this.maybeHaveMissing()
+  }
+
+  /** A part of a PG that was split while this copy missed objects counts too little; a copy that has them all knows better. */
+  private adoptCounts(): void {
+    const { core } = this
+    if (core.missing.size === 0) return
+    const whole = [...this.infos.values()].find(
+      ({ lastUpdate, lastBackfill, missingCount }) =>
+        equalVersions(lastUpdate, core.log.head) && lastBackfill.kind === 'complete' && missingCount === 0,
+    )
+    if (whole === undefined) return
+    core.objects = whole.objects
+    core.bytes = whole.bytes
   }
 
   private planFor(osd: OsdId, info: PgInfo): void {
@@ -345,7 +372,7 @@ export class Peering {
 
   private get hasUpThru(): boolean {
     const { map, whoami, interval } = this.core
-    return (map.osds.get(whoami)?.upThru ?? 0) >= interval.since
+    return (map.osds.get(osdOf(whoami))?.upThru ?? 0) >= interval.since
   }
 
   private requestUpThru(): void {

@@ -4,7 +4,8 @@
  *
  * Invariants
  * 1. Versions grow strictly; the counter part grows by exactly one except across a trim or a rewind.
- * 2. Every entry is above `tail`; the last is `head`.
+ * 2. Every entry is above `tail`, none is above `head`. The last is `head`, except after a split: `head` is then that of the
+ *    whole, whose last entries may be of other parts (pg-split.ts).
  */
 import { AssertionError, type Codec, emptyBytes, encode, oneOf, versioned } from '@shoal/base'
 import {
@@ -19,7 +20,7 @@ import {
   type Version,
   versionCodec,
 } from '@shoal/wire'
-import { type DoneRequest, RequestTable, requestsBelow } from './request-table.ts'
+import { type DoneRequest, type OpenRequests, RequestTable, requestsBelow } from './request-table.ts'
 
 export interface LogEntry {
   /** `error`: the request failed and changed nothing; a resend must fail in the same way. */
@@ -120,13 +121,19 @@ export class PgLog {
   private readonly requests: RequestTable
   private readonly latest = new Map<string, LogEntry>()
 
-  /** `trimmedRequests`: what is kept of entries at or below the tail. */
-  constructor(tail: Version, entries: readonly LogEntry[], trimmedRequests: readonly DoneRequest[] = []) {
+  /** `trimmedRequests`: what is kept of entries at or below the tail. `head`: where it is above the last entry. */
+  constructor(
+    tail: Version,
+    entries: readonly LogEntry[],
+    trimmedRequests: readonly DoneRequest[] = [],
+    head: Version = tail,
+  ) {
     this.tail = tail
     this.requests = new RequestTable(requestsBelow(tail, trimmedRequests))
-    this.head = entries.at(-1)?.version ?? tail
+    this.head = tail
     this.entries = []
     for (const entry of entries) this.append(entry)
+    if (compareVersions(head, this.head) > 0) this.head = head
   }
 
   get length(): number {
@@ -142,9 +149,8 @@ export class PgLog {
   }
 
   append(entry: LogEntry): void {
-    const last = this.entries.at(-1)?.version ?? this.tail
-    if (compareVersions(entry.version, last) <= 0) {
-      throw new AssertionError(`PG log invariant 1: ${formatVersion(entry.version)} after ${formatVersion(last)}`)
+    if (compareVersions(entry.version, this.head) <= 0) {
+      throw new AssertionError(`PG log invariant 1: ${formatVersion(entry.version)} after ${formatVersion(this.head)}`)
     }
     this.entries.push(entry)
     this.entryBytes += storedBytes(entry)
@@ -166,6 +172,11 @@ export class PgLog {
   /** Done, without an entry, and possibly to be sent again. */
   get trimmedRequests(): readonly DoneRequest[] {
     return this.requests.trimmed
+  }
+
+  /** Done, with or without an entry, and possibly to be sent again. */
+  openRequests(): OpenRequests {
+    return this.requests.open()
   }
 
   /** The newest entry that changed an object. */

@@ -1,9 +1,12 @@
 /** What a placement group shows of itself: its states and counters for the monitors, and everything for `pg query`. */
+import { wholePgId } from '@shoal/base'
 import type { PgState, PgStats } from '@shoal/cluster-map'
 import { formatVersion } from '@shoal/wire'
+import type { PgBackend } from './backend.ts'
 import type { Backfill } from './backfill.ts'
 import type { ClientIo } from './client-io.ts'
 import type { PgCore } from './core.ts'
+import { osdOf, placesOf } from './member.ts'
 import type { Peering } from './peering.ts'
 import type { QuotaShare } from './quota-share.ts'
 import type { Recovery } from './recovery.ts'
@@ -14,6 +17,7 @@ import type { SnapTrimmer } from './snap-trimmer.ts'
 
 export interface PgParts {
   readonly core: PgCore
+  readonly backend: PgBackend
   readonly peering: Peering
   readonly recovery: Recovery
   readonly backfill: Backfill
@@ -62,6 +66,7 @@ export class PgReport {
     this.note(16, scrubber.isRunning)
     this.note(17, scrubMember.record)
     this.note(18, scrubber.isRepairing)
+    this.note(19, this.isReadyToMerge)
     if (this.changed) this.publish()
     // A lease comes with time and heartbeats: nothing else may happen that would tell when it is there.
     const isLaggy = peering.phase === 'started' && isOwedPromises
@@ -80,6 +85,12 @@ export class PgReport {
   onTimer(reports: boolean): void {
     this.timerSet = false
     if (reports) this.publish()
+  }
+
+  /** What is written from now on is nothing, as long as the map says that it is to be merged: the monitors rely on it. */
+  private get isReadyToMerge(): boolean {
+    const { core, recovery, clientIo } = this.parts
+    return core.isMerging && core.clean && !recovery.isNeeded && clientIo.writesInFlight === 0
   }
 
   private get operations(): number {
@@ -113,6 +124,7 @@ export class PgReport {
     if (trimmer.isRunning) states.push('snaptrim')
     else if (core.clean && trimmer.isNeeded) states.push('snaptrim_wait')
     states.push(...this.scrubStates())
+    if (this.isReadyToMerge) states.push('premerge')
     return states
   }
 
@@ -142,18 +154,18 @@ export class PgReport {
 
   private stats(): PgStats {
     const { core, recovery, backfill, clientIo, scrubMember } = this.parts
-    const { up, acting, actingPrimary } = core.mapping
+    const { acting } = core.mapping
     const size = core.pool?.size ?? acting.length
     const undersized = Math.max(0, size - acting.length - backfill.osds.length) * core.objects
     return {
-      pgId: core.pgId,
+      pgId: wholePgId(core.pgId),
       states: this.states(),
       reportedEpoch: core.map.epoch,
       reportedSequence: this.sequence,
       version: formatVersion(core.log.head),
-      up,
-      acting,
-      actingPrimary,
+      up: core.shard === undefined ? core.mapping.up : placesOf(core.mapping.up, size),
+      acting: core.shard === undefined ? acting : placesOf(acting, size),
+      actingPrimary: osdOf(core.mapping.actingPrimary),
       objects: core.objects,
       bytes: core.bytes,
       logEntries: core.log.length,
@@ -183,6 +195,7 @@ export class PgReport {
     return {
       pgId: core.pgId,
       epoch: core.map.epoch,
+      ...(core.shard === undefined ? {} : { shard: core.shard, writesKeptToUndo: core.rollback?.size }),
       role: core.isPrimary ? 'primary' : core.mapping.acting.includes(core.whoami) ? 'replica' : 'stray',
       interval: core.interval,
       pastIntervals: core.pastIntervals,

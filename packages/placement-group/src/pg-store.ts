@@ -5,7 +5,10 @@
  *     'l' u32be epoch u64be number  log entry
  *     'm' object id                 missing object
  *     'r'                           requests that are done, have no entry any more and may be sent again
+ *     'p'                           of which PG it becomes a part: only while its objects are moved here
+ *     'q'                           which PG goes into it: only while that one's objects are moved here
  *     's'                           when it was scrubbed, and what was found inconsistent
+ *     'k' u32be epoch u64be number  object of which the state before this version is kept (erasure/rollback-log.ts)
  *     't' object id                 object that is being gathered under a temporary name
  *     'x' u64be snapshot, object id a clone that serves it, or did: what is listed more than once is trimmed once
  *
@@ -22,6 +25,7 @@ import {
   type PgId,
   struct,
   u32,
+  utf8Decode,
   utf8Encode,
   versioned,
 } from '@shoal/base'
@@ -35,11 +39,19 @@ import {
   type Version,
   zeroVersion,
 } from '@shoal/wire'
+import { RollbackLog, readStash, type Stash, stashTag } from './erasure/rollback-log.ts'
 import { type MissingObject, MissingSet, missingObjectCodec } from './missing-set.ts'
 import { backfillStart, newPgInfo, type PastInterval, type PgInfo, pastIntervalsCodec, pgInfoCodec } from './pg-info.ts'
 import { encodeLogEntry, type LogEntry, logEntryCodec, PgLog } from './pg-log.ts'
 import { type DoneRequest, doneRequestsCodec } from './request-table.ts'
 import { decodeScrubRecord, type ScrubRecord, scrubRecordKey } from './scrub-record.ts'
+
+/** What `PlacementGroup.freeze` leaves. */
+export interface FrozenPg {
+  readonly stored: StoredPg
+  /** What is to be stored first: objects that were being gathered go. */
+  readonly steps: readonly TransactionOp[]
+}
 
 /** The interval that a PG was last in, so that a restart goes on from the maps after it. */
 export interface IntervalRecord {
@@ -69,6 +81,8 @@ export interface StoredPg {
   readonly missing: MissingSet
   /** Objects whose gathering was cut off. */
   readonly temporaries: readonly ObjectId[]
+  /** Of a shard: what it keeps to undo the newest writes. */
+  readonly stashes: readonly Stash[]
 }
 
 const osdCodec: Codec<OsdId> = { write: (writer, osd) => writer.i32(osd), read: (reader) => reader.i32() as OsdId }
@@ -98,6 +112,8 @@ const recordCodec: Codec<PgRecord> = versioned<PgRecord>(
 
 const recordKey = utf8Encode('i')
 const requestsKey = utf8Encode('r')
+const splitKey = utf8Encode('p')
+const mergeKey = utf8Encode('q')
 const logTag = 'l'.charCodeAt(0)
 const missingTag = 'm'.charCodeAt(0)
 const temporaryTag = 't'.charCodeAt(0)
@@ -145,6 +161,7 @@ export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uin
   const log: LogEntry[] = []
   const missing = new MissingSet()
   const temporaries: ObjectId[] = []
+  const stashes: Stash[] = []
   let requests: readonly DoneRequest[] = []
   let scrub: ScrubRecord | undefined
   for (const { key, value } of entries) {
@@ -153,12 +170,41 @@ export function loadPgState(entries: readonly OmapEntry[], damaged: readonly Uin
     else if (compareBytes(key, scrubRecordKey) === 0) scrub = decodeScrubRecord(value)
     else if (key[0] === logTag) log.push(decode(logEntryCodec, value))
     else if (key[0] === missingTag) missing.set(decode(missingObjectCodec, value))
+    else if (key[0] === stashTag) stashes.push(readStash(key, value))
     else if (key[0] === temporaryTag) temporaries.push(decode(objectIdCodec, key.subarray(1)))
   }
   if (damaged.length > 0)
-    return despiteDamage({ record: record ?? blankRecord, missing, scrub, temporaries }, log, requests, damaged)
+    return despiteDamage(
+      { record: record ?? blankRecord, missing, scrub, temporaries, stashes },
+      log,
+      requests,
+      damaged,
+    )
   if (record === undefined) return undefined
-  return { record, log: new PgLog(record.info.logTail, log, requests), missing, scrub, temporaries }
+  return {
+    record,
+    log: new PgLog(record.info.logTail, log, requests, record.info.lastUpdate),
+    missing,
+    scrub,
+    temporaries,
+    stashes,
+  }
+}
+
+/** The PG whose objects were being moved into this collection; undefined for one that is whole. */
+export function cutOffSplit(entries: readonly OmapEntry[]): PgId | undefined {
+  const mark = entries.find(({ key }) => compareBytes(key, splitKey) === 0)
+  return mark === undefined ? undefined : (utf8Decode(mark.value) as PgId)
+}
+
+/** A merge that a crash cut off: the PG whose objects were being moved into this collection, and how many PGs the pool had. */
+export function cutOffMerge(
+  entries: readonly OmapEntry[],
+): { readonly source: PgId; readonly pgNum: number } | undefined {
+  const mark = entries.find(({ key }) => compareBytes(key, mergeKey) === 0)
+  if (mark === undefined) return undefined
+  const [source = '', pgNum = ''] = utf8Decode(mark.value).split(' ')
+  return { source: source as PgId, pgNum: Number(pgNum) }
 }
 
 /** Of a copy of which nothing is known but that it was there. */
@@ -177,7 +223,7 @@ const blankRecord: PgRecord = {
 }
 
 function despiteDamage(
-  { record, missing, scrub, temporaries: known }: Omit<StoredPg, 'log'>,
+  { record, missing, scrub, temporaries: known, stashes }: Omit<StoredPg, 'log'>,
   log: readonly LogEntry[],
   requests: readonly DoneRequest[],
   damaged: readonly Uint8Array[],
@@ -197,7 +243,7 @@ function despiteDamage(
     requests,
   )
   const info = { ...record.info, logTail: tail, lastUpdate: kept.head }
-  return { record: { ...record, info }, log: kept, missing, scrub, temporaries }
+  return { record: { ...record, info }, log: kept, missing, scrub, temporaries, stashes }
 }
 
 function versionOfLogKey(key: Uint8Array): Version {
@@ -228,12 +274,30 @@ export function distrustCopy(
   stored: StoredPg,
 ): { readonly copy: StoredPg; readonly steps: readonly TransactionOp[] } {
   const info = { ...stored.record.info, lastBackfill: backfillStart, missingCount: 0 }
-  const copy = { ...stored, record: { ...stored.record, info }, missing: new MissingSet() }
+  const copy = { ...stored, record: { ...stored.record, info }, missing: new MissingSet(), stashes: [] }
   const gone = [...stored.missing.values()].map(({ object }): TransactionOp => ({ kind: 'remove', collection, object }))
-  return { copy, steps: [...gone, clearMissing(collection), setRecord(collection, copy.record)] }
+  const unstash = new RollbackLog(collection, stored.stashes).clear()
+  return { copy, steps: [...gone, ...unstash, clearMissing(collection), setRecord(collection, copy.record)] }
 }
 
 // Transaction steps
+
+export function markSplit(collection: PgId, whole: PgId): TransactionOp {
+  return { kind: 'meta-set', collection, entries: [{ key: splitKey, value: utf8Encode(whole) }] }
+}
+
+export function clearSplitMark(collection: PgId): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: [splitKey] }
+}
+
+/** `pgNum`: of the pool before the merge. */
+export function markMerge(collection: PgId, source: PgId, pgNum: number): TransactionOp {
+  return { kind: 'meta-set', collection, entries: [{ key: mergeKey, value: utf8Encode(`${source} ${pgNum}`) }] }
+}
+
+export function clearMergeMark(collection: PgId): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: [mergeKey] }
+}
 
 export function setRecord(collection: PgId, record: PgRecord): TransactionOp {
   return { kind: 'meta-set', collection, entries: [{ key: recordKey, value: encode(recordCodec, record) }] }
@@ -327,6 +391,12 @@ export function snapRecordRange(first: number, last: number): { readonly from: U
   return { from: snapKey(first), to: snapKey(last + 1) }
 }
 
+/** Of every snapshot. */
+export const allSnapRecords: { readonly from: Uint8Array; readonly to: Uint8Array } = {
+  from: new Uint8Array([snapTag]),
+  to: new Uint8Array([snapTag + 1]),
+}
+
 export function cloneOfSnapRecord(key: Uint8Array): ObjectId {
   return decode(objectIdCodec, key.subarray(9))
 }
@@ -341,6 +411,12 @@ export function rewriteSnapRecords(collection: PgId, damaged: readonly Uint8Arra
 export function setSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {
   const value = new Uint8Array(0)
   return { kind: 'meta-set', collection, entries: snaps.map((snap) => ({ key: snapRecordKey(snap, clone), value })) }
+}
+
+/** `keys` of another collection of this OSD. */
+export function copySnapRecords(collection: PgId, keys: readonly Uint8Array[]): TransactionOp {
+  const value = new Uint8Array(0)
+  return { kind: 'meta-set', collection, entries: keys.map((key) => ({ key, value })) }
 }
 
 export function removeSnapRecords(collection: PgId, clone: ObjectId, snaps: readonly number[]): TransactionOp {

@@ -8,6 +8,7 @@
  *     backfill    fills copies from nothing
  *     trimmer     takes removed snapshots from clones
  *     replica     does what the primary of the interval asks
+ *     backend     keeps objects as copies, or as shards of a code
  *     transfer    moves one object
  *     scrubber    compares the copies, as primary; scrubMember looks at this one
  */
@@ -20,23 +21,29 @@ import {
   type OsdId,
   type PgId,
   pgPool,
+  pgShard,
+  wholePgId,
 } from '@shoal/base'
-import { isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
-import { type Message, zeroVersion } from '@shoal/wire'
+import { isMerging, isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
+import { type Message, type ObjectId, zeroVersion } from '@shoal/wire'
+import { CopyBackend, type PgBackend } from './backend.ts'
 import { Backfill } from './backfill.ts'
 import { ClientIo } from './client-io.ts'
 import { defaultPgSettings, PgCore, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
 import type { OperatorCommand, PgEffect, PgInput } from './effects.ts'
+import { RollbackLog } from './erasure/rollback-log.ts'
+import { ShardBackend } from './erasure/shard-backend.ts'
 import { InputRouter } from './input-router.ts'
 import { LostObjects } from './lost-objects.ts'
+import { osdOf } from './member.ts'
 import { MissingSet } from './missing-set.ts'
-import { ObjectTransfer } from './object-transfer.ts'
-import { openEnvelope, type PeerMessage } from './peer-message.ts'
+import type { ObjectTransfer } from './object-transfer.ts'
+import { openEnvelope, type PeerMessage, senderOf } from './peer-message.ts'
 import { Peering } from './peering.ts'
 import { newPgInfo, type PastInterval } from './pg-info.ts'
 import { PgLog } from './pg-log.ts'
 import { PgReport } from './pg-report.ts'
-import type { StoredPg } from './pg-store.ts'
+import type { FrozenPg, StoredPg } from './pg-store.ts'
 import { QuotaShare } from './quota-share.ts'
 import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
@@ -55,6 +62,8 @@ export interface PlacementGroupOptions {
   readonly settings?: PgSettings
   /** What `loadPgState` found; undefined for a PG that this OSD has nothing of. */
   readonly stored: StoredPg | undefined
+  /** Of a part of a PG that was split: the last map that the whole has seen. The next one ends the interval. */
+  readonly lastMap?: OsdMap
 }
 
 const noEpoch = 0 as Epoch
@@ -63,6 +72,7 @@ const storeMapsEvery = 32
 
 export class PlacementGroup {
   private readonly core: PgCore
+  private readonly backend: PgBackend
   private readonly peering: Peering
   private readonly clientIo: ClientIo
   private readonly recovery: Recovery
@@ -98,6 +108,7 @@ export class PlacementGroup {
       info: stored?.record.info ?? newPgInfo(noEpoch),
       log: stored?.log ?? new PgLog(zeroVersion, []),
       missing: stored?.missing ?? new MissingSet(),
+      rollback: pgShard(pgId) === undefined ? undefined : new RollbackLog(pgId, stored?.stashes ?? []),
       pastIntervals: stored?.record.pastIntervals ?? [],
       interval: stored?.record.interval ?? {
         mapEpoch: noEpoch,
@@ -109,20 +120,28 @@ export class PlacementGroup {
         incarnations: [],
       },
     })
-    this.transfer = new ObjectTransfer(this.core, stored?.temporaries ?? [])
+    if (options.lastMap !== undefined) {
+      const { up, acting, upPrimary, actingPrimary } = this.core.interval
+      this.core.map = options.lastMap
+      this.core.mapping = { up, acting, upPrimary, actingPrimary }
+    }
+    this.backend = this.makeBackend(stored?.temporaries ?? [])
+    this.transfer = this.backend.transfer
     this.replica = new Replica(this.core, this.transfer)
     this.scrubMember = new ScrubMember(this.core, stored?.scrub)
     this.scrubber = new Scrubber(this.core, this.scrubMember, {
       isWhole: () => this.isWhole,
       onUnblocked: () => this.clientIo.retry(),
       isWriting: (inside) => this.clientIo.isWriting(inside),
+      shardCheck: () => this.backend.shardCheck(),
       operations: () => this.clientIo.readOps + this.clientIo.writeOps,
       onBadCopies: (copies) => this.onBadCopies(copies),
     })
-    this.recovery = new Recovery(this.core, this.transfer, {
+    this.recovery = new Recovery(this.core, this.backend, {
       onNeeded: () => this.backfill.stop(),
       onObjectRecovered: (object) => {
         this.clientIo.forget(object)
+        this.backend.retry()
         this.clientIo.retry(object)
       },
       onRecovered: () => this.onRecovered(),
@@ -131,12 +150,13 @@ export class PlacementGroup {
       onUnblocked: (object) => this.clientIo.retry(object),
       onBackfilled: () => this.onBackfilled(),
       onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
+      recoverMessage: (object, version) => this.backend.recoverMessage(object, version, this.recovery.sources(object)),
     })
     this.quota = new QuotaShare(this.core)
     const view = this.recoveryView()
-    this.clientIo = new ClientIo(this.core, view, this.quota)
+    this.clientIo = new ClientIo(this.core, this.backend, view, this.quota)
     this.lost = new LostObjects(this.core, this.recovery, this.clientIo, view)
-    this.peering = new Peering(this.core, {
+    this.peering = new Peering(this.core, this.backend.rules, {
       onStarted: (infos, backfill) => {
         this.backfill.setTargets(backfill)
         this.onStarted(infos)
@@ -144,10 +164,11 @@ export class PlacementGroup {
       setPeerMissing: (osd, missing) => this.recovery.peerMissing.set(osd, missing),
     })
     this.trimmer = new SnapTrimmer(this.core, { trim: (request) => this.clientIo.trim(request) })
-    const { core, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
+    const { core, backend, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
     const { trimmer, scrubber, scrubMember } = this
     const parts = {
       core,
+      backend,
       peering,
       recovery,
       backfill,
@@ -166,11 +187,26 @@ export class PlacementGroup {
     })
   }
 
-  private recoveryView(): ConstructorParameters<typeof ClientIo>[1] {
-    const { core, recovery, backfill, scrubber } = this
+  private makeBackend(temporaries: readonly ObjectId[]): PgBackend {
+    const { core } = this
+    if (core.shard === undefined) return new CopyBackend(core, temporaries)
+    return new ShardBackend(core, temporaries, {
+      holders: (object) => this.recovery.holders(object),
+      onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
+      onBadPeer: (from, object, version) => this.recovery.onBadPeer(from, object, version),
+      isActive: () => this.replica.active,
+      onActivated: (from, missing) => {
+        this.recovery.peerMissing.set(from, missing)
+        this.peering.onActivated(from)
+      },
+    })
+  }
+
+  private recoveryView(): ConstructorParameters<typeof ClientIo>[2] {
+    const { core, backend, recovery, backfill, scrubber } = this
     return {
-      blocksReads: (object) => core.missing.has(object),
-      blocksSnapReads: (head) => core.missing.has(head) || core.missing.cloneOf(head) !== undefined,
+      blocksReads: (object) => !backend.isReadable(object),
+      blocksSnapReads: (head) => !backend.isReadable(head) || core.missing.cloneOf(head) !== undefined,
       blocksWrites: (object) =>
         recovery.isMissingAnywhere(object) ||
         recovery.isRecovering(object) ||
@@ -271,6 +307,8 @@ export class PlacementGroup {
         return this.scrubber.onTimer()
       case 'scrub-chunk':
         return this.scrubber.onChunkTimer()
+      case 'settle':
+        return this.backend.onTimer()
       case 'snaptrim-retry':
         return this.trimmer.onRetryTimer()
       case 'recovery-retry':
@@ -282,7 +320,7 @@ export class PlacementGroup {
   // Intervals
 
   private incarnationsOf(map: OsdMap, mapping: PgMapping): readonly number[] {
-    return [...mapping.acting, ...mapping.up].map((osd) => map.osds.get(osd)?.incarnation ?? 0)
+    return [...mapping.acting, ...mapping.up].map((osd) => map.osds.get(osdOf(osd))?.incarnation ?? 0)
   }
 
   private onMap(map: OsdMap, mapping: PgMapping): void {
@@ -303,7 +341,8 @@ export class PlacementGroup {
     core.mapping = mapping
     if (!ended) {
       core.interval = { ...interval, mapEpoch: map.epoch }
-      if (this.quota.onMap()) this.clientIo.retry()
+      const goesOn = before !== undefined && isMerging(oldPool, core.pgId) && !core.isMerging
+      if (this.quota.onMap() || goesOn) this.clientIo.retry()
       return
     }
     if (first) this.beginLife(map.epoch)
@@ -324,7 +363,7 @@ export class PlacementGroup {
   private endInterval(lastMap: OsdMap, epoch: Epoch): void {
     const { core } = this
     const { since, acting, up, actingPrimary } = core.interval
-    const primary = lastMap.osds.get(actingPrimary)
+    const primary = lastMap.osds.get(osdOf(actingPrimary))
     const minSize = lastMap.pools.get(pgPool(core.pgId))?.minSize ?? 1
     const maybeWrote =
       actingPrimary !== noPrimary &&
@@ -350,7 +389,7 @@ export class PlacementGroup {
     this.quota.reset()
     this.recovery.reset()
     this.backfill.reset()
-    this.transfer.reset()
+    this.backend.reset()
     this.replica.reset()
     this.trimmer.reset()
     this.scrubber.reset()
@@ -386,6 +425,7 @@ export class PlacementGroup {
   /** Flags, sources or space may be others than when it stopped. */
   private continueRecovery(): void {
     this.recovery.retry()
+    this.backend.retry()
     if (this.recovery.isNeeded) return
     if (this.backfill.isNeeded) this.backfill.retry()
     else this.onBackfilled()
@@ -431,7 +471,7 @@ export class PlacementGroup {
       const text = `a message of osd.${from} cannot be read: ${error.message}`
       return this.core.emit({ kind: 'log', level: 'warn', message: text, cluster: false })
     }
-    this.router.onMessage(from, peer)
+    this.router.onMessage(this.core.shard === undefined ? from : senderOf(from, message), peer)
   }
 
   private onRemove(): void {
@@ -464,7 +504,7 @@ export class PlacementGroup {
   private operate(command: OperatorCommand): unknown {
     const { core } = this
     if (!core.isPrimary || this.peering.phase !== 'started') {
-      throw new ClusterError('EAGAIN', `osd.${core.whoami} does not serve ${core.pgId} now`, {
+      throw new ClusterError('EAGAIN', `osd.${osdOf(core.whoami)} does not serve ${wholePgId(core.pgId)} now`, {
         hint: `shoal pg query ${core.pgId}`,
       })
     }
@@ -493,6 +533,7 @@ export class PlacementGroup {
     }
     // First: client I/O asks what the members miss.
     this.recovery.start(infos, [...core.mapping.acting, ...this.backfill.osds])
+    this.backend.onStarted()
     if (core.mayServe) {
       this.quota.activate()
       this.clientIo.activate()
@@ -538,7 +579,7 @@ export class PlacementGroup {
 
   /** For `pg list-inconsistent`. */
   inconsistent(): object {
-    return describeInconsistent(this.scrubMember.record)
+    return describeInconsistent(this.scrubMember.record, this.core.shard !== undefined)
   }
 
   private becomeClean(): void {
@@ -555,6 +596,19 @@ export class PlacementGroup {
     this.scrubber.tellMembers()
     this.scrubber.onWhole()
     this.trimmer.update()
+  }
+
+  /**
+   * What the store holds once all that this machine has given it is done; the machine is not used any more. Undefined for
+   * one that has nothing in the store, or removes it.
+   */
+  freeze(): FrozenPg | undefined {
+    const { core } = this
+    if (!this.hasCollection || this.removing) return undefined
+    const { log, missing, pastIntervals, interval } = core
+    const steps = this.transfer.dropTemporaries()
+    const record = { info: core.currentInfo(), pastIntervals, interval }
+    return { stored: { record, log, missing, scrub: this.scrubMember.record, temporaries: [], stashes: [] }, steps }
   }
 
   /** For `pg query`. */

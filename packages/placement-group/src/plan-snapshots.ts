@@ -102,8 +102,8 @@ class Draft {
   }
 
   entries(objects: number, bytes: number): readonly LogEntry[] {
-    const pgObjects = this.core.objects + objects
-    const pgBytes = this.core.bytes + bytes
+    const pgObjects = Math.max(0, this.core.objects + objects)
+    const pgBytes = Math.max(0, this.core.bytes + bytes)
     return this.drafts.map((draft) => ({ ...draft, pgObjects, pgBytes }))
   }
 }

@@ -46,8 +46,9 @@ export function planWrite(
     oldestTid: op.oldestTid,
     modifiedMs,
     errno: 0,
-    pgObjects: core.objects + (after.exists ? 1 : 0) - (before.exists ? 1 : 0),
-    pgBytes: core.bytes + after.sizeBytes - before.sizeBytes,
+    // After a split of a copy that missed objects, these were not counted (docs/mechanisms/split.md).
+    pgObjects: Math.max(0, core.objects + (after.exists ? 1 : 0) - (before.exists ? 1 : 0)),
+    pgBytes: Math.max(0, core.bytes + after.sizeBytes - before.sizeBytes),
   }
   return { entries: [entry], steps, after: { exists: after.exists, sizeBytes: after.sizeBytes, xattrs } }
 }

@@ -15,6 +15,7 @@
  */
 import type { OsdId } from '@shoal/base'
 import type { OsdMap, PgMapping } from '@shoal/cluster-map'
+import { osdOf } from './member.ts'
 import { isBlank, type PastInterval, type PgHistory, type PgInfo } from './pg-info.ts'
 
 export interface PriorSet {
@@ -37,18 +38,20 @@ export function buildPriorSet(
   /** What has been learnt so far, this OSD's own included. */
   infos: ReadonlyMap<OsdId, PgInfo>,
   whoami: OsdId,
+  /** So many members of an interval must tell: as many shards as it takes to read what was written in it. */
+  needed = 1,
 ): PriorSet {
   const probe = new Set([...mapping.up, ...mapping.acting])
   const blockedBy = new Set<OsdId>()
   for (const interval of pastIntervals) {
     if (interval.last < history.lastEpochStarted || !interval.maybeWrote) continue
-    const survivors = interval.acting.filter((osd) => map.osds.get(osd)?.up === true)
+    const survivors = interval.acting.filter((osd) => map.osds.get(osdOf(osd))?.up === true)
     for (const osd of survivors) probe.add(osd)
-    const answers = survivors.map((osd) => infos.get(osd))
-    if (answers.some((info) => info === undefined || vouches(info))) continue
+    const telling = survivors.map((osd) => infos.get(osd)).filter((info) => info === undefined || vouches(info))
+    if (telling.length >= needed) continue
     for (const osd of interval.acting) {
       if (survivors.includes(osd)) continue
-      const info = map.osds.get(osd)
+      const info = map.osds.get(osdOf(osd))
       // An operator declared the data of that run lost: nothing to wait for.
       if (info !== undefined && info.lostAt <= interval.first) blockedBy.add(osd)
     }

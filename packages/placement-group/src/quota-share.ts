@@ -10,7 +10,7 @@
  * Invariant 3: what is not used goes back within two seconds, so that nobody is refused because somebody else is idle.
  * Invariant 4: an interval begins with no slack; so does the time after a change of the quota.
  */
-import type { Epoch } from '@shoal/base'
+import { type Epoch, wholePgId } from '@shoal/base'
 import { noUse, type Pool, type PoolQuota, type PoolUse, poolQuotaOf, type QuotaAnswer } from '@shoal/cluster-map'
 import type { PgCore } from './core.ts'
 
@@ -127,7 +127,7 @@ export class QuotaShare {
     core.emit({
       kind: 'ask-quota',
       ask: {
-        pgId: core.pgId,
+        pgId: wholePgId(core.pgId),
         since: core.interval.since,
         quota: quota.epoch,
         sequence: ++this.sequence,

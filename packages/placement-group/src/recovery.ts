@@ -10,9 +10,9 @@
  */
 import { assert, errorTable, type OsdId } from '@shoal/base'
 import { headSnap, type ObjectId, objectKey, type Version } from '@shoal/wire'
+import type { PgBackend } from './backend.ts'
 import type { PgCore } from './core.ts'
 import { type MissingObject, MissingSet } from './missing-set.ts'
-import type { ObjectTransfer } from './object-transfer.ts'
 import { isFilled, type PgInfo } from './pg-info.ts'
 import { setMissing } from './pg-store.ts'
 import { Reservations, recoveryPriority } from './reservations.ts'
@@ -49,7 +49,7 @@ export class Recovery {
   /** What the other members miss. */
   readonly peerMissing: Map<OsdId, MissingSet> = new Map()
   private readonly core: PgCore
-  private readonly transfer: ObjectTransfer
+  private readonly backend: PgBackend
   private readonly events: RecoveryEvents
   private readonly active = new Map<string, ActiveRecovery>()
   private readonly urgent = new Map<string, ObjectId>()
@@ -71,9 +71,9 @@ export class Recovery {
   recoveredObjects = 0
   recoveredBytes = 0
 
-  constructor(core: PgCore, transfer: ObjectTransfer, events: RecoveryEvents) {
+  constructor(core: PgCore, backend: PgBackend, events: RecoveryEvents) {
     this.core = core
-    this.transfer = transfer
+    this.backend = backend
     this.events = events
     this.reservations = new Reservations(core, 'recovery', {
       onGranted: () => this.work(),
@@ -112,7 +112,10 @@ export class Recovery {
   }
 
   get unfoundObjects(): readonly MissingObject[] {
-    return [...this.unfound.values()].flatMap((object) => this.core.missing.get(object) ?? [])
+    return [...this.unfound.values()].flatMap((object): readonly MissingObject[] => {
+      const need = this.core.missing.get(object)?.need ?? this.needOf(object)
+      return need === undefined ? [] : [{ object, need }]
+    })
   }
 
   /** Whether it is known what this OSD has. */
@@ -229,6 +232,24 @@ export class Recovery {
     this.work()
   }
 
+  /** The same of another member, which has noted it. */
+  onBadPeer(osd: OsdId, object: ObjectId, version: Version): void {
+    const need = this.core.log.latestOf(object)?.version ?? version
+    this.missingAt(osd).set({ object, need })
+    this.core.count('repairedObjects')
+    if (!this.members.includes(osd)) return
+    this.begin()
+    this.prioritize(object)
+  }
+
+  /** Members that miss nothing of this object, of acting. */
+  holders(object: ObjectId): readonly OsdId[] {
+    const { core } = this
+    return core.mapping.acting.filter((osd) =>
+      osd === core.whoami ? !core.missing.has(object) : this.peerMissing.get(osd)?.has(object) !== true,
+    )
+  }
+
   /** False: it is so already, or there is nothing to recover. Asks for its slots anew, at its new place in the queues. */
   force(on: boolean): boolean {
     if (this.isForced === on || (on && !this.isNeeded)) return false
@@ -334,8 +355,15 @@ export class Recovery {
     assert(version !== undefined, 'a missing object has a version')
     const active: ActiveRecovery = { object, version, waiting: new Set(), tried: new Set() }
     this.active.set(key, active)
-    if (own === undefined) this.pushToPeers(active)
-    else this.pullFromAnyone(active)
+    if (own !== undefined) return this.pullFromAnyone(active)
+    if (this.backend.canGive(this.sources(object))) return this.pushToPeers(active)
+    this.cannotReach(active)
+  }
+
+  private cannotReach({ object }: ActiveRecovery): void {
+    this.active.delete(objectKey(object))
+    this.noteUnfound(object)
+    this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
   }
 
   private needOf(object: ObjectId): Version | undefined {
@@ -347,15 +375,9 @@ export class Recovery {
   }
 
   private pullFromAnyone(active: ActiveRecovery): void {
-    const { core } = this
-    const source = this.sources(active.object).find((osd) => !active.tried.has(osd))
-    if (source === undefined) {
-      this.active.delete(objectKey(active.object))
-      this.noteUnfound(active.object)
-      core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: retryMs })
-      return
-    }
-    this.transfer.fetch(active.object, active.version, source, (errno, bytes) => {
+    const sources = this.sources(active.object).filter((osd) => !active.tried.has(osd))
+    if (!this.backend.canFetch(sources)) return this.cannotReach(active)
+    this.backend.fetch(active.object, active.version, sources, (errno, bytes, failed) => {
       if (errno === errorTable.ENOSPC.errno) {
         this.defer(active.object, true)
         this.active.delete(objectKey(active.object))
@@ -363,14 +385,15 @@ export class Recovery {
       }
       if (errno !== 0) {
         // That copy is no good either: the next one. What is known to be bad on a member is mended with ours.
-        active.tried.add(source)
-        if (errno === errorTable.ECHECKSUM.errno) {
-          this.missingAt(source).set({ object: active.object, need: active.version })
+        for (const source of failed) {
+          active.tried.add(source)
+          if (errno === errorTable.ECHECKSUM.errno) {
+            this.missingAt(source).set({ object: active.object, need: active.version })
+          }
         }
         this.pullFromAnyone(active)
         return
       }
-      this.unfound.delete(objectKey(active.object))
       this.counted(bytes)
       this.pushToPeers(active)
     })
@@ -402,7 +425,8 @@ export class Recovery {
     return missing
   }
 
-  private sources(object: ObjectId): readonly OsdId[] {
+  /** Other members whose copy of the object may be good. */
+  sources(object: ObjectId): readonly OsdId[] {
     const { core } = this
     return [...new Set([...core.mapping.acting, ...this.peerInfos.keys()])].filter((osd) => {
       if (osd === core.whoami || !core.isUp(osd) || this.peerMissing.get(osd)?.has(object) === true) return false
@@ -414,10 +438,11 @@ export class Recovery {
 
   private pushToPeers(active: ActiveRecovery): void {
     const { core } = this
+    this.unfound.delete(objectKey(active.object))
     for (const osd of this.members) {
       if (osd === core.whoami || this.peerMissing.get(osd)?.has(active.object) !== true) continue
       active.waiting.add(osd)
-      core.send(osd, { kind: 'recover', object: active.object, version: active.version })
+      core.send(osd, this.backend.recoverMessage(active.object, active.version, this.sources(active.object)))
     }
     this.maybeFinish(active)
   }

@@ -58,8 +58,10 @@ export class Replica {
       if (primary !== to && primary !== core.whoami && primary >= 0)
         untilMs = Math.max(untilMs, core.leases.grantedUntilMs(primary, core.interval.since))
     }
-    const leaseLeftMs = Math.max(0, untilMs - core.clock.monotonicMs())
-    core.send(to, { kind: 'info', info: core.currentInfo(), pastIntervals: core.pastIntervals, leaseLeftMs })
+    core.whenStored(() => {
+      const leaseLeftMs = Math.max(0, untilMs - core.clock.monotonicMs())
+      core.send(to, { kind: 'info', info: core.currentInfo(), pastIntervals: core.pastIntervals, leaseLeftMs })
+    })
   }
 
   onQueryLog(from: OsdId, { since }: Of<'query-log'>): void {
@@ -81,17 +83,20 @@ export class Replica {
     core.bytes = message.info.bytes
     core.pastIntervals = message.pastIntervals
     this.active = true
-    core.transact([...steps, core.recordOp()], () =>
-      core.send(from, { kind: 'activated', roomBytes: core.space.roomBytes }),
-    )
+    core.transact([...steps, core.recordOp()], () => {
+      const { roomBytes } = core.space
+      if (core.rollback === undefined) core.send(from, { kind: 'activated', roomBytes })
+      else core.send(from, { kind: 'shard-activated', roomBytes, missing: [...core.missing.values()] })
+    })
   }
 
   private startOver({ segment, requests }: Of<'activate'>): readonly TransactionOp[] {
     const { core } = this
-    core.log = new PgLog(segment.tail, segment.entries, requests)
+    core.log = new PgLog(segment.tail, segment.entries, requests, segment.head)
     core.missing = new MissingSet()
     core.info = { ...core.info, lastBackfill: backfillStart }
     return [
+      ...(core.rollback?.clear() ?? []),
       clearLog(core.pgId),
       clearMissing(core.pgId),
       setLogEntries(core.pgId, segment.entries),
@@ -220,7 +225,13 @@ export class Replica {
     }
     core.objects = 0
     core.bytes = 0
-    core.transact([clearLog(core.pgId), clearMissing(core.pgId), setTrimmedRequests(core.pgId, []), core.recordOp()])
+    core.transact([
+      ...(core.rollback?.clear() ?? []),
+      clearLog(core.pgId),
+      clearMissing(core.pgId),
+      setTrimmedRequests(core.pgId, []),
+      core.recordOp(),
+    ])
     this.removeNext()
   }
 
@@ -256,14 +267,18 @@ function slotFor(backfill: boolean): RemoteSlot {
 export function mergeIntoCore(core: PgCore, segment: LogSegment): readonly TransactionOp[] {
   const before = new Map([...core.missing.values()].map((one) => [objectKey(one.object), one.object]))
   const local = { tail: core.log.tail, head: core.log.head, entries: core.log.all(), cursor: core.info.lastBackfill }
-  const { divergent, added, removed } = mergeLog(local, core.missing, segment)
+  const { rollback } = core
+  const canUndo = rollback === undefined ? undefined : (entry: LogEntry): boolean => rollback.canUndo(entry)
+  const { divergent, added, removed, undone } = mergeLog(local, core.missing, segment, canUndo)
   core.log = joinLogs(core.log, segment)
   const last = core.log.all().at(-1)
   if (last !== undefined) {
     core.objects = last.pgObjects
     core.bytes = last.pgBytes
   }
-  const steps: TransactionOp[] = removed.map((object) => ({ kind: 'remove', collection: core.pgId, object }))
+  const steps: TransactionOp[] = rollback === undefined ? [] : [...rollback.undo(divergent, undone)]
+  for (const object of removed) steps.push({ kind: 'remove', collection: core.pgId, object })
+  if (undone.size > 0) core.count('shardsRolledBack', undone.size)
   if (divergent.length > 0) steps.push(removeLogEntries(core.pgId, divergent))
   if (added.length > 0) steps.push(setLogEntries(core.pgId, added))
   const gone: ObjectId[] = [...before.values()].filter((object) => !core.missing.has(object))
@@ -278,5 +293,6 @@ export function mergeIntoCore(core: PgCore, segment: LogSegment): readonly Trans
  */
 function joinLogs(log: PgLog, segment: LogSegment): PgLog {
   const below = log.all().filter((entry) => compareVersions(entry.version, segment.tail) <= 0)
-  return new PgLog(minVersion(log.tail, segment.tail), [...below, ...segment.entries], log.trimmedRequests)
+  const tail = minVersion(log.tail, segment.tail)
+  return new PgLog(tail, [...below, ...segment.entries], log.trimmedRequests, segment.head)
 }

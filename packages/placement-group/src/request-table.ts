@@ -72,6 +72,19 @@ export class RequestTable {
     return this.clients.get(request.client)?.byTid.get(request.tid)
   }
 
+  /** All that may be sent again, with and without an entry, and what each client still waits for. */
+  open(): OpenRequests {
+    const requests: DoneRequest[] = []
+    const oldestTids = new Map<number, number>()
+    for (const [id, { oldestTid, byTid }] of this.clients) {
+      oldestTids.set(id, oldestTid)
+      for (const { request, oldestTid: told, version, errno } of byTid.values()) {
+        if (request.tid >= oldestTid) requests.push({ request, oldestTid: told, version, errno })
+      }
+    }
+    return { requests: requests.sort((a, b) => compareVersions(a.version, b.version)), oldestTids }
+  }
+
   /** Nobody waits for it any more: its client has told so. */
   isOver(request: RequestId): boolean {
     const client = this.clients.get(request.client)
@@ -105,6 +118,28 @@ export class RequestTable {
     client.byTid.delete(request.tid)
     if (client.byTid.size === 0) this.clients.delete(request.client)
   }
+}
+
+export interface OpenRequests {
+  /** In order of their versions. */
+  readonly requests: readonly DoneRequest[]
+  /** By client. */
+  readonly oldestTids: ReadonlyMap<number, number>
+}
+
+/** As many as two tables keep at most. */
+const mergedMax = 4_000
+
+/**
+ * Those of two PGs that become one. What a client said in one of them about requests that are over was said of that one
+ * alone: the older of what it said holds, and where it has said nothing, nothing is over.
+ */
+export function mergeRequests(a: OpenRequests, b: OpenRequests): readonly DoneRequest[] {
+  const told = (client: number): number => Math.min(a.oldestTids.get(client) ?? 0, b.oldestTids.get(client) ?? 0)
+  return [...a.requests, ...b.requests]
+    .map((done) => ({ ...done, oldestTid: Math.min(done.oldestTid, told(done.request.client)) }))
+    .sort((one, other) => compareVersions(one.version, other.version))
+    .slice(-mergedMax)
 }
 
 /** Of the older table what the log does not reach back to. */

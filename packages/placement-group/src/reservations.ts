@@ -12,6 +12,7 @@
  */
 import type { OsdId } from '@shoal/base'
 import type { PgCore } from './core.ts'
+import { osdOf } from './member.ts'
 import type { PeerMessage } from './peer-message.ts'
 
 export interface ReservationEvents {
@@ -84,14 +85,16 @@ export class Reservations {
   }
 
   includes(osd: OsdId): boolean {
-    return this.targets.includes(osd)
+    return this.targets.some((target) => osdOf(target) === osdOf(osd))
   }
 
   request(targets: readonly OsdId[], priority: number): void {
     if (this.isAsked) return
     this.round = this.core.nextRound()
     this.priority = priority
-    this.targets = targets.toSorted((a, b) => a - b)
+    // In one order of OSDs for all, or two groups would wait for each other; once for all shards that an OSD has.
+    const sorted = targets.toSorted((a, b) => osdOf(a) - osdOf(b))
+    this.targets = sorted.filter((target, at) => at === 0 || osdOf(sorted[at - 1] as OsdId) !== osdOf(target))
     this.core.emit({ kind: 'reserve', slot: `local-${this.purpose}`, priority, round: this.round })
   }
 

@@ -10,8 +10,9 @@
 import { errorTable, type OsdId } from '@shoal/base'
 import { compareObjectIds, type ObjectId } from '@shoal/wire'
 import type { PgCore } from './core.ts'
+import { osdOf } from './member.ts'
 import { isTemporary } from './object-transfer.ts'
-import { compareScrubMaps, type Expected, type MemberMap } from './scrub-compare.ts'
+import { compareScrubMaps, type Expected, type MemberMap, type ShardCheck } from './scrub-compare.ts'
 import { scrubMapOf } from './scrub-map.ts'
 import type { ScrubAnswer, ScrubMember } from './scrub-member.ts'
 import type { InconsistentObject } from './scrub-record.ts'
@@ -36,6 +37,8 @@ export interface ChunkOutcome {
 export interface ChunkEvents {
   /** Whether writes to such objects are under way; `onWritten` is called when one is over. */
   isWriting(inside: (object: ObjectId) => boolean): boolean
+  /** Undefined: members keep copies. */
+  shardCheck(): ShardCheck | undefined
   /** The range is still kept from writes: until `end`. */
   onCompared(outcome: ChunkOutcome): void
   onFailed(why: string): void
@@ -103,10 +106,10 @@ export class ScrubChunk {
     const { core } = this
     if (answer.chunk !== this.number || this.answers.has(from)) return
     if (answer.errno === errorTable.EIO.errno) {
-      const message = `osd.${from} cannot read its records: scrub is given up`
+      const message = `osd.${osdOf(from)} cannot read its records: scrub is given up`
       core.emit({ kind: 'log', level: 'error', message, cluster: true })
     }
-    if (answer.errno !== 0) return this.events.onFailed(`osd.${from} answers errno ${answer.errno}`)
+    if (answer.errno !== 0) return this.events.onFailed(`osd.${osdOf(from)} answers errno ${answer.errno}`)
     this.answers.set(from, answer)
     if (this.answers.size === core.mapping.acting.length) this.compare()
   }
@@ -122,7 +125,7 @@ export class ScrubChunk {
       const upToEnd = objects.filter(({ object }) => end === undefined || compareObjectIds(object, end) <= 0)
       return { osd, objects: scrubMapOf(upToEnd) }
     })
-    const found = compareScrubMaps(members, (object) => this.expectedOf(object))
+    const found = compareScrubMaps(members, (object) => this.expectedOf(object), this.events.shardCheck())
     this.events.onCompared({ end, objects: members[0]?.objects.size ?? 0, found })
   }
 

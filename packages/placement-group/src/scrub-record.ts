@@ -20,6 +20,7 @@ import {
   versioned,
 } from '@shoal/base'
 import { type ObjectId, objectIdCodec, type TransactionOp, type Version, versionCodec } from '@shoal/wire'
+import { shardOf as memberShard, osdOf } from './member.ts'
 
 /** In storage and on the wire: new ones at the end. */
 const scrubErrors = [
@@ -129,6 +130,11 @@ export function setScrubRecord(collection: PgId, record: ScrubRecord): Transacti
   }
 }
 
+/** Of a group that counts as never scrubbed from now on. */
+export function clearScrubRecord(collection: PgId): TransactionOp {
+  return { kind: 'meta-remove', collection, keys: [scrubRecordKey] }
+}
+
 export function decodeScrubRecord(value: Uint8Array): ScrubRecord {
   return decode(scrubRecordCodec, value)
 }
@@ -141,19 +147,20 @@ export function countScrubErrors(record: ScrubRecord | undefined): number {
 }
 
 /** The answer of `pg list-inconsistent`, in the shape of `rados list-inconsistent-obj`. */
-export function describeInconsistent(record: ScrubRecord | undefined): object {
+export function describeInconsistent(record: ScrubRecord | undefined, isCoded: boolean): object {
   return {
     unlisted: record?.unlisted ?? 0,
     inconsistents: (record?.inconsistent ?? []).map(({ object, version, remove, shards, good, bad, proven }) => ({
       object: { pool: object.pool, namespace: object.namespace, name: object.name, snap: object.snap },
       version: `${version.epoch}'${version.version}`,
       errors: [...new Set(shards.flatMap((shard) => shard.errors))].sort(),
-      good,
-      bad,
+      good: good.map(osdOf),
+      bad: bad.map(osdOf),
       proven,
       should_be_removed: remove,
       shards: shards.map((shard) => ({
-        osd: shard.osd,
+        osd: osdOf(shard.osd),
+        ...(isCoded ? { shard: memberShard(shard.osd) } : {}),
         errors: shard.errors,
         size: shard.sizeBytes,
         version: `${shard.version.epoch}'${shard.version.version}`,

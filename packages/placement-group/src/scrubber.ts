@@ -14,6 +14,7 @@ import { headOf, type ObjectId, objectKey } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import { Reservations } from './reservations.ts'
 import { type ChunkOutcome, ScrubChunk } from './scrub-chunk.ts'
+import type { ShardCheck } from './scrub-compare.ts'
 import type { ScrubMember } from './scrub-member.ts'
 import type { ScrubMessage } from './scrub-message.ts'
 import { type InconsistentObject, inconsistentMax, type ScrubRecord } from './scrub-record.ts'
@@ -22,6 +23,8 @@ import { nextScrub, type ScrubRequest } from './scrub-schedule.ts'
 export interface ScrubEvents {
   /** Every copy is whole and where it belongs, and nothing moves. */
   isWhole(): boolean
+  /** Undefined: members keep copies. */
+  shardCheck(): ShardCheck | undefined
   /** Writes that waited for a range may go on. */
   onUnblocked(): void
   /** Whether writes to such objects are under way; `onWritten` is called when one is over. */
@@ -264,6 +267,7 @@ export class Scrubber {
     const plan = { after: running.cursor, until, objectsMax: 2 * this.chunkObjects, deep: running.job.deep }
     const chunk = new ScrubChunk(core, member, ++this.chunks, plan, {
       isWriting: (inside) => this.events.isWriting(inside),
+      shardCheck: () => this.events.shardCheck(),
       onCompared: (outcome) => this.onCompared(running, chunk, outcome),
       onFailed: (why) => {
         if (this.chunk === chunk) this.giveUp(why)

@@ -10,10 +10,13 @@
 import { type Codec, decode, encode, versioned } from '@shoal/base'
 import {
   type ByteSpan,
+  headSnap,
+  type ObjectId,
   type SnapClone,
   type SnapContext,
   type SnapSet,
   sameObjectIds,
+  snapDirSnap,
   snapIdsCodec,
   snapSetCodec,
   type TransactionOp,
@@ -143,6 +146,16 @@ export function cloneBytes(set: SnapSet): number {
     for (const { length } of overlap) total -= length
   }
   return total
+}
+
+/** What an object adds to the objects and bytes of its group: a head or snapdir for its clones, too, which add nothing. */
+export function countObject(
+  { snap }: ObjectId,
+  { sizeBytes, xattrs }: { readonly sizeBytes: number; readonly xattrs: ReadonlyMap<string, Uint8Array> },
+): { readonly objects: number; readonly bytes: number } {
+  if (snap < snapDirSnap) return { objects: 0, bytes: 0 }
+  const set = snapSetIn(xattrs) ?? noSnapSet
+  return { objects: (snap === headSnap ? 1 : 0) + set.clones.length, bytes: sizeBytes + cloneBytes(set) }
 }
 
 /**

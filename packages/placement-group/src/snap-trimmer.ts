@@ -97,7 +97,7 @@ export class SnapTrimmer {
 
   private get mayRun(): boolean {
     const { core } = this
-    return core.isPrimary && core.clean && !core.map.flags.has('nosnaptrim')
+    return core.isPrimary && core.clean && !core.isMerging && !core.map.flags.has('nosnaptrim')
   }
 
   /** The map is another, or every copy is whole now. */

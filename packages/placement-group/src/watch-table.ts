@@ -11,6 +11,7 @@
  *    answered, this side from when that ping came, and longer.
  * 4. What is under way ends with the interval; the notifier sends again, and it is another notify.
  */
+import { wholePgId } from '@shoal/base'
 import { isFenced, type OsdMap } from '@shoal/cluster-map'
 import {
   type ClientOp,
@@ -270,7 +271,7 @@ export class WatchTable {
     if (watch.session === undefined) return
     const event: WatchEvent = {
       type: 'watch-event',
-      pgId: this.core.pgId,
+      pgId: wholePgId(this.core.pgId),
       object: entry.object,
       cookie: watch.cookie,
       event: notify === undefined ? 'disconnect' : 'notify',

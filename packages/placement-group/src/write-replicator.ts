@@ -6,6 +6,7 @@
  */
 import type { OsdId } from '@shoal/base'
 import type { ClientOp, ObjectOpResult, PgEnvelope, RequestId, TransactionOp, Version } from '@shoal/wire'
+import type { WriteSteps } from './backend.ts'
 import type { PgCore } from './core.ts'
 import type { LogEntry } from './pg-log.ts'
 import { RequestMap } from './request-map.ts'
@@ -40,14 +41,14 @@ export interface InFlightWrite<Q> {
 }
 
 export interface OwnWrite {
-  readonly memberSteps?: readonly TransactionOp[]
+  readonly memberSteps?: WriteSteps
   readonly onDone?: () => void
 }
 
 /** `Q`: where the write was queued. */
 export class WriteReplicator<Q> {
-  private readonly core: PgCore
-  private readonly targets: WriteTargets
+  protected readonly core: PgCore
+  protected readonly targets: WriteTargets
   private readonly onDone: (write: InFlightWrite<Q>) => void
   private readonly inFlight = new Map<number, InFlightWrite<Q>>()
   private readonly byRequest = new RequestMap<InFlightWrite<Q>>()
@@ -75,14 +76,14 @@ export class WriteReplicator<Q> {
     return writes
   }
 
+  /** The version of the oldest write that is not on every member. */
+  protected get oldestInFlight(): Version | undefined {
+    for (const { version } of this.inFlight.values()) return version
+    return undefined
+  }
+
   /** `entries`: of one object and its clones, that of the request last. */
-  replicate(
-    queue: Q,
-    entries: readonly LogEntry[],
-    steps: readonly TransactionOp[],
-    answer: Answer,
-    detail: string,
-  ): void {
+  replicate(queue: Q, entries: readonly LogEntry[], steps: WriteSteps, answer: Answer, detail: string): void {
     const entry = entries[entries.length - 1] as LogEntry
     const { request, version, errno } = entry
     const missing = this.membersNow()
@@ -96,7 +97,7 @@ export class WriteReplicator<Q> {
   replicateOwn(
     queue: Q,
     entries: readonly LogEntry[],
-    steps: readonly TransactionOp[],
+    steps: WriteSteps,
     { memberSteps = steps, onDone }: OwnWrite,
   ): void {
     const { request, version } = entries[entries.length - 1] as LogEntry
@@ -112,32 +113,47 @@ export class WriteReplicator<Q> {
   private send(
     write: InFlightWrite<Q>,
     entries: readonly LogEntry[],
-    steps: readonly TransactionOp[],
-    memberSteps: readonly TransactionOp[],
+    steps: WriteSteps,
+    memberSteps: WriteSteps,
   ): void {
-    const { core, targets } = this
+    const { core } = this
     const tid = this.nextTid++
     this.inFlight.set(tid, write)
     const { missing, request, answers } = write
+    this.distribute(tid, missing, entries, steps, memberSteps, () => this.onCommitted(tid, core.whoami))
+    const session = answers[0]?.session
+    if (session !== undefined) core.emit({ kind: 'mark', session, tid: request.tid, stage: 'replicated' })
+  }
+
+  /** Sends the write to the members and stores it here: `onCommit` when it is on stable storage here. */
+  protected distribute(
+    tid: number,
+    members: ReadonlySet<OsdId>,
+    entries: readonly LogEntry[],
+    steps: WriteSteps,
+    memberSteps: WriteSteps,
+    onCommit: () => void,
+  ): void {
+    const { core, targets } = this
+    const same = steps as readonly TransactionOp[]
+    const others = memberSteps as readonly TransactionOp[]
     const { object } = entries[entries.length - 1] as LogEntry
     const logStep = core.appendLog(entries)
     const trimTo = this.trimPoint()
     const seal = (ops: readonly TransactionOp[]): PgEnvelope =>
       core.seal({ kind: 'replicate', tid, entries, trimTo, transaction: { ops } })
     let whole: PgEnvelope | undefined
-    for (const osd of missing) {
+    for (const osd of members) {
       if (osd === core.whoami) continue
       const applies = core.mapping.acting.includes(osd) || targets.isWrittenTo(osd, object)
-      if (applies) whole ??= seal(memberSteps)
+      if (applies) whole ??= seal(others)
       core.sendSealed(osd, applies && whole !== undefined ? whole : seal([]))
     }
-    const session = answers[0]?.session
-    if (session !== undefined) core.emit({ kind: 'mark', session, tid: request.tid, stage: 'replicated' })
-    core.transact([...steps, logStep, ...core.trimLog(trimTo)], () => this.onCommitted(tid, core.whoami))
+    core.transact([...same, logStep, ...core.trimLog(trimTo)], onCommit)
   }
 
   /** Cut in batches: a tenth of the log at a time, not an entry with every write. */
-  private trimPoint(): Version {
+  protected trimPoint(): Version {
     const { log, settings } = this.core
     const keep = this.targets.isDegraded
       ? Math.max(settings.logEntriesMin, settings.logEntriesMax)
@@ -154,5 +170,9 @@ export class WriteReplicator<Q> {
     this.inFlight.delete(tid)
     if (write.onDone === undefined) this.byRequest.delete(write.request)
     this.onDone(write)
+    if (this.inFlight.size === 0) this.onAllDone()
   }
+
+  /** Nothing is under way any more. */
+  protected onAllDone(): void {}
 }

@@ -2,11 +2,11 @@
 import { osdId } from '@shoal/base'
 import type { ClientOp, ObjectId } from '@shoal/wire'
 import { beforeEach, expect, test } from 'vitest'
+import { CopyBackend } from '../src/backend.ts'
 import { ClientIo } from '../src/client-io.ts'
 import { defaultPgSettings, PgCore } from '../src/core.ts'
 import type { PgEffect } from '../src/effects.ts'
 import { MissingSet } from '../src/missing-set.ts'
-import { ObjectTransfer } from '../src/object-transfer.ts'
 import { openEnvelope, type PeerMessage } from '../src/peer-message.ts'
 import { PgLog } from '../src/pg-log.ts'
 import { QuotaShare } from '../src/quota-share.ts'
@@ -35,6 +35,7 @@ beforeEach(() => {
     info: info({ started: 1 }),
     log: new PgLog(version("0'0"), [{ ...entry("modify 1'1 thing"), object: clone }, entry("modify 1'2 thing 1'1")]),
     missing: new MissingSet(),
+    rollback: undefined,
     pastIntervals: [],
     interval: {
       mapEpoch: map.epoch,
@@ -48,13 +49,15 @@ beforeEach(() => {
   })
   core.map = map
   core.mapping = { ...placeSimulated(map), acting: osds(0, 1), actingPrimary: primary }
-  recovery = new Recovery(core, new ObjectTransfer(core, []), {
+  const backend = new CopyBackend(core, [])
+  recovery = new Recovery(core, backend, {
     onNeeded: () => {},
     onObjectRecovered: (one) => clientIo.retry(one),
     onRecovered: () => {},
   })
   clientIo = new ClientIo(
     core,
+    backend,
     {
       blocksReads: (one) => core.missing.has(one),
       blocksSnapReads: (one) => core.missing.has(one) || core.missing.cloneOf(one) !== undefined,

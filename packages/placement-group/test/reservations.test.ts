@@ -6,6 +6,7 @@ import { assert, must, type OsdId, osdId, Prng } from '@shoal/base'
 import { describe, expect, it } from 'vitest'
 import type { PgCore } from '../src/core.ts'
 import type { PgEffect } from '../src/effects.ts'
+import { memberOf, osdOf } from '../src/member.ts'
 import type { ObjectTransfer } from '../src/object-transfer.ts'
 import type { PeerMessage } from '../src/peer-message.ts'
 import { Replica } from '../src/replica.ts'
@@ -88,11 +89,14 @@ class World {
   readonly pgs: { readonly primary: OsdId; readonly targets: readonly OsdId[]; readonly members: Map<OsdId, Member> }[]
   private readonly channels = new Map<string, (() => void)[]>()
 
-  constructor(seed: number, osds: number, pgs: number) {
+  /** `coded`: members are shards, and now and then two of a placement group lie on one OSD. */
+  constructor(seed: number, osds: number, pgs: number, coded = false) {
     this.random = new Prng(seed)
     this.osds = Array.from({ length: osds }, () => ({ local: new Reserver(1), remote: new Reserver(1) }))
     this.pgs = Array.from({ length: pgs }, (_, pg) => {
-      const [primary, ...targets] = this.shuffled(osds).slice(0, 2 + this.random.below(osds - 1))
+      const chosen = this.shuffled(osds).slice(0, 2 + this.random.below(osds - 1))
+      if (coded && this.random.below(3) === 0) chosen.push(must(chosen[this.random.below(chosen.length)], 'an OSD'))
+      const [primary, ...targets] = coded ? chosen.map((osd, shard) => memberOf(osd, shard)) : chosen
       const members = [primary, ...targets].map((osd) => [osd as OsdId, new Member(this, pg, osd as OsdId)] as const)
       return { primary: primary as OsdId, targets, members: new Map(members) }
     })
@@ -105,7 +109,7 @@ class World {
   }
 
   osd(id: OsdId): Osd {
-    return must(this.osds[id], 'an OSD')
+    return must(this.osds[osdOf(id)], 'an OSD')
   }
 
   primaryOf(pg: number): Member {
@@ -145,8 +149,8 @@ class World {
 }
 
 /** Three turns for each placement group; whoever has its slots works for a while. */
-function takeTurns(seed: number): void {
-  const world = new World(seed, 2 + (seed % 4), 3 + (seed % 6))
+function takeTurns(seed: number, coded = false): void {
+  const world = new World(seed, 2 + (seed % 4), 3 + (seed % 6), coded)
   const left = new Map(world.pgs.map((_, pg) => [pg, 3]))
   for (const pg of left.keys()) world.ask(world.primaryOf(pg))
   for (let steps = 0; left.size > 0; steps++) {
@@ -170,6 +174,10 @@ function takeTurns(seed: number): void {
 describe('reservations', () => {
   it('give everybody its turn, and all come back', () => {
     for (let seed = 0; seed < 200; seed++) takeTurns(seed)
+  })
+
+  it('give every erasure-coded group its turn, too', () => {
+    for (let seed = 0; seed < 200; seed++) takeTurns(seed, true)
   })
 
   it('are void once the interval is over, whatever answers still come', () => {

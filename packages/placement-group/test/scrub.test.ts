@@ -1,7 +1,10 @@
 /** Scrub's verdicts, its schedule, and its bytes. */
 import { type Epoch, epoch, type OsdId, osdId, type PgId } from '@shoal/base'
+import { createErasureCode, linearDigest } from '@shoal/erasure'
 import { headSnap, type ObjectId, objectKey, type Version, zeroVersion } from '@shoal/wire'
 import { describe, expect, it } from 'vitest'
+import { shardCheck } from '../src/erasure/shard-scrub.ts'
+import { memberOf, shardOf } from '../src/member.ts'
 import { envelope, openEnvelope } from '../src/peer-message.ts'
 import { compareScrubMaps, type Expected, type MemberMap } from '../src/scrub-compare.ts'
 import { type ScrubbedObject, scrubDamage } from '../src/scrub-map.ts'
@@ -221,5 +224,65 @@ describe('the bytes', () => {
       const sealed = envelope('1.0' as PgId, epoch(4), { kind: 'scrub', message })
       expect(openEnvelope({ ...sealed, payload: [] })).toEqual({ kind: 'scrub', message })
     }
+  })
+})
+
+describe('the comparison of shards', () => {
+  const code = createErasureCode({ k: 2, m: 2 })
+  const contents = [1, 2].map((seed) => Uint8Array.from({ length: 64 }, (_, byte) => (byte * seed + seed) & 0xff))
+  const digests = [...contents, ...code.encode(contents)].map((chunk) => linearDigest(0, chunk))
+  const member = (shard: number): OsdId => memberOf(osdId(10 + shard), shard)
+
+  function shardVerdict(copies: readonly (Partial<ScrubbedObject> | undefined)[], expected: Expected = unknown) {
+    const members = copies.map((copy, shard): MemberMap => {
+      const whole = { ...sound, dataDigest: digests[shard] as number, ...copy }
+      return { osd: member(shard), objects: new Map(copy === undefined ? [] : [[objectKey(thing), whole]]) }
+    })
+    const [found] = compareScrubMaps(members, () => expected, shardCheck(code))
+    if (found === undefined) return undefined
+    const { good, bad, proven, shards } = found
+    return {
+      good: good.map(shardOf),
+      bad: bad.map(shardOf),
+      proven,
+      errors: shards.map((shard) => shard.errors.join()),
+    }
+  }
+
+  it('finds nothing where parity belongs to the data, or nobody has read it', () => {
+    expect(shardVerdict([{}, {}, {}, {}])).toBeUndefined()
+    expect(shardVerdict([0, 1, 2, 3].map(() => ({ dataDigest: 0 })))).toBeUndefined()
+  })
+
+  it('has shards that fail their checksum made anew, as long as enough are left', () => {
+    const damage = scrubDamage.data
+    const two = { good: [1, 2], bad: [0, 3], proven: true, errors: ['read_error', '', '', 'read_error'] }
+    expect(shardVerdict([{ damage }, {}, {}, { damage }])).toEqual(two)
+    expect(shardVerdict([{ damage }, {}, { damage }, { damage }])).toMatchObject({ good: [1], bad: [], proven: false })
+  })
+
+  it('tells which single shard does not fit to the others, but does not call it proven', () => {
+    for (const shard of [0, 1, 2, 3]) {
+      const copies = [0, 1, 2, 3].map((one) => (one === shard ? { dataDigest: 0x01020304 } : {}))
+      expect(shardVerdict(copies, { kind: 'version', version: at(7) })).toMatchObject({ bad: [shard], proven: false })
+    }
+  })
+
+  it('lists all of them when it cannot tell which', () => {
+    const found = shardVerdict([{ dataDigest: 1 }, {}, {}, undefined])
+    const mismatch = 'data_digest_mismatch'
+    expect(found).toEqual({ good: [], bad: [], proven: false, errors: [mismatch, mismatch, mismatch, 'missing'] })
+    expect(shardVerdict([{ dataDigest: 1 }, { dataDigest: 2 }, {}, {}])).toMatchObject({ good: [], bad: [] })
+  })
+
+  it('still compares versions, attributes and sizes', () => {
+    const expected: Expected = { kind: 'version', version: at(7) }
+    expect(shardVerdict([{}, { version: at(6) }, {}, {}], expected)).toEqual({
+      good: [0, 2, 3],
+      bad: [1],
+      proven: true,
+      errors: ['', 'object_info_inconsistency', '', ''],
+    })
+    expect(shardVerdict([{}, {}, undefined, {}], expected)).toMatchObject({ bad: [2], proven: true })
   })
 })

@@ -104,6 +104,8 @@ export interface FinalObject {
 export interface ReplicaCopy {
   readonly pgId: string
   readonly osd: number
+  /** In an erasure-coded pool. */
+  readonly shard?: number
   /** By a key that is the same on every OSD; attributes of the cluster's own included. */
   readonly objects: ReadonlyMap<string, StoredCopy>
   /** Keys that are left out of all copies of the group, because one cannot be read and its disk is known to rot. */

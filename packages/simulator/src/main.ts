@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { isClusterError } from '@shoal/base'
 import { describeEvent } from './checkers/explain-violation.ts'
+import { endWithParent } from './end-with-parent.ts'
 import { describeScenario, formatResult, type MeasuredResult } from './report.ts'
 import { exitCodes, type RunOptions, runScenario, type Verdict } from './run-scenario.ts'
 import { type DrawOptions, drawScenario, scenarioNames } from './scenario/draw-scenario.ts'
@@ -45,6 +46,7 @@ async function measured(scenario: Scenario, options: RunOptions = {}): Promise<M
 }
 
 async function serve(options: DrawOptions): Promise<number> {
+  endWithParent()
   for await (const line of createInterface({ input: process.stdin })) {
     const result = await measured(drawScenario(Number(line), options))
     process.stdout.write(`${JSON.stringify(result)}\n`)

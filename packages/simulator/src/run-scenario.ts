@@ -8,6 +8,7 @@ import { FileObjectStore } from '@shoal/object-store'
 import { makeSimEnv } from '@shoal/testkit'
 import { capViolations } from './caps.ts'
 import { checkReplicasEqual } from './checkers/replicas-equal.ts'
+import { checkShardsAgree } from './checkers/shards-agree.ts'
 import { ClusterReader } from './cluster/final-reader.ts'
 import { scrubAll } from './cluster/scrub-all.ts'
 import { type Crash, SimCluster } from './cluster/sim-cluster.ts'
@@ -120,8 +121,12 @@ class Simulation {
     this.stopping = true
     if (!(await this.bounded('every operation is answered', answersWithinMs, () => this.running === 0))) return
     onPhase('recover')
+    const allowed = this.faults.allowedWarnings(allowedWarnings)
     try {
-      await cluster.untilHealthy(healthyWithinMs, this.faults.allowedWarnings(allowedWarnings))
+      await cluster.untilHealthy(healthyWithinMs, allowed)
+      // It would move copies while they are compared.
+      await cluster.settleCommand({ prefix: 'balancer off' })
+      await cluster.untilHealthy(healthyWithinMs, allowed)
     } catch (error) {
       this.liveness = (error as Error).message
     }
@@ -211,13 +216,17 @@ class Simulation {
   private async check(): Promise<void> {
     const { budget } = this.faults
     // What rotted was mended by the scrub before: it is left out of nothing.
-    const reader = new ClusterReader(this.cluster, (osd) => !this.isScrubbed && budget.spoiledStores.has(osd))
+    const reader = new ClusterReader(this.cluster, (osd) => !this.isScrubbed && budget.isSpoiled(osd))
     if (this.liveness === undefined) {
       this.violations.push(...(await configViolations(this.cluster)), ...(await healthHistoryViolations(this.cluster)))
       for (const pool of this.scenario.pools) {
         const copies = await reader.replicas(pool.name)
+        const expected = { copies: (pgId: string) => this.cluster.copiesOf(pgId) ?? pool.size }
+        const { erasure } = pool
         this.violations.push(
-          ...checkReplicasEqual(copies, { copies: (pgId) => this.cluster.copiesOf(pgId) ?? pool.size }),
+          ...(erasure === undefined
+            ? checkReplicasEqual(copies, expected)
+            : checkShardsAgree(copies, erasure, expected)),
         )
       }
     }

@@ -111,8 +111,8 @@ class Swarm {
       ...(scenario === undefined ? [] : ['--scenario', scenario]),
       ...(virtualSeconds === undefined ? [] : ['--virtual-seconds', virtualSeconds]),
     ]
-    const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
-    child.stdin.on('error', () => undefined)
+    const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit', 'ipc'] })
+    child.stdin?.on('error', () => undefined)
     return child
   }
 

@@ -36,14 +36,20 @@ function addChanges(block: Command): void {
       .argument('<image>', 'POOL/IMAGE')
       .requiredOption('--size <size>', 'as in 10G')
       .option('--object-size <size>', 'a power of two', '4M')
+      .option('--data-pool <pool>', 'keep the data there, as in an erasure-coded pool; POOL keeps the header')
       .description('make an image; it takes space only as it is written'),
     async (context, [image], options) => {
       const { pool, name } = parsePoolAndName(image as string, defaultBlockPool)
       const store = await imageStore(context, pool)
+      const dataPool =
+        options['dataPool'] === undefined
+          ? undefined
+          : await (await context.client()).pool(String(options['dataPool'])).poolId()
       const header = await store.create(
         name,
         parseBytes(String(options['size'])),
         parseBytes(String(options['objectSize'])),
+        dataPool,
       )
       context.print({ pool, ...header }, () => `image ${pool}/${name} of ${formatBytes(header.sizeBytes)} created`)
     },

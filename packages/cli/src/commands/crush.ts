@@ -263,6 +263,17 @@ function addRuleCommands(crush: Command): void {
       ),
   )
   action(
+    rule
+      .command('create-erasure')
+      .argument('<name>')
+      .argument('[profile]', 'erasure code profile', 'default')
+      .description('a rule for the shards of erasure-coded pools'),
+    async (context, [name, profile]) =>
+      context.done(
+        await context.command({ prefix: 'osd crush rule create-erasure', name, profile: profile ?? 'default' }),
+      ),
+  )
+  action(
     rule.command('rm').argument('<name>').description('remove a rule that no pool uses'),
     async (context, [name]) => context.done(await context.command({ prefix: 'osd crush rule rm', name })),
   )

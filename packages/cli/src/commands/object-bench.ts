@@ -4,7 +4,6 @@
  */
 import { ClusterError, Histogram, type HistogramSummary } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
-import { opLimits } from '@shoal/wire'
 import type { Command } from 'commander'
 import { Argument } from 'commander'
 import { action } from '../action.ts'
@@ -39,6 +38,7 @@ export function addBenchCommand(object: Command): void {
       .option('--no-cleanup', 'keep the objects, for a read run after it')
       .description('measure a pool; reads need the objects of a `write --no-cleanup` before'),
     async (context, [seconds, mode], options) => {
+      const { opLimits } = await import('@shoal/wire')
       const client = await context.client()
       const pool = client.pool(String(options['pool']), String(options['namespace']))
       const blockBytes = parseBytes(String(options['blockSize']))

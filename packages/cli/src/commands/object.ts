@@ -3,13 +3,12 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { ClusterError, isClusterError, utf8Decode, utf8Encode } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
-import { opLimits } from '@shoal/wire'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { asClusterError } from '../output/failure.ts'
 import { formatTable } from '../output/table.ts'
-import { formatBytes } from '../output/units.ts'
+import { formatBytes, parseBytes } from '../output/units.ts'
 import { addBenchCommand } from './object-bench.ts'
 import { addLockCommands } from './object-lock.ts'
 import { addSnapCommands, addSnapOptions, handleAt } from './object-snap.ts'
@@ -42,6 +41,7 @@ function addDataCommands(object: Command): void {
       .command('put')
       .argument('<object>')
       .argument('<file>', "a path, or '-'")
+      .option('--offset <size>', 'write it into the object from there on, instead of replacing it')
       .description('store a file as an object, replacing it'),
     put,
   )
@@ -98,7 +98,6 @@ function addDataCommands(object: Command): void {
   action(
     object.command('truncate').argument('<object>').argument('<size>').description('cut or extend an object'),
     async (context, [name, size], options) => {
-      const { parseBytes } = await import('../output/units.ts')
       const sizeBytes = parseBytes(size as string)
       await (await handle(context, options)).execute(name as string, [{ kind: 'truncate', sizeBytes }])
       context.print({ object: name, sizeBytes }, () => '')
@@ -106,12 +105,14 @@ function addDataCommands(object: Command): void {
   )
 }
 
-/** The first piece replaces the object in one step; a larger file is complete only when the command ends. */
+/** The first piece replaces the object in one step, unless it has an offset; a larger file is complete only when the command ends. */
 async function put(context: CommandContext, [name, file]: readonly string[], options: Options): Promise<void> {
+  const { opLimits } = await import('@shoal/wire')
   const pool = await handle(context, options)
+  const from = options['offset'] === undefined ? undefined : parseBytes(String(options['offset']))
   let sizeBytes = 0
   for await (const piece of pieces(file as string)) {
-    if (sizeBytes + piece.length > opLimits.objectBytesMax) {
+    if ((from ?? 0) + sizeBytes + piece.length > opLimits.objectBytesMax) {
       throw new ClusterError(
         'EFBIG',
         `${file} is larger than an object may be (${formatBytes(opLimits.objectBytesMax)})`,
@@ -120,13 +121,15 @@ async function put(context: CommandContext, [name, file]: readonly string[], opt
         },
       )
     }
-    await pool.execute(
-      name as string,
-      sizeBytes === 0 ? [{ kind: 'write-full', data: piece }] : [{ kind: 'write', offset: sizeBytes, data: piece }],
-    )
+    const replaces = from === undefined && sizeBytes === 0
+    const offset = (from ?? 0) + sizeBytes
+    await pool.execute(name as string, [
+      replaces ? { kind: 'write-full', data: piece } : { kind: 'write', offset, data: piece },
+    ])
     sizeBytes += piece.length
   }
-  if (sizeBytes === 0) await pool.execute(name as string, [{ kind: 'write-full', data: new Uint8Array(0) }])
+  if (sizeBytes === 0 && from === undefined)
+    await pool.execute(name as string, [{ kind: 'write-full', data: new Uint8Array(0) }])
   context.print({ object: name, sizeBytes }, () => '')
 }
 
@@ -240,6 +243,7 @@ function addOmapCommands(object: Command): void {
   action(
     object.command('listomapvals').argument('<object>').description('the ordered map'),
     async (context, [name], options) => {
+      const { opLimits } = await import('@shoal/wire')
       const pool = await handle(context, options)
       const rows: { key: string; value: string }[] = []
       let after: Uint8Array | undefined

@@ -4,7 +4,6 @@ import { ClusterError } from '@shoal/base'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
-import { type KeyBackup, readKeyBackup, writeKeyBackup } from '../local/key-backup.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
@@ -15,6 +14,7 @@ export function addOsdKeyCommands(osd: Command): void {
       'write the keys of all encrypted stores to a file that opens with a passphrase',
     ),
     async (context, [file], options) => {
+      const { writeKeyBackup } = await import('../local/key-backup.ts')
       const keys = await monitorKeys(context)
       if (keys.size === 0) throw new ClusterError('ENOENT', 'no store of this cluster is encrypted')
       const fsid = await fsidOf(context)
@@ -49,7 +49,8 @@ function readPassphrase(options: Options): string {
 }
 
 async function restore(context: CommandContext, [file]: readonly string[], options: Options): Promise<void> {
-  const backup: KeyBackup = await readKeyBackup(file as string, readPassphrase(options))
+  const { readKeyBackup } = await import('../local/key-backup.ts')
+  const backup = await readKeyBackup(file as string, readPassphrase(options))
   const fsid = await fsidOf(context)
   if (backup.fsid !== fsid) {
     throw new ClusterError('EINVAL', `${file} is of cluster ${backup.fsid}, this one is ${fsid}`)
@@ -90,6 +91,7 @@ async function monitorKeys(context: CommandContext): Promise<Map<string, Uint8Ar
 
 /** The key of one store that does not run: from a backup that is named, else from the monitors. */
 export async function storeKeyFor(context: CommandContext, uuid: string, options: Options): Promise<Uint8Array> {
+  const { readKeyBackup } = await import('../local/key-backup.ts')
   const backup = options['keyBackup']
   const keys =
     backup === undefined

@@ -7,6 +7,7 @@ import type { CommandContext } from '../context.ts'
 import { parseLocation } from '../daemons/location.ts'
 import { formatTable } from '../output/table.ts'
 import { formatBytes, parseNumber, parseOsd } from '../output/units.ts'
+import { addErasureProfileCommands } from './erasure-profile.ts'
 import { addBlocklistCommands } from './osd-blocklist.ts'
 import { addOsdKeyCommands } from './osd-key.ts'
 import { addOsdLifecycleCommands } from './osd-lifecycle.ts'
@@ -20,6 +21,7 @@ export function addOsdCommands(program: Command): void {
   addOsdLifecycleCommands(osd)
   addBlocklistCommands(osd)
   addOsdScrubCommands(osd)
+  addErasureProfileCommands(osd)
 }
 
 function addReports(osd: Command): void {

@@ -1,6 +1,7 @@
 /** `shoal pool ...`: pools and their settings (Ceph's `osd pool`). */
 
-import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
+import { ClusterError } from '@shoal/base'
+import type { AutoscaleRow, PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
@@ -8,19 +9,36 @@ import { formatBytes, parseInteger } from '../output/units.ts'
 import { addPoolSnapCommands } from './object-snap.ts'
 import { addPoolQuotaCommands } from './pool-quota.ts'
 
+/** Ceph's order: placement groups, then the kind of pool, then the profile of an erasure-coded one. */
+function kindOf(words: readonly string[]): {
+  readonly pgNum: string | undefined
+  readonly type: string | undefined
+  readonly profile: string | undefined
+} {
+  const [first] = words
+  const [type, profile, ...more] = first === 'erasure' || first === 'replicated' ? words : words.slice(1)
+  if (more.length > 0 || (type !== undefined && type !== 'erasure' && type !== 'replicated')) {
+    throw new ClusterError('EINVAL', `'${words.join(' ')}' is no kind of pool`, {
+      hint: 'for example: shoal pool create NAME 32 erasure PROFILE',
+    })
+  }
+  return { pgNum: first === type ? undefined : first, type, profile }
+}
+
 export function addPoolCommands(program: Command): void {
   const pool = program.command('pool').description('pools: named sets of objects with a rule for their copies')
   action(
     pool
       .command('create')
       .argument('<pool>')
-      .argument('[pg-num]', 'placement groups (default: osd_pool_default_pg_num)')
+      .argument('[words...]', '[PG-NUM, else osd_pool_default_pg_num] [erasure [PROFILE]]')
       .option('--size <n>', 'copies')
       .option('--min-size <n>', 'copies that must be there for I/O')
       .option('--rule <name>', 'CRUSH rule')
       .option('--application <name>', 'what it is for: block, object, file')
       .description('create a pool'),
-    async (context, [name, pgNum], options) => {
+    async (context, [name, ...rest], options) => {
+      const { pgNum, type, profile } = kindOf(rest)
       const number = (option: string): number | undefined =>
         options[option] === undefined
           ? undefined
@@ -32,6 +50,8 @@ export function addPoolCommands(program: Command): void {
           prefix: 'osd pool create',
           pool: name,
           ...(pgNum === undefined ? {} : { pg_num: parseInteger(pgNum, 'pg-num', 1) }),
+          ...(type === undefined ? {} : { pool_type: type }),
+          ...(profile === undefined ? {} : { erasure_code_profile: profile }),
           ...(size === undefined ? {} : { size }),
           ...(minSize === undefined ? {} : { min_size: minSize }),
           ...(options['rule'] === undefined ? {} : { rule: options['rule'] }),
@@ -81,9 +101,18 @@ export function addPoolCommands(program: Command): void {
       .argument('<pool>')
       .argument('<name>')
       .argument('<value>')
-      .description('change a setting: size, min_size, crush_rule, ...'),
-    async (context, [name, setting, value]) =>
-      context.done(await context.command({ prefix: 'osd pool set', pool: name, var: setting, val: value })),
+      .option('--yes-i-really-mean-it', 'pg_num: split at once, even while copies are missing or on their way')
+      .description('change a setting: size, min_size, crush_rule, pg_num, ...'),
+    async (context, [name, setting, value], options) =>
+      context.done(
+        await context.command({
+          prefix: 'osd pool set',
+          pool: name,
+          var: setting,
+          val: value,
+          ...(options['yesIReallyMeanIt'] === true ? { sure: true } : {}),
+        }),
+      ),
   )
   action(
     pool
@@ -101,6 +130,30 @@ export function addPoolCommands(program: Command): void {
     },
   )
   addPoolQuotaCommands(pool)
+  action(
+    pool.command('autoscale-status').description('how many placement groups each pool has and should have'),
+    async (context) => {
+      const rows = (await context.command({ prefix: 'osd pool autoscale-status' })).data as readonly AutoscaleRow[]
+      context.print(rows, () =>
+        formatTable(
+          [
+            { title: 'POOL', cell: (row) => row.name },
+            { title: 'SIZE', cell: (row) => formatBytes(row.bytes), align: 'right' },
+            { title: 'TARGET SIZE', cell: (row) => (row.targetBytes > 0 ? formatBytes(row.targetBytes) : '-') },
+            { title: 'RATE', cell: (row) => row.size, align: 'right' },
+            { title: 'RAW CAPACITY', cell: (row) => formatBytes(row.capacityBytes), align: 'right' },
+            { title: 'RATIO', cell: (row) => row.ratio.toFixed(4), align: 'right' },
+            { title: 'TARGET RATIO', cell: (row) => (row.targetRatio > 0 ? row.targetRatio.toFixed(4) : '-') },
+            { title: 'BIAS', cell: (row) => row.bias, align: 'right' },
+            { title: 'PG_NUM', cell: (row) => row.pgNum, align: 'right' },
+            { title: 'NEW PG_NUM', cell: (row) => (row.verdict === 'fine' ? '-' : row.wanted), align: 'right' },
+            { title: 'AUTOSCALE', cell: (row) => row.mode },
+          ],
+          rows,
+        ),
+      )
+    },
+  )
   action(
     pool.command('stats').argument('[pool]').description('objects, bytes and client I/O of pools'),
     async (context, [name]) => {

@@ -7,9 +7,7 @@ import type { HealthReport } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
-import { createCluster } from '../local/create.ts'
 import { preload } from '../local/daemon-spec.ts'
-import { loadSecurity } from '../local/keyring.ts'
 import type { ClusterFile } from '../local/layout.ts'
 import {
   readRunFile,
@@ -61,7 +59,7 @@ async function up(context: CommandContext, options: Readonly<Record<string, unkn
   layout.makeDirectories()
   writeRunFile(layout, { name: 'up', kind: 'up', address: '', adminAddress: '', dataDirectory: layout.directory })
   const isNew = !layout.exists()
-  const cluster = isNew ? await createFromOptions(context, options) : withSecurity(context)
+  const cluster = await (isNew ? createFromOptions(context, options) : withSecurity(context))
   const supervisor = new Supervisor(layout)
   supervisor.on('exit', (name, how) => process.stderr.write(`${name} ended (${how}), starting it again\n`))
   supervisor.start()
@@ -81,6 +79,7 @@ async function createFromOptions(
   context: CommandContext,
   options: Readonly<Record<string, unknown>>,
 ): Promise<ClusterFile> {
+  const { createCluster } = await import('../local/create.ts')
   const text = (name: string): string => String(options[name])
   const osds = parseInteger(text('osds'), '--osds', 1, 64)
   return createCluster(context.layout, {
@@ -97,7 +96,8 @@ async function createFromOptions(
 }
 
 /** Of a cluster that exists: options that were given hold from now on, for clients too. */
-function withSecurity({ layout, options }: CommandContext): ClusterFile {
+async function withSecurity({ layout, options }: CommandContext): Promise<ClusterFile> {
+  const { loadSecurity } = await import('../local/keyring.ts')
   const cluster = layout.read()
   const ms_auth = options.msAuth ?? cluster.ms_auth
   const ms_mode = options.msMode ?? cluster.ms_mode

@@ -1,7 +1,8 @@
 /** A real cluster for a test: processes of the built checkout on free ports, in a directory of its own. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -30,11 +31,16 @@ export interface Health {
 
 const healthyTimeoutMs = 90_000
 
+export function sha(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
 export class TestCluster {
   readonly directory: string
   private readonly options: readonly string[]
   private up: ChildProcess | undefined
   private output = ''
+  private files = 0
 
   private constructor(directory: string, options: readonly string[]) {
     this.directory = directory
@@ -145,6 +151,35 @@ export class TestCluster {
 
   async json<T>(...args: readonly string[]): Promise<T> {
     return JSON.parse(await this.ok('--format', 'json', ...args)) as T
+  }
+
+  /** Stores an object by the command, in pool `objects` unless options say otherwise; the hash of its bytes. */
+  async put(name: string, bytes: Uint8Array, ...options: readonly string[]): Promise<string> {
+    await this.withFile(bytes, (file) => this.ok('object', 'put', name, file, ...options))
+    return sha(bytes)
+  }
+
+  /** The same, for a write that may be refused. */
+  tryPut(name: string, bytes: Uint8Array, ...options: readonly string[]): Promise<Outcome> {
+    return this.withFile(bytes, (file) => this.run('object', 'put', name, file, ...options))
+  }
+
+  /** Reads an object by the command; the hash of its bytes. */
+  hashOf(name: string, ...options: readonly string[]): Promise<string> {
+    return this.withFile(undefined, async (file) => {
+      await this.ok('object', 'get', name, file, ...options)
+      return sha(await readFile(file))
+    })
+  }
+
+  private async withFile<T>(bytes: Uint8Array | undefined, use: (file: string) => Promise<T>): Promise<T> {
+    const file = join(this.directory, `object-${++this.files}.tmp`)
+    if (bytes !== undefined) await writeFile(file, bytes)
+    try {
+      return await use(file)
+    } finally {
+      await rm(file, { force: true })
+    }
   }
 
   daemons(): Promise<readonly DaemonRow[]> {

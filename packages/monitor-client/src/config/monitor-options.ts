@@ -33,6 +33,9 @@ export interface MonitorSettings extends CommonSettings {
   readonly mon_max_osdmap_epochs: number
   readonly mon_log_max: number
   readonly mon_lease: number
+  readonly mon_target_pg_per_osd: number
+  readonly balancer_sleep_interval: number
+  readonly balancer_upmap_max_optimizations: number
   readonly mon_crash_warn_recent_interval: number
   readonly mon_crash_retain_interval: number
 }
@@ -264,6 +267,32 @@ export const monitorOptions: OptionTable<MonitorSettings> = {
     min: 1,
     max: 600,
     description: 'A monitor that the leader has not heard for so long is out of quorum.',
+  },
+  mon_target_pg_per_osd: {
+    ...live,
+    type: 'uint',
+    default: 100,
+    min: 1,
+    max: 10_000,
+    unit: 'placement groups',
+    description: 'Copies of placement groups that each OSD should have, by which the autoscaler sizes pools.',
+  },
+  balancer_sleep_interval: {
+    ...live,
+    type: 'secs',
+    default: 20,
+    min: 1,
+    max: 86_400,
+    description: 'Between two plans of the balancer.',
+  },
+  balancer_upmap_max_optimizations: {
+    ...live,
+    type: 'uint',
+    default: 10,
+    min: 1,
+    max: 10_000,
+    unit: 'placement groups',
+    description: 'Of how many placement groups one plan of the balancer moves a copy, at most.',
   },
   mon_crash_warn_recent_interval: {
     ...live,

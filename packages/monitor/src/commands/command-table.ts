@@ -1,5 +1,6 @@
 /** All commands by prefix. */
 import { assert, ClusterError } from '@shoal/base'
+import { balancerCommands } from './balancer.ts'
 import { blocklistCommands } from './blocklist.ts'
 import { clusterCommands } from './cluster.ts'
 import type { Command } from './command.ts'
@@ -7,6 +8,7 @@ import { configCommands } from './config.ts'
 import { configKeyCommands } from './config-keys.ts'
 import { crashCommands } from './crash.ts'
 import { crushCommands } from './crush.ts'
+import { erasureProfileCommands } from './erasure-profiles.ts'
 import { healthCommands } from './health.ts'
 import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
@@ -23,12 +25,14 @@ const all = [
   ...crashCommands,
   ...osdReports,
   ...osdChanges,
+  ...balancerCommands,
   ...osdSafetyCommands,
   ...blocklistCommands,
   ...poolCommands,
   ...poolQuotaCommands,
   ...snapshotCommands,
   ...crushCommands,
+  ...erasureProfileCommands,
   ...pgCommands,
   ...configKeyCommands,
 ]

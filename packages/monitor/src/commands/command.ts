@@ -7,6 +7,7 @@ import type { OsdMap, PlacementCache } from '@shoal/cluster-map'
 import type { CommandReply } from '@shoal/monitor-client'
 import { z } from 'zod'
 import type { MonitorSettings } from '../config.ts'
+import type { Balancer } from '../services/balancer.ts'
 import type { FailureDetector } from '../services/failure-detector.ts'
 import type { QuotaLedger } from '../services/quota-ledger.ts'
 import type { Statistics } from '../services/statistics.ts'
@@ -32,6 +33,8 @@ export interface ClusterView {
   readonly settings: MonitorSettings
   readonly statistics: Statistics
   readonly failures: FailureDetector
+  /** Of the leader. */
+  readonly balancer: Balancer | undefined
   /** Only the leader shares out quotas. */
   readonly quotas: QuotaLedger | undefined
   readonly quorum: QuorumView

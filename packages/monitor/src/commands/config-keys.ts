@@ -2,13 +2,15 @@
  * Ceph's config-key store: small values by name, in the replicated state of the monitors. What lies there of OSDs are the
  * keys of their encrypted stores (`dm-crypt/osd/UUID/luks`), sealed by who put them there: to the monitors they are bytes.
  */
-import { ClusterError } from '@shoal/base'
+import { ClusterError, utf8Encode } from '@shoal/base'
 import { z } from 'zod'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
 import { type Command, done, noArguments, readCommand, writeCommand } from './command.ts'
 
 const valueBytesMax = 64 * 1024
 const keysMax = 10_000
+/** All names and values together: every snapshot of the state carries them to every monitor. */
+const totalBytesMax = 8 * 1024 * 1024
 
 const keyName = z.string().regex(/^[\x21-\x7e]{1,256}$/, 'a key has 1 to 256 characters, no blanks')
 
@@ -40,6 +42,15 @@ export const configKeyCommands: readonly Command[] = [
     if (before === undefined && keys.size >= keysMax) {
       throw new ClusterError('ENOSPC', `there are ${keysMax} config keys already`, { hint: 'shoal config-key rm KEY' })
     }
+    // Who makes less of it is let through, also above the limit: an earlier version had none.
+    const grows = bytesOf(args.key, args.val) > (before === undefined ? 0 : bytesOf(args.key, before))
+    keys.set(args.key, args.val)
+    const totalBytes = grows ? [...keys].reduce((sum, [key, value]) => sum + bytesOf(key, value), 0) : 0
+    if (totalBytes > totalBytesMax) {
+      throw new ClusterError('ENOSPC', `config keys would take ${totalBytes} bytes together, above ${totalBytesMax}`, {
+        hint: 'they are for small things: shoal config-key ls, shoal config-key rm KEY',
+      })
+    }
     draft.setConfigKey(args.key, args.val)
     return done(`key '${args.key}' is set`)
   }),
@@ -55,6 +66,10 @@ export function forgetStoreKeys(draft: ProposalDraft, uuid: string): void {
   if (uuid === '') return
   const prefix = `dm-crypt/osd/${uuid}/`
   for (const key of draft.configKeys().keys()) if (key.startsWith(prefix)) draft.setConfigKey(key, undefined)
+}
+
+function bytesOf(key: string, value: string): number {
+  return utf8Encode(key).length + utf8Encode(value).length
 }
 
 function missing(key: string): ClusterError {

@@ -1,6 +1,6 @@
 /** Commands that change the states of OSDs, cluster flags and placement exceptions. */
 import { ClusterError, type OsdId, type PgId, parsePgId } from '@shoal/base'
-import { type OsdFlag, type OsdMap, osdFlags, weightOne } from '@shoal/cluster-map'
+import { cleanUpmaps, type OsdFlag, type OsdMap, osdFlags, PlacementCache, weightOne } from '@shoal/cluster-map'
 import { z } from 'zod'
 import {
   destroyOsd,
@@ -168,6 +168,23 @@ function requirePg(map: OsdMap, text: string): PgId {
   return text as PgId
 }
 
+/**
+ * Whether CRUSH gives the same without the exception. EINVAL for one that is void: it would be dropped with the next
+ * change of the map, which is better said at once.
+ */
+function doesNothing(map: OsdMap, pgId: PgId, change: Partial<Pick<OsdMap, 'upmap' | 'upmapItems'>>): boolean {
+  const without = { ...map, upmap: new Map(), upmapItems: new Map() }
+  const changed = { ...without, ...change }
+  const raw = new PlacementCache(without).raw(pgId)
+  const placed = new PlacementCache(changed).placed(pgId)
+  if (placed.length === raw.length && placed.every((osd, at) => osd === raw[at])) return true
+  const { upmap, upmapItems } = cleanUpmaps(changed)
+  if (upmap.length === 0 && upmapItems.get(pgId) !== null) return false
+  throw new ClusterError('EINVAL', `${pgId} may not be placed on ${placed.join(', ')}`, {
+    hint: `CRUSH places it on ${raw.join(', ')}; no two may share a failure domain, and all must be in`,
+  })
+}
+
 const placementChanges: readonly Command[] = [
   writeCommand(
     'osd pg-upmap-items',
@@ -187,6 +204,9 @@ const placementChanges: readonly Command[] = [
         if (from === to) throw new ClusterError('EINVAL', `osd.${from} maps to itself`)
         items.push({ from, to })
       }
+      if (doesNothing(draft.map, pgId, { upmapItems: new Map([[pgId, items]]) })) {
+        return done(`${pgId}: nothing to exchange`)
+      }
       draft.osd.setUpmapItems(pgId, items)
       return done(`${pgId}: ${items.map((item) => `${item.from} -> ${item.to}`).join(', ')}`)
     },
@@ -200,6 +220,9 @@ const placementChanges: readonly Command[] = [
     const pgId = requirePg(draft.map, args.pgid)
     for (const id of args.id) requireOsd(draft.map, id)
     if (new Set(args.id).size !== args.id.length) throw new ClusterError('EINVAL', 'an OSD comes twice')
+    if (doesNothing(draft.map, pgId, { upmap: new Map([[pgId, args.id]]) })) {
+      return done(`${pgId} is placed there by CRUSH`)
+    }
     draft.osd.setUpmap(pgId, args.id)
     return done(`${pgId} is placed on ${args.id.join(', ')}`)
   }),

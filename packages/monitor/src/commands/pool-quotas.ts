@@ -1,10 +1,11 @@
 /** Quotas of pools: set, shown, and shared out among the primaries that ask. */
 import { ClusterError, type Epoch, type PgId } from '@shoal/base'
-import { featureQuotas, hasFeatures, type OsdMap, poolQuotaOf, withQuota } from '@shoal/cluster-map'
+import { featureQuotas, poolQuotaOf, withQuota } from '@shoal/cluster-map'
 import type { PoolQuotaReply } from '@shoal/monitor-client'
 import { z } from 'zod'
 import { type ClusterView, type Command, done, readCommand, type WriteView, writeCommand } from './command.ts'
 import { poolStats, requirePool } from './pool-rows.ts'
+import { requireFeature, updateRequiredFeatures } from './required-features.ts'
 
 const units = 'KMGTPE'
 
@@ -32,25 +33,12 @@ function setQuota(args: z.output<typeof setArguments>, { draft }: WriteView) {
   const limits = { maxBytes: before?.maxBytes ?? 0, maxObjects: before?.maxObjects ?? 0 }
   const after = { ...limits, [args.field === 'max_bytes' ? 'maxBytes' : 'maxObjects']: amount }
   if (after.maxBytes !== limits.maxBytes || after.maxObjects !== limits.maxObjects) {
-    if (amount > 0) requireQuotas(draft.map)
+    if (amount > 0) requireFeature(draft.map, featureQuotas, 'keep quotas')
     draft.osd.setPool(withQuota(pool, { ...after, epoch: draft.osd.epoch }))
-    const { map } = draft
-    const isUsed = [...map.pools.values()].some((one) => poolQuotaOf(one) !== undefined)
-    // As long as there are quotas, no OSD may serve that does not keep them.
-    if (hasFeatures(map.requiredFeatures, featureQuotas) !== isUsed) {
-      draft.osd.setRequiredFeatures(map.requiredFeatures + (isUsed ? featureQuotas : -featureQuotas))
-    }
+    updateRequiredFeatures(draft)
     draft.log('info', `pool '${pool.name}': quota ${args.field} ${amount === 0 ? 'taken away' : `set to ${amount}`}`)
   }
   return done(`pool '${pool.name}': ${args.field} ${amount === 0 ? 'is not limited' : `is ${amount}`}`)
-}
-
-function requireQuotas(map: OsdMap): void {
-  const older = [...map.osds.values()].filter((osd) => osd.up && !hasFeatures(osd.features, featureQuotas))
-  if (older.length === 0) return
-  throw new ClusterError('EOPNOTSUPP', `osd.${older[0]?.id} runs a version that does not keep quotas`, {
-    hint: `upgrade ${older.map((osd) => `osd.${osd.id}`).join(', ')} first`,
-  })
 }
 
 function quotaReply(name: string, view: ClusterView): PoolQuotaReply {

@@ -2,15 +2,21 @@
 import { ClusterError } from '@shoal/base'
 import {
   countSnaps,
+  mergeOptions,
   type OsdMap,
   type Pool,
   poolByName,
   poolQuotaOf,
   quotaOptions,
+  snapSeqOption,
   snapsToTrim,
 } from '@shoal/cluster-map'
 import type { PoolRow, PoolStatsRow } from '@shoal/monitor-client'
 import type { ClusterView } from './command.ts'
+import { dataShardsOf } from './erasure-profiles.ts'
+
+/** Options of a pool that are no settings. */
+export const innerOptions: ReadonlySet<string> = new Set([...quotaOptions, ...mergeOptions, snapSeqOption])
 
 export function requirePool(map: OsdMap, name: string): Pool {
   const pool = poolByName(map, name)
@@ -36,7 +42,7 @@ export function poolRow(pool: Pool, map: OsdMap): PoolRow {
     created: pool.created,
     quotaMaxBytes: quota?.maxBytes ?? 0,
     quotaMaxObjects: quota?.maxObjects ?? 0,
-    options: Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
+    options: Object.fromEntries([...pool.options].filter(([name]) => !innerOptions.has(name))),
     ...(pool.snapshots === undefined
       ? {}
       : {
@@ -61,7 +67,10 @@ export function poolStats(pool: Pool, view: ClusterView): PoolStatsRow {
     id: pool.id,
     name: pool.name,
     ...sum,
-    usedBytes: Math.max(0, sum.bytes * pool.size - compression.originalBytes + compression.allocatedBytes),
+    usedBytes: Math.max(
+      0,
+      (sum.bytes * pool.size) / dataShardsOf(pool) - compression.originalBytes + compression.allocatedBytes,
+    ),
     compression,
     ...view.statistics.rates(pool.id, view.nowMs),
   }

@@ -3,14 +3,23 @@ import { ClusterError, type PoolId } from '@shoal/base'
 import {
   compressionOptions,
   compressionOptionValue,
+  erasureOptions,
   isCompressionOption,
   type OsdMap,
   type Pool,
+  type PoolType,
   poolByName,
-  quotaOptions,
 } from '@shoal/cluster-map'
-import { ruleIdOf } from '@shoal/crush'
 import { z } from 'zod'
+import { autoscaleModes, autoscaleRows } from '../services/pg-autoscaler.ts'
+import {
+  copiesAllowed,
+  copiesWith,
+  growPool,
+  osdThatCannotMerge,
+  osdThatCannotSplit,
+  withPgNumTarget,
+} from '../services/pg-num.ts'
 import {
   type ClusterView,
   type Command,
@@ -23,7 +32,9 @@ import {
   type WriteView,
   writeCommand,
 } from './command.ts'
-import { poolRow, poolStats, requirePool } from './pool-rows.ts'
+import { belowDataShards, dataShardsOf, prepareErasurePool, ruleOfType } from './erasure-profiles.ts'
+import { innerOptions, poolRow, poolStats, requirePool } from './pool-rows.ts'
+import { updateRequiredFeatures } from './required-features.ts'
 
 const sizeMax = 10
 const pgNumMax = 65_536
@@ -39,9 +50,10 @@ const createArguments = z.object({
   pg_num: numberArgument(z.number().int().min(1).max(pgNumMax)).optional(),
   pgp_num: numberArgument(z.number().int().min(1).max(pgNumMax)).optional(),
   pool_type: z.enum(['replicated', 'erasure']).default('replicated'),
+  erasure_code_profile: z.string().optional(),
   rule: z.string().optional(),
   size: numberArgument(z.number().int().min(1).max(sizeMax)).optional(),
-  min_size: numberArgument(z.number().int().min(1).max(sizeMax)).optional(),
+  min_size: numberArgument(z.number().int().min(1).max(32)).optional(),
   application: z.string().min(1).max(64).optional(),
 })
 
@@ -49,32 +61,30 @@ function createPool(args: z.output<typeof createArguments>, view: WriteView) {
   const { draft, settings } = view
   const present = poolByName(draft.map, args.pool)
   if (present !== undefined) return done(`pool '${args.pool}' already exists`, poolRow(present, draft.map))
-  if (args.pool_type === 'erasure') {
-    throw new ClusterError('EOPNOTSUPP', 'erasure-coded pools are not supported by this version', {
-      hint: `shoal pool create ${args.pool} ${args.pg_num ?? settings.osd_pool_default_pg_num}`,
-    })
-  }
-  const size = args.size ?? settings.osd_pool_default_size
-  const minSize = args.min_size ?? defaultMinSize(size, view)
+  const code = args.pool_type === 'erasure' ? prepareErasurePool(args, view) : undefined
+  const size = code?.size ?? args.size ?? settings.osd_pool_default_size
+  const minSize = args.min_size ?? code?.minSize ?? defaultMinSize(size, view)
+  if (code !== undefined && minSize < code.dataShards) throw belowDataShards(minSize, code.dataShards)
   checkSizes(size, minSize)
   const pgNum = args.pg_num ?? settings.osd_pool_default_pg_num
   checkPgBudget(view, undefined, pgNum * size)
   const pool: Pool = {
     id: (draft.map.poolIdMax + 1) as PoolId,
     name: args.pool,
-    type: 'replicated',
+    type: args.pool_type,
     size,
     minSize,
     pgNum,
     pgpNum: Math.min(args.pgp_num ?? pgNum, pgNum),
-    crushRule: chooseRule(draft.map, args.rule),
+    crushRule: code?.crushRule ?? chooseRule(draft.map, args.rule, 'replicated'),
     hashPool: true,
     created: draft.osd.epoch,
     lastChange: draft.osd.epoch,
     applications: args.application === undefined ? [] : [args.application],
-    options: new Map(),
+    options: code?.options ?? new Map(),
   }
   draft.osd.setPool(pool)
+  updateRequiredFeatures(draft)
   draft.log('info', `pool '${pool.name}' created with ${pgNum} PGs, size ${size}`)
   return done(`pool '${pool.name}' created`, poolRow(pool, draft.map))
 }
@@ -92,26 +102,17 @@ function checkSizes(size: number, minSize: number): void {
   }
 }
 
-/** Ceph's mon_max_pg_per_osd: PG copies of all pools, spread over the OSDs that are in (counted as three at least). */
 function checkPgBudget(view: ClusterView, replaced: Pool | undefined, copies: number): void {
-  let total = copies
-  for (const pool of view.map.pools.values()) if (pool !== replaced) total += pool.pgNum * pool.size
-  const osds = Math.max(3, [...view.map.osds.values()].filter((osd) => osd.weight > 0).length)
+  if (copiesAllowed(view.map, view.settings, replaced, copies)) return
+  const { total, osds } = copiesWith(view.map, replaced, copies)
   const limit = view.settings.mon_max_pg_per_osd
-  if (total <= osds * limit) return
   throw new ClusterError('ERANGE', `${total} PG copies on ${osds} OSDs are more than ${limit} on each`, {
     hint: 'fewer PGs (pg_num), or more OSDs',
   })
 }
 
-function chooseRule(map: OsdMap, name: string | undefined): number {
-  if (name !== undefined) {
-    const id = ruleIdOf(map.crush, name)
-    if (id === undefined) {
-      throw new ClusterError('ENOENT', `there is no CRUSH rule '${name}'`, { hint: 'shoal crush rule ls' })
-    }
-    return id
-  }
+function chooseRule(map: OsdMap, name: string | undefined, type: PoolType): number {
+  if (name !== undefined) return ruleOfType(map, name, type)
   const id = map.crush.rules.findIndex((rule) => rule?.type === 1)
   if (id < 0) {
     throw new ClusterError('ENOENT', 'there is no CRUSH rule for replicated pools', {
@@ -140,6 +141,7 @@ function removePool(args: z.output<typeof removeArguments>, view: WriteView) {
     })
   }
   draft.osd.removePool(pool.id)
+  updateRequiredFeatures(draft)
   draft.log('warn', `pool '${pool.name}' removed`)
   return done(`pool '${pool.name}' removed`)
 }
@@ -152,10 +154,16 @@ const settable: readonly string[] = [
   'pgp_num',
   'nodelete',
   'recovery_priority',
+  'pg_autoscale_mode',
+  'pg_autoscale_bias',
+  'pg_num_min',
+  'target_size_bytes',
+  'target_size_ratio',
   ...compressionOptions,
 ]
 
 const setArguments = z.object({
+  ...consent,
   pool: z.string(),
   var: z.string(),
   val: z.union([z.string(), z.number(), z.boolean()]).transform(String),
@@ -164,6 +172,7 @@ const setArguments = z.object({
 function setPool(args: z.output<typeof setArguments>, view: WriteView) {
   const { draft } = view
   const pool = requirePool(draft.map, args.pool)
+  if (args.var === 'pg_num') return setPgNum(pool, args, view)
   const changed = changedPool(pool, args.var, args.val, view)
   const newInterval =
     changed.size !== pool.size || changed.minSize !== pool.minSize || changed.crushRule !== pool.crushRule
@@ -172,42 +181,106 @@ function setPool(args: z.output<typeof setArguments>, view: WriteView) {
   return done(`pool '${pool.name}': ${args.var} is ${args.val}`)
 }
 
+/** The leader carries it out, as soon as the pool is clean (services/pg-num.ts); at once only for who insists. */
+function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteView) {
+  const { draft } = view
+  const target = integerOf(args.var, args.val, 1, pgNumMax)
+  if (pool.type === 'erasure' && target !== pool.pgNum) {
+    throw new ClusterError('EOPNOTSUPP', 'pg_num of an erasure-coded pool does not change yet', {
+      hint: 'make a pool with as many as it should have, and copy its objects',
+    })
+  }
+  if (target < pool.pgNum) return shrinkPool(pool, target, view)
+  checkPgBudget(view, pool, target * pool.size)
+  const old = osdThatCannotSplit(draft.map)
+  if (old !== undefined) {
+    throw new ClusterError('EOPNOTSUPP', `osd.${old.id} runs a version that cannot split placement groups`, {
+      hint: 'upgrade and restart all OSDs first',
+    })
+  }
+  draft.log('info', `pool '${pool.name}': pg_num set to ${target}`)
+  if (isSure(args)) {
+    growPool(draft.osd, withPgNumTarget(pool, target), target)
+    return done(`pool '${pool.name}': pg_num is ${target}`)
+  }
+  draft.osd.setPool(withPgNumTarget(pool, target))
+  return done(`pool '${pool.name}': pg_num will be ${target} as soon as its placement groups are active+clean`)
+}
+
+/** The leader carries it out, one PG after the other (services/pg-merges.ts). */
+function shrinkPool(pool: Pool, target: number, { draft }: WriteView) {
+  const old = osdThatCannotMerge(draft.map)
+  if (old !== undefined) {
+    throw new ClusterError('EOPNOTSUPP', `osd.${old.id} runs a version that cannot merge placement groups`, {
+      hint: 'upgrade and restart all OSDs first',
+    })
+  }
+  draft.osd.setPool(withPgNumTarget(pool, target))
+  draft.log('info', `pool '${pool.name}': pg_num set to ${target}`)
+  return done(`pool '${pool.name}': ${pool.pgNum} placement groups become ${target}, one after the other`)
+}
+
+function integerOf(name: string, value: string, min: number, max: number): number {
+  const number = Number(value)
+  if (value.trim() !== '' && Number.isInteger(number) && number >= min && number <= max) return number
+  throw new ClusterError('EINVAL', `${name} must be an integer from ${min} to ${max}, not '${value}'`)
+}
+
 function changedPool(pool: Pool, name: string, value: string, view: WriteView): Pool {
   if (isCompressionOption(name)) return withOption(pool, name, compressionOptionValue(pool, name, value))
-  const integer = (min: number, max: number): number => {
-    const number = Number(value)
-    if (Number.isInteger(number) && number >= min && number <= max) return number
-    throw new ClusterError('EINVAL', `${name} must be an integer from ${min} to ${max}, not '${value}'`)
-  }
+  const integer = (min: number, max: number): number => integerOf(name, value, min, max)
   switch (name) {
     case 'size': {
+      if (pool.type === 'erasure') {
+        throw new ClusterError('EPERM', `the number of shards of pool '${pool.name}' is fixed by its profile`, {
+          hint: 'create another pool with another profile',
+        })
+      }
       const size = integer(1, sizeMax)
       if (size > pool.size) checkPgBudget(view, pool, pool.pgNum * size)
       return { ...pool, size, minSize: Math.min(pool.minSize, size) }
     }
     case 'min_size': {
-      const minSize = integer(1, sizeMax)
+      const minSize = integer(1, Math.max(sizeMax, pool.size))
       checkSizes(pool.size, minSize)
+      const dataShards = dataShardsOf(pool)
+      if (minSize < dataShards) throw belowDataShards(minSize, dataShards)
       return { ...pool, minSize }
     }
     case 'crush_rule':
-      return { ...pool, crushRule: chooseRule(view.draft.map, value) }
-    case 'pg_num':
+      return { ...pool, crushRule: chooseRule(view.draft.map, value, pool.type) }
     case 'pgp_num':
-      if (integer(1, pgNumMax) === pool.pgNum) return pool
-      throw new ClusterError('EOPNOTSUPP', 'the number of PGs of a pool is fixed when it is created', {
-        hint: `create another pool: shoal pool create ${pool.name}-2 ${value}`,
-      })
+      return { ...pool, pgpNum: integer(1, pool.pgNum) }
     case 'nodelete':
       if (!['true', 'false'].includes(value)) throw new ClusterError('EINVAL', 'nodelete is true or false')
       return { ...pool, options: new Map(pool.options).set(name, value) }
     case 'recovery_priority':
       return { ...pool, options: new Map(pool.options).set(name, String(integer(-10, 10))) }
+    case 'pg_autoscale_mode':
+      if (!autoscaleModes.some((mode) => mode === value)) {
+        throw new ClusterError('EINVAL', `${name} is one of ${autoscaleModes.join(', ')}, not '${value}'`)
+      }
+      return { ...pool, options: new Map(pool.options).set(name, value) }
+    case 'pg_num_min':
+      return withNumber(pool, name, integer(0, pgNumMax))
+    case 'target_size_bytes':
+      return withNumber(pool, name, integer(0, Number.MAX_SAFE_INTEGER))
+    case 'target_size_ratio':
+    case 'pg_autoscale_bias': {
+      const number = Number(value)
+      if (value.trim() !== '' && number >= 0 && number <= 1_000) return withNumber(pool, name, number)
+      throw new ClusterError('EINVAL', `${name} is a number from 0 to 1000, not '${value}'`)
+    }
     default:
       throw new ClusterError('EINVAL', `pools have no setting '${name}'`, {
         hint: `settings: ${settable.join(', ')}`,
       })
   }
+}
+
+/** 0 takes it back. */
+function withNumber(pool: Pool, name: string, value: number): Pool {
+  return withOption(pool, name, value === 0 ? undefined : String(value))
 }
 
 /** Undefined takes the setting away. */
@@ -226,7 +299,7 @@ function poolSettings(pool: Pool, map: OsdMap): Readonly<Record<string, unknown>
     pgp_num: pool.pgpNum,
     crush_rule: poolRow(pool, map).crushRule,
     application: pool.applications.join(','),
-    ...Object.fromEntries([...pool.options].filter(([name]) => !quotaOptions.has(name))),
+    ...Object.fromEntries([...pool.options].filter(([name]) => !innerOptions.has(name) && !erasureOptions.has(name))),
   }
 }
 
@@ -271,6 +344,7 @@ export const poolCommands: readonly Command[] = [
       hint: `shoal pool get ${args.pool} all`,
     })
   }),
+  readCommand('osd pool autoscale-status', noArguments, (_args, view) => done('', autoscaleRows(view))),
   readCommand('osd pool stats', z.object({ pool: z.string().optional() }), (args, view) => {
     const pools = args.pool === undefined ? [...view.map.pools.values()] : [requirePool(view.map, args.pool)]
     return done(

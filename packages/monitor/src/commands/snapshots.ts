@@ -1,7 +1,7 @@
 /** Snapshots of pools: those that the cluster names, and ids for those that clients manage. docs/mechanisms/snapshots.md */
 import { ClusterError } from '@shoal/base'
 import {
-  emptySnapshots,
+  firstSnapshots,
   hasSnap,
   type Pool,
   type PoolSnapshots,
@@ -27,7 +27,12 @@ const modeNames: Readonly<Record<SnapshotMode, string>> = {
 
 /** What a pool has of snapshots, or its first. A pool is of one kind for good. */
 function snapshotsOf(pool: Pool, mode: SnapshotMode): PoolSnapshots {
-  const snapshots = pool.snapshots ?? emptySnapshots(mode)
+  if (pool.type === 'erasure') {
+    throw new ClusterError('EOPNOTSUPP', `pool '${pool.name}' is erasure-coded: such pools have no snapshots`, {
+      hint: 'use a replicated pool for what needs them',
+    })
+  }
+  const snapshots = pool.snapshots ?? firstSnapshots(pool, mode)
   if (snapshots.mode === mode) return snapshots
   throw new ClusterError('EINVAL', `pool '${pool.name}' has ${modeNames[snapshots.mode]}, not ${modeNames[mode]}`, {
     hint: 'one pool is used in one of the two ways',

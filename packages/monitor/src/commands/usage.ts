@@ -3,6 +3,7 @@ import { type Pool, poolQuotaOf } from '@shoal/cluster-map'
 import type { ClusterUsage, PoolUsageRow } from '@shoal/monitor-client'
 import { deviceWeight } from '../services/crush-topology.ts'
 import type { ClusterView } from './command.ts'
+import { dataShardsOf } from './erasure-profiles.ts'
 import { pgSummary } from './pgs.ts'
 import { poolRow, poolStats } from './pool-rows.ts'
 
@@ -22,7 +23,7 @@ export function clusterUsage(view: ClusterView): ClusterUsage {
 function poolUsage(pool: Pool, roomBytes: number, view: ClusterView): PoolUsageRow {
   const { bytes, objects, usedBytes, compression } = poolStats(pool, view)
   const quota = poolQuotaOf(pool)
-  const free = Math.floor(roomBytes / pool.size)
+  const free = Math.floor((roomBytes * dataShardsOf(pool)) / pool.size)
   const left = quota === undefined || quota.maxBytes === 0 ? free : Math.max(0, quota.maxBytes - bytes)
   const availableBytes = Math.min(free, left)
   return { ...poolRow(pool, view.map), objects, bytes, usedBytes, availableBytes, compression }

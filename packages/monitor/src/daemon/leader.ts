@@ -3,7 +3,7 @@
  * suspicions, clocks of absence) begins empty with each leadership; OSDs tell everything again.
  */
 import type { Env, Epoch, Log, OsdId } from '@shoal/base'
-import { type OsdMap, pgIdsOf } from '@shoal/cluster-map'
+import { noOsd, type OsdMap, pgIdsOf } from '@shoal/cluster-map'
 import type { FailureReport, HealthCheck, OsdBoot, Report } from '@shoal/monitor-client'
 import type { ClusterView } from '../commands/command.ts'
 import type { MonitorSettings } from '../config.ts'
@@ -11,9 +11,13 @@ import type { ConsensusDriver } from '../consensus/consensus-driver.ts'
 import { healthReport } from '../health/health-report.ts'
 import { healthChanges, writeHealth } from '../health/health-watch.ts'
 import { AutoOut } from '../services/auto-out.ts'
+import { Balancer } from '../services/balancer.ts'
 import { FailureDetector } from '../services/failure-detector.ts'
 import { planMembershipStep } from '../services/monitor-membership.ts'
 import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
+import { poolToScale } from '../services/pg-autoscaler.ts'
+import { PgMerges, takeMergeStep } from '../services/pg-merges.ts'
+import { poolsToStep, stepPool } from '../services/pg-num.ts'
 import { QuotaLedger } from '../services/quota-ledger.ts'
 import { notePurged, purgedSnaps } from '../services/snap-purge.ts'
 import { Statistics } from '../services/statistics.ts'
@@ -25,6 +29,7 @@ import type { Proposer } from './proposer.ts'
 const healthSettleMs = 8_000
 /** Epochs by which the history may exceed its bound before it is cut. */
 const trimSlack = 50
+const autoscaleEveryMs = 30_000
 
 export interface LeaderOptions {
   readonly settings: MonitorSettings
@@ -43,8 +48,11 @@ export class Leader {
   private readonly env: Pick<Env, 'clock'>
   private readonly log: Log
   private readonly options: LeaderOptions
+  readonly balancer: Balancer
   private readonly autoOut: AutoOut
+  private readonly merges = new PgMerges()
   private readonly sinceMs: number
+  private nextAutoscaleMs: number
   private changingMembers = false
   private health: ReadonlyMap<string, HealthCheck> | undefined
 
@@ -55,6 +63,8 @@ export class Leader {
     this.failures = new FailureDetector(options.settings)
     this.autoOut = new AutoOut(options.settings)
     this.sinceMs = env.clock.monotonicMs()
+    this.nextAutoscaleMs = this.sinceMs + autoscaleEveryMs
+    this.balancer = new Balancer(options.settings, this.sinceMs)
   }
 
   /**
@@ -149,6 +159,7 @@ export class Leader {
     const purged = purgedSnaps(osdMap, this.statistics)
     if (purged.size > 0) work.push(proposer.mutate((draft) => notePurged(draft, purged)))
     work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.expireCrashes())
+    work.push(this.balance(nowMs), this.growPools(osdMap), this.mergePgs(osdMap, nowMs), this.autoscale(osdMap, nowMs))
     for (const one of work)
       one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
   }
@@ -194,6 +205,49 @@ export class Leader {
     })
   }
 
+  private balance(nowMs: number): Promise<unknown> | undefined {
+    const { state, proposer } = this.options
+    const { upmapItems } = this.balancer.plan(state.osdMap, this.statistics, nowMs)
+    if (upmapItems.size === 0) return undefined
+    const { epoch } = state.osdMap
+    return proposer.mutate((draft) => {
+      // What was planned for another map would not fit this one.
+      if (draft.osd.base.epoch !== epoch || !draft.osd.empty) return
+      for (const [pgId, items] of upmapItems) draft.osd.setUpmapItems(pgId, items)
+      draft.log('info', `the balancer moves a copy of ${upmapItems.size} placement groups`)
+    })
+  }
+
+  private growPools(map: OsdMap): Promise<unknown> | undefined {
+    const ready = poolsToStep(map, this.statistics)
+    if (ready.length === 0) return undefined
+    return this.options.proposer.mutate((draft) => {
+      for (const pool of ready) if (draft.map.pools.get(pool.id) === pool) stepPool(draft, pool)
+    })
+  }
+
+  private mergePgs(map: OsdMap, nowMs: number): Promise<unknown> | undefined {
+    const steps = this.merges.steps(map, this.statistics, nowMs)
+    if (steps.length === 0) return undefined
+    return this.options.proposer.mutate((draft) => {
+      for (const step of steps) takeMergeStep(draft, step)
+    })
+  }
+
+  private autoscale(map: OsdMap, nowMs: number): Promise<unknown> | undefined {
+    if (nowMs < this.nextAutoscaleMs) return undefined
+    this.nextAutoscaleMs = nowMs + autoscaleEveryMs
+    const { settings, proposer } = this.options
+    const wished = poolToScale({ map, statistics: this.statistics, settings })
+    if (wished === undefined) return undefined
+    const before = map.pools.get(wished.id)
+    return proposer.mutate((draft) => {
+      if (draft.map.pools.get(wished.id) !== before) return
+      draft.osd.setPool(wished)
+      draft.log('info', `pool '${wished.name}' should have ${wished.options.get('pg_num_target')} placement groups`)
+    })
+  }
+
   private expireCrashes(): Promise<unknown> | undefined {
     const { state, settings, proposer } = this.options
     const beforeMs = this.env.clock.wallMs() - settings.mon_crash_retain_interval * 1_000
@@ -233,9 +287,10 @@ export class Leader {
     if (before === undefined || this.env.clock.monotonicMs() - this.sinceMs < healthSettleMs) return undefined
     // A cluster of an earlier version keeps no health: then only this leader's memory counts.
     const known = state.operations?.failing ?? before
-    const changes = healthChanges(report, known, this.env.clock.wallMs())
-    if (changes === undefined) return undefined
-    return proposer.mutate((draft) => writeHealth(draft, changes, report, state.operations))
+    if (healthChanges(report, known, this.env.clock.wallMs()) === undefined) return undefined
+    return proposer.mutate((draft) =>
+      writeHealth(draft, healthReport(view()), state.operations === undefined ? before : undefined),
+    )
   }
 }
 
@@ -260,5 +315,6 @@ function setPgTemp(
   }
   const present = map.pgTemp.get(pgId)
   const same = present?.length === osds.length && osds.every((osd, at) => osd === present[at])
-  if (!same && osds.every((osd) => map.osds.has(osd))) draft.osd.setPgTemp(pgId, osds)
+  const isKnown = (osd: OsdId): boolean => map.osds.has(osd) || (osd === noOsd && pool.type === 'erasure')
+  if (!same && osds.every(isKnown)) draft.osd.setPgTemp(pgId, osds)
 }

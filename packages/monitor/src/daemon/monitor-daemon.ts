@@ -446,6 +446,7 @@ export class MonitorDaemon implements MonitorService {
       settings,
       statistics: leader?.statistics ?? this.quietStatistics,
       failures: leader?.failures ?? new FailureDetector(settings),
+      balancer: leader?.balancer,
       quotas: leader?.quotas,
       quorum: this.driver.isLeader ? { ...this.quorum, members: this.membersHeard() } : this.quorum,
       nowMs: env.clock.monotonicMs(),

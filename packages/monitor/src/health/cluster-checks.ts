@@ -97,7 +97,7 @@ function orphans(view: ClusterView): Finding | undefined {
 }
 
 function flags(view: ClusterView): Finding | undefined {
-  const set = [...view.map.flags].filter((flag) => flag !== 'full').sort()
+  const set = [...view.map.flags].filter((flag) => flag !== 'full' && flag !== 'nobalance').sort()
   if (set.length === 0) return undefined
   return {
     severity: 'warning',

@@ -1,6 +1,8 @@
 /** Checks of placement groups and slowness: from statistics, which only the leader has. */
 import type { PgState } from '@shoal/cluster-map'
+import type { AutoscaleRow } from '@shoal/monitor-client'
 import type { ClusterView } from '../commands/command.ts'
+import { autoscaleRows } from '../services/pg-autoscaler.ts'
 import type { PgSummaryRow } from '../services/statistics.ts'
 import { type CheckRow, count, type Finding, firstOf, statsOf } from './health-check.ts'
 import { spaceChecks } from './space-checks.ts'
@@ -190,11 +192,37 @@ function tooManyPgs(view: ClusterView): Finding | undefined {
   }
 }
 
+/** What the autoscaler of pools that ask for it finds, and does not mend by itself. */
+function autoscaled(view: ClusterView, verdict: AutoscaleRow['verdict'], words: string): Finding | undefined {
+  const found = autoscaleRows(view).filter((row) => row.mode !== 'off' && row.verdict === verdict)
+  // Those that grow by themselves are no trouble.
+  const rows = found.filter((row) => row.mode === 'warn' || verdict === 'too-many')
+  const [first] = rows
+  if (first === undefined) return undefined
+  return {
+    severity: 'warning',
+    summary: `${count(rows.length, 'pool')} ${words}`,
+    detail: rows.map((row) => `pool ${row.name}: ${row.pgNum} PGs, should have ${row.wanted}`),
+    mend:
+      verdict === 'too-few'
+        ? `shoal pool set ${first.name} pg_num ${first.wanted}`
+        : `shoal pool set ${first.name} pg_num ${first.wanted}, or pg_autoscale_mode on`,
+  }
+}
+
 /** A pool that holds most of the data should have most of the PGs, or its objects pile up on few of them. */
-function poolPgs(code: string, wrong: (share: number) => boolean, words: string, mend: string): CheckRow {
+function poolPgs(
+  code: string,
+  verdict: AutoscaleRow['verdict'],
+  wrong: (share: number) => boolean,
+  words: string,
+  mend: string,
+): CheckRow {
   return {
     code,
     check(view) {
+      const scaled = autoscaled(view, verdict, words)
+      if (scaled !== undefined) return scaled
       const pools = [...view.map.pools.values()].map((pool) => {
         let objects = 0
         for (const { stats } of view.statistics.rows(view.map, pool.id)) objects += stats?.objects ?? 0
@@ -242,9 +270,16 @@ export const dataChecks: readonly CheckRow[] = [
   { code: 'TOO_MANY_PGS', check: tooManyPgs },
   poolPgs(
     'POOL_TOO_FEW_PGS',
+    'too-few',
     (share) => share > 10,
-    'with too few PGs for their objects',
-    'copy it to a pool with more PGs',
+    'with too few PGs for what they hold',
+    'shoal pool set POOL pg_num N',
   ),
-  poolPgs('POOL_TOO_MANY_PGS', (share) => share < 0.01, 'with far more PGs than their objects need', 'shoal pool ls'),
+  poolPgs(
+    'POOL_TOO_MANY_PGS',
+    'too-many',
+    (share) => share < 0.01,
+    'with far more PGs than they need',
+    'shoal pool autoscale-status',
+  ),
 ]

@@ -6,11 +6,12 @@
  * Invariant 1: no epoch means two things. What the lost monitors committed after the newest map that an OSD kept may be
  *              known to somebody (an OSD that is not here, a client), so the new history goes on `margin` epochs later.
  * Invariant 2: no pool id means two pools: ids that the lost monitors may have given are passed over as well.
- * Invariant 3: the epochs between an OSD that was behind and the newest are in the new history as far as an OSD kept
+ * Invariant 3: no snapshot id means two snapshots: the same for the ids of each pool.
+ * Invariant 4: the epochs between an OSD that was behind and the newest are in the new history as far as an OSD kept
  *              them: from them it learns who served its placement groups meanwhile.
  */
 import { ClusterError, type Epoch, encode, equalBytes, type OsdId, type PoolId } from '@shoal/base'
-import { diffOsdMaps, type MonitorMap, type OsdInfo, type OsdMap, osdMapCodec } from '@shoal/cluster-map'
+import { diffOsdMaps, type MonitorMap, type OsdInfo, type OsdMap, osdMapCodec, passOverSnaps } from '@shoal/cluster-map'
 import { newOsd } from '../services/osd-lifecycle.ts'
 import { ClusterState } from '../state/cluster-state.ts'
 import { noOperations } from '../state/operations.ts'
@@ -32,7 +33,7 @@ export interface MapSource {
 export interface RebuildOptions {
   /** The cluster that is meant; undefined takes that of the sources. */
   readonly fsid: string | undefined
-  /** Epochs, and pool ids, that are passed over; at least 1. */
+  /** Epochs, pool ids, and in each pool snapshot ids, that are passed over; at least 1. */
   readonly margin: number
   /** Stamped on the new epochs. */
   readonly wallMs: number
@@ -182,7 +183,7 @@ function newEpochs(
     const uuid = sources.find((source) => source.osd === osd)?.uuid
     if (fate === 'registered' && uuid !== undefined) osds.set(osd, newOsd(osd, uuid))
   }
-  const pools = [newest.poolIdMax, ...sources.flatMap((source) => source.pools)]
+  const poolIds = [newest.poolIdMax, ...sources.flatMap((source) => source.pools)]
   return [
     ...epochs,
     {
@@ -190,9 +191,10 @@ function newEpochs(
       epoch,
       modifiedMs: wallMs,
       osds,
+      pools: new Map([...newest.pools].map(([id, pool]) => [id, passOverSnaps(pool, margin)])),
       pgTemp: new Map(),
       primaryTemp: new Map(),
-      poolIdMax: pools.reduce((most, id) => Math.max(most, id), 0) + margin,
+      poolIdMax: poolIds.reduce((most, id) => Math.max(most, id), 0) + margin,
     },
   ]
 }

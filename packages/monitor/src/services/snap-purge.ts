@@ -25,11 +25,11 @@ export function purgedSnaps(map: OsdMap, statistics: Statistics): ReadonlyMap<nu
 
 export function notePurged(draft: ProposalDraft, purged: ReadonlyMap<number, SnapIntervals>): void {
   for (const pool of draft.map.pools.values()) {
-    const more = purged.get(pool.id)
-    if (more === undefined || pool.snapshots === undefined) continue
-    draft.osd.setPool({
-      ...pool,
-      snapshots: { ...pool.snapshots, purged: uniteSnaps(pool.snapshots.purged, more) },
-    })
+    const { snapshots } = pool
+    if (snapshots === undefined) continue
+    // Found against an earlier state: another proposal may have noted the same since.
+    const more = intersectSnaps(purged.get(pool.id) ?? noSnaps, snapsToTrim(snapshots))
+    if (more.length === 0) continue
+    draft.osd.setPool({ ...pool, snapshots: { ...snapshots, purged: uniteSnaps(snapshots.purged, more) } })
   }
 }

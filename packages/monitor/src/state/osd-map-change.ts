@@ -8,6 +8,7 @@ import type { Epoch, OsdId, PgId, PoolId } from '@shoal/base'
 import { parsePgId } from '@shoal/base'
 import {
   applyIncremental,
+  cleanUpmaps,
   type OsdFlag,
   type OsdInfo,
   type OsdMap,
@@ -82,6 +83,10 @@ export class OsdMapChange {
     this.assign('flags', flags)
   }
 
+  setErasureProfile(name: string, words: readonly string[] | null): void {
+    this.set('erasureProfiles', name, words)
+  }
+
   setRatios(ratios: NonNullable<OsdMapIncremental['ratios']>): void {
     this.assign('ratios', ratios)
   }
@@ -106,7 +111,7 @@ export class OsdMapChange {
     this.set('blocklist', session, untilMs)
   }
 
-  /** Drops what points to removed pools, removed OSDs or to nobody who is up, and stamps. */
+  /** Drops what points to removed pools or to nobody who is up, and exceptions that are void; and stamps. */
   finish(modifiedMs: number): OsdMapIncremental {
     const { map } = this
     const gone = (pgId: PgId) => {
@@ -116,16 +121,25 @@ export class OsdMapChange {
     for (const [pgId, osds] of map.pgTemp) {
       if (gone(pgId) || !osds.some((id) => map.osds.get(id)?.up === true)) this.setPgTemp(pgId, null)
     }
-    for (const [pgId, osds] of map.upmap) {
-      if (gone(pgId) || osds.some((id) => !map.osds.has(id))) this.setUpmap(pgId, null)
-    }
-    for (const [pgId, items] of map.upmapItems) {
-      if (gone(pgId) || items.some((item) => !map.osds.has(item.to))) this.setUpmapItems(pgId, null)
-    }
+    if (this.mayVoidUpmaps()) this.cleanUpmaps()
     return { ...this.fields, modifiedMs }
   }
 
-  private set<Field extends 'osds' | 'pools' | 'pgTemp' | 'upmap' | 'upmapItems' | 'blocklist'>(
+  /** Whether something changed that exceptions depend on: most changes (up_thru, pg_temp) cannot void any. */
+  private mayVoidUpmaps(): boolean {
+    const { map, base, fields } = this
+    if (map.upmap.size === 0 && map.upmapItems.size === 0) return false
+    if ((fields.crush ?? fields.pools ?? fields.upmap ?? fields.upmapItems) !== undefined) return true
+    return [...(fields.osds ?? [])].some(([id, osd]) => osd?.weight !== base.osds.get(id)?.weight)
+  }
+
+  private cleanUpmaps(): void {
+    const { upmap, upmapItems } = cleanUpmaps(this.map)
+    for (const pgId of upmap) this.setUpmap(pgId, null)
+    for (const [pgId, items] of upmapItems) this.setUpmapItems(pgId, items)
+  }
+
+  private set<Field extends 'osds' | 'pools' | 'pgTemp' | 'upmap' | 'upmapItems' | 'blocklist' | 'erasureProfiles'>(
     field: Field,
     key: unknown,
     value: unknown,

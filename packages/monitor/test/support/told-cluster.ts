@@ -3,8 +3,7 @@ import type { Epoch, OsdId, PgId } from '@shoal/base'
 import { featureQuotas, type PgStats } from '@shoal/cluster-map'
 import type { HealthReport, HuntingMonitorClient, PlacementReply } from '@shoal/monitor-client'
 import { bootOf, MonitorCluster } from './monitor-cluster.ts'
-
-export const gibibyte = 1024 ** 3
+import { gibibyte, osdStatsOf, pgStatsOf } from './told-stats.ts'
 
 /** Three OSDs and a pool of one PG, as far as the monitors know. */
 export class Told {
@@ -37,19 +36,7 @@ export class Told {
     const map = this.client.osdMap
     for (const osd of this.osds) {
       this.client.reportStats({
-        osd: {
-          osd,
-          totalBytes: 100 * gibibyte,
-          usedBytes: (osd === 0 ? used : 0.1) * 100 * gibibyte,
-          metadataBytes: 0,
-          pgs,
-          commitLatencyMs: 0,
-          applyLatencyMs: 0,
-          slowOps: 0,
-          silentPeers: [],
-          checksumErrors: 0,
-          repairedBlocks: 0,
-        },
+        osd: osdStatsOf(osd, { usedBytes: (osd === 0 ? used : 0.1) * 100 * gibibyte, pgs }),
         incarnation: 1,
         epoch: map?.epoch ?? (0 as Epoch),
         pgs: osd === 0 ? [this.stats(pg)] : [],
@@ -59,34 +46,8 @@ export class Told {
   }
 
   private stats(pg: Partial<PgStats>): PgStats {
-    const acting = [0, 1, 2] as OsdId[]
-    return {
-      pgId: '1.0' as PgId,
-      states: ['active', 'clean'],
-      reportedEpoch: 100 as Epoch,
-      reportedSequence: ++this.sequence,
-      version: "1'1",
-      up: acting,
-      acting,
-      actingPrimary: 0 as OsdId,
-      objects: 0,
-      bytes: 0,
-      logEntries: 0,
-      degradedCopies: 0,
-      misplacedCopies: 0,
-      unfoundObjects: 0,
-      lastEpochClean: 1 as Epoch,
-      readOps: 0,
-      writeOps: 0,
-      readBytes: 0,
-      writeBytes: 0,
-      recoveredObjects: 0,
-      recoveredBytes: 0,
-      lastScrubMs: 0,
-      lastDeepScrubMs: 0,
-      scrubErrors: 0,
-      ...pg,
-    }
+    const reported = { reportedEpoch: 100 as Epoch, lastEpochClean: 1 as Epoch }
+    return pgStatsOf('1.0' as PgId, ++this.sequence, { ...reported, ...pg })
   }
 
   async acting(): Promise<readonly OsdId[]> {

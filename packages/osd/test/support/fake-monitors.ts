@@ -6,6 +6,7 @@ import { ClusterError, type Env, type Epoch, type OsdId, type PgId, type PoolId,
 import {
   applyIncremental,
   createOsdMap,
+  erasurePoolOptions,
   type MonitorMap,
   type OsdFlag,
   type OsdInfo,
@@ -19,7 +20,7 @@ import {
   type QuotaAsk,
   weightOne,
 } from '@shoal/cluster-map'
-import { addItem, createReplicatedRule, emptyCrushMap } from '@shoal/crush'
+import { addItem, createErasureRule, createReplicatedRule, emptyCrushMap, ruleIdOf } from '@shoal/crush'
 import type {
   ClusterLogEntry,
   CommandReply,
@@ -83,25 +84,35 @@ export class FakeMonitors {
     this.change({ flags: new Set(flags) })
   }
 
-  createPool(name: string, pgNum: number, size: number, minSize: number): PoolId {
+  /** `profile`: of an erasure-coded pool, as words. */
+  createPool(name: string, pgNum: number, size: number, minSize: number, profile?: readonly string[]): PoolId {
+    const crush =
+      profile === undefined
+        ? undefined
+        : createErasureRule(this.map.crush, { name, root: 'default', failureDomain: 'osd' }, size)
     const id = (this.map.poolIdMax + 1) as PoolId
     const pool: Pool = {
       id,
       name,
-      type: 'replicated',
+      type: profile === undefined ? 'replicated' : 'erasure',
       size,
       minSize,
       pgNum,
       pgpNum: pgNum,
-      crushRule: 0,
+      crushRule: crush === undefined ? 0 : (ruleIdOf(crush, name) as number),
       hashPool: true,
       created: (this.map.epoch + 1) as Epoch,
       lastChange: (this.map.epoch + 1) as Epoch,
       applications: [],
-      options: new Map(),
+      options: profile === undefined ? new Map() : erasurePoolOptions(name, profile),
     }
-    this.change({ pools: new Map([[id, pool]]), poolIdMax: id })
+    this.change({ pools: new Map([[id, pool]]), poolIdMax: id, ...(crush === undefined ? {} : { crush }) })
     return id
+  }
+
+  setPool(id: PoolId, change: Partial<Pool>): void {
+    const pool = this.map.pools.get(id) as Pool
+    this.change({ pools: new Map([[id, { ...pool, ...change, lastChange: (this.map.epoch + 1) as Epoch }]]) })
   }
 
   /** For pools of one placement group, which may have all of the quota: what is wanted, to the byte. */

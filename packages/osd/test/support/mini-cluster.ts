@@ -115,6 +115,13 @@ export class MiniCluster {
     return id
   }
 
+  /** Erasure-coded; `minSize`: k unless given, so that it serves with as many as it takes to read. */
+  async codedPool(name: string, pgNum: number, k: number, m: number, minSize = k): Promise<PoolId> {
+    const id = this.monitors.createPool(name, pgNum, k + m, minSize, [`k=${k}`, `m=${m}`, 'stripe_unit=4096'])
+    await this.untilClean(id)
+    return id
+  }
+
   untilClean(pool: PoolId, withinMs = 60_000): Promise<void> {
     return this.until(() => this.monitors.allPgs(pool, 'active', 'clean'), withinMs)
   }

@@ -1,5 +1,6 @@
 export * from './config-in-force.ts'
 export * from './explain-violation.ts'
+export * from './failure-domains.ts'
 export * from './health-history.ts'
 export * from './linearizability.ts'
 export * from './map-epochs.ts'

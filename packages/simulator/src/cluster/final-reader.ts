@@ -1,5 +1,5 @@
 /** Reads everything back once the cluster is clean: through a client, and from each OSD's store underneath it. */
-import { emptyBytes, isClusterError, must, type PgId, pgId } from '@shoal/base'
+import { emptyBytes, isClusterError, must, type PgId, pgId, shardPgId } from '@shoal/base'
 import { PlacementCache, poolByName } from '@shoal/cluster-map'
 import type { OsdStore } from '@shoal/osd'
 import type { ObjectId, OmapEntry } from '@shoal/wire'
@@ -89,15 +89,17 @@ export class ClusterReader implements FinalReader {
     for (let seed = 0; seed < found.pgNum; seed++) {
       const id = pgId(found.id, seed)
       const unreadable = new Set<string>()
-      for (const osd of placement.mapping(id).acting) {
+      for (const [place, osd] of placement.mapping(id).acting.entries()) {
+        const collection = found.type === 'erasure' ? shardPgId(id, place) : id
         const node = this.cluster.osds.find((one) => one.id === osd)
         // The store is the daemon's own; the simulator alone looks behind it.
         const store = (node?.daemon as unknown as { readonly store: OsdStore } | undefined)?.store
-        if (store?.hasCollection(id) !== true) continue
+        if (store?.hasCollection(collection) !== true) continue
         copies.push({
           pgId: id,
           osd,
-          objects: await copyOf(store, id, this.maySpoil(`osd.${osd}`) ? unreadable : undefined),
+          ...(found.type === 'erasure' ? { shard: place } : {}),
+          objects: await copyOf(store, collection, this.maySpoil(`osd.${osd}`) ? unreadable : undefined),
           unreadable,
         })
       }

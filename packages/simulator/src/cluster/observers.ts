@@ -7,6 +7,7 @@
 import { assert } from '@shoal/base'
 import type { OsdMap } from '@shoal/cluster-map'
 import type { MonitorClient } from '@shoal/monitor-client'
+import { FailureDomainChecker } from '../checkers/failure-domains.ts'
 import { MapEpochChecker } from '../checkers/map-epochs.ts'
 import { type RaftEntryObservation, RaftSafetyChecker } from '../checkers/raft-safety.ts'
 import { type ResourceCap, ResourceCapChecker } from '../checkers/resource-caps.ts'
@@ -96,6 +97,7 @@ export class Observers {
   readonly raft: RaftSafetyChecker = new RaftSafetyChecker()
   readonly primaries: ServingPrimariesChecker = new ServingPrimariesChecker()
   readonly caps: ResourceCapChecker
+  readonly domains: FailureDomainChecker
   private readonly cluster: SimCluster
   private readonly shownUpTo = new Map<string, number>()
   private readonly shownRaft = new Map<string, string>()
@@ -105,6 +107,7 @@ export class Observers {
   constructor(cluster: SimCluster) {
     this.cluster = cluster
     this.caps = new ResourceCapChecker(capsOf(cluster.scenario))
+    this.domains = new FailureDomainChecker(cluster.scenario.failureDomain)
     this.looks = [
       lookEvery(raftEvery, () => {
         for (const monitor of cluster.monitors) this.lookAtRaft(monitor)
@@ -131,13 +134,15 @@ export class Observers {
   }
 
   get violations(): readonly Violation[] {
-    return [...this.maps.violations, ...this.raft.violations, ...this.primaries.violations, ...this.caps.violations]
+    const { maps, raft, primaries, caps, domains } = this
+    return [maps, raft, primaries, caps, domains].flatMap((checker) => checker.violations)
   }
 
   /** Watches the maps that one life of a process is given. */
   watchMaps(node: DaemonNode, monitor: MonitorClient): void {
     const observer = `${node.name}#${node.starts}`
     monitor.onOsdMap((map) => {
+      this.domains.observe(map)
       this.maps.observe({
         observer,
         atMs: this.cluster.time.nowMs,

@@ -6,7 +6,7 @@
  *              order in which components are made, so that what one draws does not shift another's.
  */
 import { type Address, hexEncode, type PgId, type PoolId, Prng } from '@shoal/base'
-import { PlacementCache } from '@shoal/cluster-map'
+import { noOsd, PlacementCache } from '@shoal/cluster-map'
 import { MonitorDaemon } from '@shoal/monitor'
 import {
   type CommandReply,
@@ -17,7 +17,7 @@ import {
 } from '@shoal/monitor-client'
 import { SimAbort, SimMachine, SimNetwork, type SimScope, SimTime } from '@shoal/testkit'
 import { guarded } from '../guards.ts'
-import type { OsdPlace, Scenario } from '../scenario/scenario.ts'
+import type { OsdPlace, PoolPlan, Scenario } from '../scenario/scenario.ts'
 import { Trace } from '../trace.ts'
 import type { DaemonNode, NodeEvents } from './daemon-node.ts'
 import { SimMonitorNetwork } from './monitor-network.ts'
@@ -120,12 +120,23 @@ export class SimCluster {
         pg_num: pool.pgNum,
         size: pool.size,
         min_size: pool.minSize,
+        ...(await this.kindOf(pool)),
       })
       for (const [name, value] of Object.entries(pool.compression ?? {})) {
         await this.settleCommand({ prefix: 'osd pool set', pool: pool.name, var: name, val: value })
       }
     }
     await this.untilHealthy(withinMs)
+  }
+
+  private async kindOf({ erasure }: PoolPlan): Promise<object> {
+    if (erasure === undefined) return {}
+    const { k, m, stripeUnit } = erasure
+    const name = `code-${k}-${m}-${stripeUnit}`
+    const domain = `crush-failure-domain=${this.scenario.failureDomain}`
+    const profile = [`k=${k}`, `m=${m}`, `stripe_unit=${stripeUnit}`, domain]
+    await this.settleCommand({ prefix: 'osd erasure-code-profile set', name, profile })
+    return { pool_type: 'erasure', erasure_code_profile: name }
   }
 
   private async makeMonitorStores(): Promise<void> {
@@ -271,7 +282,7 @@ export class SimCluster {
   /** Whether a group that is not `active+clean` is as well as it can be, for CRUSH finds it too few OSDs. */
   hasWhatCrushFound({ pgId, state, acting }: PgRow): boolean {
     const copies = this.copiesOf(pgId)
-    if (copies === undefined || acting.length !== copies) return false
+    if (copies === undefined || presentOf(acting) !== copies) return false
     const rest = withoutScrub(state)
     return rest === 'active+remapped+clean' || rest === 'active+undersized+degraded'
   }
@@ -285,7 +296,7 @@ export class SimCluster {
     const pool = map?.pools.get(Number(id.split('.')[0]) as PoolId)
     if (map === undefined || pool === undefined) return undefined
     const { up, acting } = new PlacementCache(map).mapping(id as PgId)
-    return up.length < pool.size ? acting.length : undefined
+    return presentOf(up) < pool.size ? presentOf(acting) : undefined
   }
 
   monitorAddresses(): readonly Address[] {
@@ -356,4 +367,9 @@ export class SimCluster {
 function describe(error: Error): string {
   const cause = error.cause instanceof Error ? `\ncaused by ${describe(error.cause)}` : ''
   return `${error.stack ?? error.message}${cause}`
+}
+
+/** Without the holes of an erasure-coded set. */
+function presentOf(osds: readonly number[]): number {
+  return osds.filter((osd) => osd !== noOsd).length
 }

@@ -85,7 +85,7 @@ const bitRot: Fault = {
   }),
   strike({ cluster, budget }, { node, salt, file, flips }) {
     const found = cluster.find(String(node))
-    if (found === undefined || !budget.spoil(found.name)) return undefined
+    if (found === undefined || !budget.rot(found.name)) return undefined
     const path = files[file as keyof typeof files]
     const stored = found.machine.disk.find(path)
     const offsets = stored?.kind === 'file' ? stored.allocatedOffsets() : []
@@ -107,7 +107,7 @@ const metadataRot: Fault = {
   draw: (random, plan) => ({ ...drawStore(random, osdNames(plan)), flips: 1 + random.below(4) }),
   strike({ cluster, budget }, { node, salt, flips }) {
     const found = cluster.find(String(node))
-    if (found === undefined || !budget.spoil(found.name)) return undefined
+    if (found === undefined || !budget.rot(found.name)) return undefined
     const disk = found.machine.keyValue.disk(`${osdDirectory}/store/meta`)
     // Not the two records without which there is no store, and not the list of collections.
     const records = disk.entries({}).filter(([key]) => mendable.has(String.fromCharCode(key[0] ?? 0)))
@@ -135,7 +135,7 @@ function lying(kind: string, lie: (change: FileChange & { readonly kind: 'write'
     draw: (random, plan) => ({ ...drawStore(random, osdNames(plan)), one: 5 + random.below(60) }),
     strike({ cluster, budget }, { node, one }) {
       const found = cluster.find(String(node))
-      if (found === undefined || !budget.spoil(found.name)) return undefined
+      if (found === undefined || !budget.rot(found.name)) return undefined
       const { disk } = found.machine
       let writes = 0
       const mangle = (path: string, change: FileChange): readonly FileChange[] => {

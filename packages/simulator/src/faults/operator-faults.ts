@@ -6,6 +6,7 @@ import type { SimCluster } from '../cluster/sim-cluster.ts'
 import { compressionSettings } from '../scenario/compression-settings.ts'
 import { drawDaemon, type Fault, type FaultContext, nothing, osdNames, pick } from './fault.ts'
 import { isClean, operate, sleep, waitFor } from './operations.ts'
+import { merge, split } from './pg-num-faults.ts'
 
 const consent = { yes_i_really_mean_it: true }
 const whileItLasts = { min: 2_000, max: 60_000 }
@@ -226,8 +227,7 @@ const diskLoss: Fault = {
   draw: (random, plan) => ({ node: pick(random, osdNames(plan)), downMs: random.below(30_000) }),
   strike({ cluster, budget, background }, { node, downMs }) {
     const found = osd(cluster, node)
-    if (found?.wanted !== true || found.held || budget.spoiledStores.has(found.name) || !budget.spoil(found.name))
-      return undefined
+    if (found?.wanted !== true || found.held || !budget.lose(found.name)) return undefined
     found.wanted = false
     found.held = true
     if (found.isAlive) found.kill()
@@ -404,6 +404,8 @@ export const operatorFaults: readonly Fault[] = [
   upmap,
   crushWeight,
   pools,
+  split,
+  merge,
   poolCompression,
   diskLoss,
   addOsd,

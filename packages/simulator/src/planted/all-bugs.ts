@@ -1,12 +1,15 @@
 import { clientBugs } from './client-bugs.ts'
 import { configBugs } from './config-bugs.ts'
+import { mergeBugs } from './merge-bugs.ts'
 import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
 import { scrubBugs } from './scrub-bugs.ts'
+import { shardBugs } from './shard-bugs.ts'
 import { snapshotBugs } from './snapshot-bugs.ts'
 import { spaceBugs } from './space-bugs.ts'
+import { splitBugs } from './split-bugs.ts'
 import { storeBugs } from './store-bugs.ts'
 
 export const plantedBugs: readonly PlantedBug[] = [
@@ -15,8 +18,11 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...recoveryBugs,
   ...snapshotBugs,
   ...scrubBugs,
+  ...shardBugs,
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,
+  ...splitBugs,
+  ...mergeBugs,
   ...configBugs,
 ]

@@ -37,12 +37,16 @@ const monitorNames = (plan: Plan): readonly string[] => Array.from({ length: pla
 
 export type PatternName =
   | 'lonelyThenDead'
+  | 'splitAndCrash'
+  | 'mergeAndCrash'
   | 'lonelyAndForgotten'
+  | 'halfCut'
   | 'stalePrimaryAndClients'
   | 'leapfrog'
   | 'lastOneStanding'
   | 'returnAndCrash'
   | 'slowThenDark'
+  | 'changeThenDark'
   | 'flap'
   | 'lostAnswers'
   | 'deafClient'
@@ -50,6 +54,27 @@ export type PatternName =
   | 'rivalMonitors'
 
 export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
+  /** Crashes all around the moment in which PGs are split. */
+  splitAndCrash(random, plan) {
+    const { name } = plan.pools[random.below(plan.pools.length)] as Plan['pools'][number]
+    const times = 1.5 + random.fraction()
+    const crashes = Array.from({ length: 3 }, () => ({
+      atMs: 100 + random.below(500),
+      kind: 'crash',
+      params: { node: osd(random.below(plan.osds.length)) },
+    }))
+    return [{ atMs: 0, kind: 'pg-split', params: { pool: name, times, atOnce: true } }, ...crashes]
+  },
+  /** Crashes while PGs are merged one after the other. */
+  mergeAndCrash(random, plan) {
+    const { name } = plan.pools[random.below(plan.pools.length)] as Plan['pools'][number]
+    const crashes = Array.from({ length: 4 }, () => ({
+      atMs: 1_500 + random.below(6_000),
+      kind: 'crash',
+      params: { node: osd(random.below(plan.osds.length)) },
+    }))
+    return [{ atMs: 0, kind: 'pg-merge', params: { pool: name, part: random.fraction() } }, ...crashes]
+  },
   /** An OSD that clients reach and its peers do not; then it dies for a while. */
   lonelyThenDead(random, plan) {
     const lonely = osd(random.below(plan.osds.length))
@@ -66,6 +91,13 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       ...clients.map((at) => ({ atMs: dies - 100, kind: 'client-crash', params: { at } })),
       outage(dies, 6_000, lonely),
     ]
+  },
+  /** Some of its peers do not hear it, the others do; then it is gone for a while. */
+  halfCut(random, plan) {
+    const cut = osd(random.below(plan.osds.length))
+    const deaf = osdNames(plan).filter(() => random.below(2) === 0)
+    const dies = 300 + random.below(1_500)
+    return [...cutApart(0, dies + 2_000, cut, deaf), outage(dies, 5_000, cut)]
   },
   /** A primary that nobody but clients with old maps talks to. */
   stalePrimaryAndClients(random, plan) {
@@ -107,6 +139,20 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       ...nodes.map((node) => slowDisk(0, dark + 100, node, 20 + random.below(200))),
       { atMs: dark, kind: 'power-cut', durationMs: 300, params: { nodes } },
       outage(dark, 7_000, osd(quick)),
+    ]
+  },
+  /** One dies, so that the others agree anew while their disks are slow; then all of these but one lose their power. */
+  changeThenDark(random, plan) {
+    const rest = [...osdNames(plan)]
+    const take = (): string => rest.splice(random.below(rest.length), 1)[0] as string
+    const [gone, quick] = [take(), take()]
+    const dies = 300 + random.below(300)
+    const dark = dies + 20 + random.below(1_200)
+    return [
+      ...rest.map((node) => slowDisk(0, dark + 100, node, 50 + random.below(500))),
+      outage(dies, 6_000, gone),
+      { atMs: dark, kind: 'power-cut', durationMs: 300, params: { nodes: rest } },
+      outage(dark + 3_000, 5_000, quick),
     ]
   },
   /** One is away for so short that its placement groups only change hands, there and back. */

@@ -1,5 +1,6 @@
 /** The child process of a hunt: runs seeds of one hunt as they come, one a line, on standard input. */
 import { createInterface } from 'node:readline'
+import { endWithParent } from '../end-with-parent.ts'
 import { runScenario } from '../run-scenario.ts'
 import { huntScenario } from './hunts.ts'
 
@@ -37,6 +38,7 @@ async function hunt(seed: number, name: string): Promise<HuntResult> {
   }
 }
 
+endWithParent()
 const name = process.argv[2] ?? ''
 for await (const line of createInterface({ input: process.stdin })) {
   process.stdout.write(`${JSON.stringify(await hunt(Number(line), name))}\n`)

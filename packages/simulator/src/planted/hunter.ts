@@ -51,13 +51,13 @@ export class Hunter {
 
   private start(): Running {
     const child = spawn(process.execPath, ['--import', path('./register.js'), path('./hunt.js'), this.hunt], {
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe', 'ipc'],
       env: { ...process.env, SHOAL_SIM_EDITS: JSON.stringify(this.edits) },
     })
-    child.stdin.on('error', () => undefined)
+    child.stdin?.on('error', () => undefined)
     const lines = createInterface({ input: must(child.stdout, 'a pipe') })[Symbol.asyncIterator]()
     const running: Running = { child, lines, errors: '' }
-    child.stderr.on('data', (data: Buffer) => {
+    child.stderr?.on('data', (data: Buffer) => {
       running.errors = `${running.errors}${data.toString()}`.slice(-4_000)
     })
     return running

@@ -2,84 +2,110 @@
 import { must, Prng } from '@shoal/base'
 import { findFault } from '../faults/fault-table.ts'
 import { drawScenario } from '../scenario/draw-scenario.ts'
-import type { FaultEvent, Scenario } from '../scenario/scenario.ts'
-import { type PatternName, patterns } from './hunt-patterns.ts'
-import type { Edit } from './planted-bug.ts'
-
-export interface Hunt {
-  readonly virtualSeconds: number
-  readonly workloads: readonly string[]
-  /** Of each workload. */
-  readonly clients?: number
-  /** Kinds, more often drawn when named more often. */
-  readonly faults?: readonly string[]
-  readonly patterns?: readonly PatternName[]
-  /** Between two faults or patterns, in the middle. */
-  readonly everySeconds: number
-  /** No fault that is drawn alone lasts longer. */
-  readonly lastsSecondsMax: number
-  readonly osds: number
-  readonly monitors?: number
-  /** All stores are. */
-  readonly encrypted?: boolean
-  readonly pgNum?: number
-  readonly size?: number
-  readonly minSize?: number
-  readonly ioDelayMs?: Scenario['ioDelayMs']
-  readonly network?: Scenario['network']
-  readonly pauseFactor?: number
-  readonly compression?: Readonly<Record<string, string>>
-  readonly store?: Partial<Scenario['store']>
-  readonly osdSettings?: Scenario['osdSettings']
-  readonly monitorSettings?: Scenario['monitorSettings']
-  /** For what no setting reaches: made with the bug and without it. */
-  readonly tuning?: readonly Edit[]
-}
-
-/** Logs that are cut soon, so that backfill and forgotten requests are met; and backfill in small steps. */
-const shortLogs: Scenario['osdSettings'] = {
-  osd_target_pg_log_entries_per_osd: 64,
-  osd_min_pg_log_entries: 8,
-}
-const smallScans: readonly Edit[] = [
-  { file: 'placement-group/dist/core.js', find: '    scanObjects: 64,', replace: '    scanObjects: 5,' },
-]
-
-/** Little may be under way before others wait: few clients are enough for a line. */
-const narrowWindow: readonly Edit[] = [
-  { file: 'osd/dist/mclock-profiles.js', find: '    windowBytes: 4 * mebibyte,', replace: '    windowBytes: 1,' },
-]
-
-/** A monitor that has just started waits as long as the others do before it stands for election. */
-const patientStarts: readonly Edit[] = [
-  {
-    file: 'monitor/dist/consensus/consensus-driver.js',
-    find: 'const firstElectionTicks = 2;',
-    replace: 'const firstElectionTicks = 8;',
-  },
-]
-
-const mebibyte = 1024 * 1024
-const small = { virtualSeconds: 25, everySeconds: 2, lastsSecondsMax: 6, osds: 4 }
-const slowDisk = { min: 1, max: 15 }
-const smallMemory: Scenario['store']['mount'] = { dataCacheBytes: 16 * 1024, largeWriteBytes: 8 * 1024 }
-const compression = {
-  compression_mode: 'force',
-  compression_algorithm: 'lz4',
-  compression_required_ratio: '1',
-  compression_max_blob_size: '16384',
-}
-const osdSettings: Scenario['osdSettings'] = {
-  osd_heartbeat_interval: 0.3,
-  osd_heartbeat_grace: 2,
-  osd_read_lease: 0.9,
-  osd_max_markdown_count: 50,
-}
-const quickDown = { osdSettings, monitorSettings: { osd_heartbeat_grace: 2, mon_osd_down_out_interval: 600 } }
-const quickOut = { osdSettings, monitorSettings: { osd_heartbeat_grace: 2, mon_osd_down_out_interval: 5 } }
-const monitorHunt = { ...small, workloads: ['monitor-set'], clients: 6, osds: 3 }
+import type { FaultEvent, PoolPlan, Scenario } from '../scenario/scenario.ts'
+import { patterns } from './hunt-patterns.ts'
+import {
+  compression,
+  type Hunt,
+  mebibyte,
+  monitorHunt,
+  narrowWindow,
+  osdSettings,
+  patientStarts,
+  quickDown,
+  quickOut,
+  shortLogs,
+  slowDisk,
+  small,
+  smallMemory,
+  smallScans,
+} from './hunt-settings.ts'
+import { shardHunts } from './shard-hunts.ts'
 
 export const hunts: Readonly<Record<string, Hunt>> = {
+  ...shardHunts,
+  /** Copies lie unevenly, and hardly anything happens: the balancer works. */
+  uneven: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    faults: ['osd-flag'],
+    everySeconds: 30,
+    osds: 8,
+    perHost: 2,
+    pgNum: 16,
+    monitorSettings: { balancer_sleep_interval: 3 },
+  },
+  /** PGs are split, several times, under load, and processes die meanwhile. */
+  splits: {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['counters', 'registers'],
+    faults: ['pg-split', 'pg-split', 'crash'],
+    everySeconds: 3,
+    pgNum: 2,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  'splits-and-crashes': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['registers'],
+    faults: ['pg-split'],
+    patterns: ['splitAndCrash'],
+    everySeconds: 3,
+    pgNum: 2,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  /** PGs become one under load, and again more, and processes die meanwhile. */
+  merges: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['counters', 'registers'],
+    faults: ['pg-merge', 'pg-merge', 'pg-split', 'crash', 'outage'],
+    everySeconds: 4,
+    lastsSecondsMax: 20,
+    osds: 5,
+    pgNum: 6,
+    ioDelayMs: slowDisk,
+    // Copies stay behind where their OSD was away.
+    ...quickOut,
+  },
+  'merges-and-crashes': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    faults: ['pg-split'],
+    patterns: ['mergeAndCrash', 'mergeAndCrash'],
+    everySeconds: 6,
+    pgNum: 6,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  'merges-of-clones': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['extents', 'snapshots'],
+    faults: ['pg-merge', 'pg-merge', 'crash', 'power-cut'],
+    everySeconds: 4,
+    pgNum: 6,
+    compression,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  /** Blobs, clones and what lists them go to the parts. */
+  'splits-of-clones': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['extents', 'snapshots', 'pool-snapshots'],
+    faults: ['pg-split', 'pg-split', 'crash', 'power-cut', 'pool-compression'],
+    everySeconds: 3,
+    pgNum: 2,
+    compression,
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
   power: {
     ...small,
     workloads: ['registers', 'counters'],
@@ -411,13 +437,19 @@ export const hunts: Readonly<Record<string, Hunt>> = {
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
 
+function poolKindOf({ size, minSize, code }: Hunt): Omit<PoolPlan, 'name' | 'pgNum'> {
+  if (code === undefined) return { size: size ?? 3, minSize: minSize ?? 2 }
+  const { k, m } = code
+  return { size: k + m, minSize: minSize ?? k + 1, erasure: { k, m, stripeUnit: '4K' } }
+}
+
 export function huntScenario(seed: number, name: string): Scenario {
   const hunt = must(hunts[name], `a hunt named ${name}`)
   const random = new Prng([seed, 0x401, name.length])
   const base = drawScenario(seed, { name: 'calm', virtualSeconds: hunt.virtualSeconds })
   const osds = Array.from({ length: hunt.osds }, (_, id) => ({
     id,
-    host: `host-${id}`,
+    host: `host-${Math.floor(id / (hunt.perHost ?? 1))}`,
     rack: `rack-${id % 3}`,
     ...(hunt.encrypted === true ? { encrypted: true } : {}),
   }))
@@ -430,8 +462,7 @@ export function huntScenario(seed: number, name: string): Scenario {
     pools: hunt.workloads.map((workload, i) => ({
       name: `pool-${i}-${workload}`,
       pgNum: hunt.pgNum ?? 4,
-      size: hunt.size ?? 3,
-      minSize: hunt.minSize ?? 2,
+      ...poolKindOf(hunt),
       ...(hunt.compression === undefined ? {} : { compression: hunt.compression }),
     })),
     workloads: hunt.workloads.map((workload, i) => ({

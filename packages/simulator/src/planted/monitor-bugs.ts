@@ -70,4 +70,13 @@ export const monitorBugs: readonly PlantedBug[] = [
             this.adopt(applyOsdMapIncremental({ ...this.bases.get(update), epoch: this.osdMap.epoch }, incremental));`,
     scenario: 'failover',
   },
+  {
+    name: 'balancer-ignores-failure-domains',
+    mechanism: 'the balancer, and the check of what it made, allow two copies in one failure domain',
+    promise: 'a placement group survives the loss of a host',
+    file: 'cluster-map/dist/rule-shape.js',
+    find: 'if (number > most)',
+    replace: 'if (number > most + 1)',
+    scenario: 'uneven',
+  },
 ]

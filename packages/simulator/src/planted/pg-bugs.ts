@@ -32,8 +32,8 @@ export const pgBugs: readonly PlantedBug[] = [
     mechanism: 'replicas are sent only the first step of a compound operation',
     promise: 'a compound operation applies as a whole on every copy',
     file: replicator,
-    find: 'whole ??= seal(memberSteps);',
-    replace: 'whole ??= seal(memberSteps.slice(0, 1));',
+    find: 'whole ??= seal(others);',
+    replace: 'whole ??= seal(others.slice(0, 1));',
     scenario: 'failover',
   },
   {

@@ -60,10 +60,7 @@ export function drawScenario(seed: number, options: DrawOptions = {}): Scenario 
     monitors: pick(random, [3, 3, 3, 3, 5, 5, 4, 7]),
     ...osds,
     osds: drawEncryption(seed, osds.osds),
-    pools: drawCompression(
-      seed,
-      pools.map(({ pool }) => pool),
-    ),
+    pools: drawCompression(seed, drawCodes(seed, pools, osds)),
     workloads: pools.map(({ workload }) => workload),
     pauseFactor: pick(random, [1, 3, 10, 10]),
     ...drawRest(random),
@@ -110,7 +107,7 @@ function drawPools(
   { osds, failureDomain }: Pick<Scenario, 'osds' | 'failureDomain'>,
   mix: Mix,
 ): readonly { readonly pool: PoolPlan; readonly workload: WorkloadPlan }[] {
-  const domains = new Set(osds.map((osd) => (failureDomain === 'osd' ? osd.id : osd[failureDomain]))).size
+  const domains = domainsOf({ osds, failureDomain })
   const names = mix.workloads ?? workloadNames
   const count = 1 + random.below(Math.min(3, names.length))
   const left = [...names]
@@ -136,6 +133,45 @@ function drawEncryption(seed: number, osds: readonly OsdPlace[]): readonly OsdPl
 function drawCompression(seed: number, pools: readonly PoolPlan[]): readonly PoolPlan[] {
   const random = new Prng([seed, 0xc0e55ed, pools.length])
   return pools.map((pool) => (random.below(3) === 0 ? { ...pool, compression: compressionSettings(random) } : pool))
+}
+
+/** Of a random of its own, so that seeds without a code stay what they were. */
+function drawCodes(
+  seed: number,
+  pools: readonly { readonly pool: PoolPlan; readonly workload: WorkloadPlan }[],
+  places: Pick<Scenario, 'osds' | 'failureDomain'>,
+): readonly PoolPlan[] {
+  const random = new Prng([seed, 0xec, 0])
+  const possible = codes.filter(([k, m]) => k + m <= domainsOf(places))
+  return pools.map(({ pool, workload }) => {
+    if (random.below(3) !== 0 || !codedWorkloads.has(workload.workload)) return pool
+    const [k, m] = pick(random, possible)
+    const stripeUnit = pick(random, ['4K', '4K', '8K', '64K'])
+    return { ...pool, size: k + m, minSize: k + 1, erasure: { k, m, stripeUnit } }
+  })
+}
+
+const codes: readonly (readonly [number, number])[] = [
+  [2, 1],
+  [2, 2],
+  [3, 1],
+  [3, 2],
+  [4, 2],
+]
+
+/** Those that write no omap, and make no pools themselves. */
+const codedWorkloads: ReadonlySet<string> = new Set([
+  'plain',
+  'registers',
+  'counters',
+  'extents',
+  'listing',
+  'locks',
+  'quotas',
+])
+
+function domainsOf({ osds, failureDomain }: Pick<Scenario, 'osds' | 'failureDomain'>): number {
+  return new Set(osds.map((osd) => (failureDomain === 'osd' ? osd.id : osd[failureDomain]))).size
 }
 
 /** Long enough, now and then, for promises between OSDs to run out. */
@@ -196,6 +232,8 @@ function drawMonitorSettings(random: Prng): Scenario['monitorSettings'] {
     mon_min_osdmap_epochs: pick(random, [10, 50, 500]),
     mon_lease: pick(random, [3, 5]),
     mon_osd_report_timeout: pick(random, [120, 180]),
+    // As often as the cluster is clean in between: there is little time.
+    balancer_sleep_interval: 5,
   }
 }
 

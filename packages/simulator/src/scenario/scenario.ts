@@ -26,6 +26,8 @@ export interface PoolPlan {
   readonly minSize: number
   /** Pool settings `compression_*`. Left out: none. */
   readonly compression?: Readonly<Record<string, string>>
+  /** Left out: replicated. */
+  readonly erasure?: { readonly k: number; readonly m: number; readonly stripeUnit: string }
 }
 
 export interface WorkloadPlan {

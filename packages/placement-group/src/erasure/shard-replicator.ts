@@ -1,0 +1,91 @@
+/**
+ * Brings each member its share of a write, and tells them which entries are on all of them, so that nobody keeps longer
+ * than needed what it takes to undo one.
+ */
+import { assert, type OsdId } from '@shoal/base'
+import { compareVersions, type TransactionOp, type Version } from '@shoal/wire'
+import type { WriteSteps } from '../backend.ts'
+import type { PgCore } from '../core.ts'
+import { shardOf } from '../member.ts'
+import type { LogEntry } from '../pg-log.ts'
+import { removeMissing, setMissing } from '../pg-store.ts'
+import { WriteReplicator } from '../write-replicator.ts'
+import { type RollbackLog, stashNamespace } from './rollback-log.ts'
+import { ShardSteps } from './shard-steps.ts'
+
+/** The version below which every entry is on every member, when these are under way, oldest first. */
+export function settledBelow(core: PgCore, oldest: Version | undefined): Version {
+  const { head } = core.log
+  return oldest ?? { epoch: head.epoch, version: head.version + 1 }
+}
+
+/** Steps for a member's own store: what it was sent, its log, and the stashes that the write makes and ends. */
+export function storeSubWrite(
+  core: PgCore,
+  entries: readonly LogEntry[],
+  ops: readonly TransactionOp[],
+  trimTo: Version,
+  below: Version,
+): readonly TransactionOp[] {
+  const steps: TransactionOp[] = [...ops]
+  if (entries.length > 0) steps.push(core.appendLog(entries))
+  const { rollback } = core
+  assert(rollback !== undefined, 'a shard keeps what it takes to undo a write')
+  const stashes = ops.some(makesStash)
+  if (ops.length > 0) for (const entry of entries) steps.push(...applied(core, rollback, entry, stashes))
+  steps.push(...rollback.rollForward(below), ...core.trimLog(trimTo))
+  return steps
+}
+
+function makesStash(op: TransactionOp): boolean {
+  return (op.kind === 'clone' || op.kind === 'rename') && op.to.namespace === stashNamespace
+}
+
+function applied(core: PgCore, rollback: RollbackLog, entry: LogEntry, stashes: boolean): readonly TransactionOp[] {
+  const { object, version } = entry
+  if (entry.kind === 'error') return []
+  const steps: TransactionOp[] = stashes ? [rollback.add(entry)] : []
+  if (!core.missing.has(object)) return steps
+  // It turned out to be bad while the write was on its way: it is missing still, but in the new version.
+  if (entry.kind === 'delete') {
+    core.missing.delete(object)
+    return [...steps, removeMissing(core.pgId, [object])]
+  }
+  core.missing.set({ object, need: version })
+  return [...steps, setMissing(core.pgId, [{ object, need: version }])]
+}
+
+export class ShardReplicator<Q> extends WriteReplicator<Q> {
+  onIdle: (() => void) | undefined
+
+  protected override distribute(
+    tid: number,
+    members: ReadonlySet<OsdId>,
+    entries: readonly LogEntry[],
+    steps: WriteSteps,
+    _memberSteps: WriteSteps,
+    onCommit: () => void,
+  ): void {
+    const { core, targets } = this
+    const { object } = entries[entries.length - 1] as LogEntry
+    const byShard = steps instanceof ShardSteps ? steps.byShard : []
+    const below = settledBelow(core, this.oldestInFlight)
+    const applies = (member: OsdId): boolean =>
+      core.mapping.acting.includes(member) || targets.isWrittenTo(member, object)
+    const opsOf = (member: OsdId): readonly TransactionOp[] => (applies(member) ? (byShard[shardOf(member)] ?? []) : [])
+    const own = opsOf(core.whoami)
+    const trim = this.trimPoint()
+    // What may yet have to be undone stays in the log.
+    const trimTo = compareVersions(trim, below) < 0 ? trim : core.log.tail
+    for (const member of members) {
+      if (member === core.whoami) continue
+      const transaction = { ops: opsOf(member) }
+      core.send(member, { kind: 'sub-write', tid, entries, trimTo, settledBelow: below, transaction })
+    }
+    core.transact(storeSubWrite(core, entries, own, trimTo, below), onCommit)
+  }
+
+  protected override onAllDone(): void {
+    this.onIdle?.()
+  }
+}
