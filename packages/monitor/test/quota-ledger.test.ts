@@ -44,6 +44,19 @@ function askOf(seed: number, sequence: number, used: number, held: number, wante
 }
 
 describe('the ledger of quotas', () => {
+  it('keeps the share of a placement group that was merged until all have told since then', () => {
+    const ledger = new QuotaLedger()
+    const before = mapWith(2, 1000, 0)
+    ledger.answer(askOf(0, 1, 100, 100, 100), before, 0)
+    ledger.answer(askOf(1, 1, 800, 800, 800), before, 0)
+    const pool = before.pools.get(poolId) as Pool
+    const merged: Pool = { ...pool, pgNum: 1, options: new Map(pool.options).set('pg_merge_last', `9 1 0 5'5 5'5`) }
+    const after: OsdMap = { ...before, pools: new Map([[poolId, merged]]) }
+    expect(ledger.answer(askOf(0, 2, 100, 100, 300), after, 0).verdict).not.toBe('granted')
+    expect(ledger.answer(askOf(0, 1, 900, 900, 990, 9), after, 0)).toMatchObject({ verdict: 'granted', held: use(990) })
+    expect(ledger.answer(askOf(0, 2, 10, 10, 1000, 9), after, 0)).toMatchObject({ verdict: 'granted', held: use(1000) })
+  })
+
   it('grants nothing before every placement group has told what it holds', () => {
     const ledger = new QuotaLedger()
     const map = mapWith(2, 1000, 0)

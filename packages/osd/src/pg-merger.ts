@@ -21,9 +21,11 @@ import {
   mergeCopies,
   type StoredPg,
 } from '@shoal/placement-group'
-import type { OmapEntry } from '@shoal/wire'
+import type { OmapEntry, TransactionOp } from '@shoal/wire'
 import type { PgServices } from './pg-services.ts'
 import { snapRecords } from './pg-splitter.ts'
+
+const removePerTransaction = 64
 
 /** A target and all that goes into it with a map: one, unless maps between are gone. */
 export interface Merge {
@@ -92,9 +94,16 @@ export async function mergeCollections(services: Services, merge: Merge): Promis
   return stored
 }
 
+/** In bounded steps. One that is cut off begins again: until the target has a newer map in the store, the merge does. */
 async function removeCollection({ store, env }: Services, id: PgId): Promise<void> {
   if (!store.hasCollection(id)) return
-  await store.submit({ ops: [{ kind: 'remove-collection', collection: id }] })
+  for (;;) {
+    const { objects, more } = await store.list(id, undefined, removePerTransaction)
+    const ops: TransactionOp[] = objects.map((object) => ({ kind: 'remove', collection: id, object }))
+    if (!more) ops.push({ kind: 'remove-collection', collection: id })
+    await store.submit({ ops })
+    if (!more) break
+  }
   env.log.info('a copy whose placement group was merged elsewhere is dropped', { pgId: id })
 }
 

@@ -9,11 +9,15 @@
  * Invariant 3: of one placement group the ask of the later interval counts, then the later one. What was granted and is not
  *              told of in the next ask has not arrived, and never will: only the answer to the last ask is taken.
  *
+ * Invariant 4: a placement group that was merged into another holds its share until every one of the pool has told since
+ *              then: what it used is in what the other uses by that time, and not before.
+ *
  * Who asks gets more than it wants while there is plenty, so that most writes need not wait for a question to the monitors;
  * close to the quota it gets exactly what it wants.
  */
-import { type PgId, type PoolId, parsePgId, pgPool } from '@shoal/base'
+import { type PgId, type PoolId, parsePgId, pgPool, pgSeed } from '@shoal/base'
 import {
+  lastMerge,
   type OsdMap,
   type Pool,
   type PoolQuota,
@@ -40,6 +44,8 @@ interface Entry {
 interface PoolLedger {
   readonly quota: PoolQuota
   readonly entries: Map<PgId, Entry>
+  /** One more than the largest seed of the entries: beyond the pool's pg_num, some of them were merged into others. */
+  seedEnd: number
   /** Sum over the entries. */
   held: { bytes: number; objects: number }
   /** When somebody was refused, what was used then. */
@@ -64,7 +70,7 @@ export class QuotaLedger {
       if (since === before.ask.since && sequence === before.ask.sequence) return before.answer
     }
     this.set(ledger, { ask, answer: wait, held: ask.held, heardMs: nowMs })
-    const answer = this.decide(ledger, pool, ask, nowMs)
+    const answer = this.decide(ledger, pool, ask, nowMs, countTold(ledger, pool))
     this.set(ledger, { ask, answer, held: answer.held, heardMs: nowMs })
     return answer
   }
@@ -87,7 +93,7 @@ export class QuotaLedger {
   private ledgerOf(pool: Pool, quota: PoolQuota): PoolLedger {
     let ledger = this.pools.get(pool.id)
     if (ledger?.quota.epoch !== quota.epoch) {
-      ledger = { quota, entries: new Map(), held: { bytes: 0, objects: 0 }, refusedAt: undefined }
+      ledger = { quota, entries: new Map(), seedEnd: 0, held: { bytes: 0, objects: 0 }, refusedAt: undefined }
       this.pools.set(pool.id, ledger)
     }
     return ledger as PoolLedger
@@ -99,9 +105,10 @@ export class QuotaLedger {
     ledger.held.bytes += entry.held.bytes - (before?.bytes ?? 0)
     ledger.held.objects += entry.held.objects - (before?.objects ?? 0)
     ledger.entries.set(pgId, entry)
+    ledger.seedEnd = Math.max(ledger.seedEnd, pgSeed(pgId) + 1)
   }
 
-  private decide(ledger: PoolLedger, pool: Pool, ask: QuotaAsk, nowMs: number): QuotaAnswer {
+  private decide(ledger: PoolLedger, pool: Pool, ask: QuotaAsk, nowMs: number, told: number): QuotaAnswer {
     const { pgId, since, sequence, held, wanted } = ask
     const answer = (verdict: QuotaAnswer['verdict'], more: PoolUse = held): QuotaAnswer => ({
       pgId,
@@ -116,7 +123,7 @@ export class QuotaLedger {
     const objects = maxObjects === 0 ? 0 : Math.max(0, wanted.objects - held.objects)
     if (bytes === 0 && objects === 0) return answer('granted')
     // Invariant 2.
-    if (ledger.entries.size < pool.pgNum) return answer('wait')
+    if (told < pool.pgNum) return answer('wait')
     const freeBytes = maxBytes === 0 ? 0 : maxBytes - ledger.held.bytes
     const freeObjects = maxObjects === 0 ? 0 : maxObjects - ledger.held.objects
     if ((bytes > 0 && bytes > freeBytes) || (objects > 0 && objects > freeObjects)) {
@@ -132,6 +139,23 @@ export class QuotaLedger {
       objects: Math.max(held.objects, wanted.objects) + spareObjects,
     })
   }
+}
+
+/** How many that are there have told. Forgets those merged into others when it may (invariant 4): a merge begins an interval of all. */
+function countTold(ledger: PoolLedger, pool: Pool): number {
+  if (ledger.seedEnd <= pool.pgNum) return ledger.entries.size
+  const merged = [...ledger.entries.values()].filter(({ ask }) => !isOf(pool, ask.pgId))
+  const told = ledger.entries.size - merged.length
+  const mergedAt = lastMerge(pool)?.epoch ?? Number.POSITIVE_INFINITY
+  const isOld = ({ ask }: Entry): boolean => isOf(pool, ask.pgId) && ask.since < mergedAt
+  if (told < pool.pgNum || [...ledger.entries.values()].some(isOld)) return told
+  for (const { ask, held } of merged) {
+    ledger.entries.delete(ask.pgId)
+    ledger.held.bytes -= held.bytes
+    ledger.held.objects -= held.objects
+  }
+  ledger.seedEnd = pool.pgNum
+  return told
 }
 
 function isOf(pool: Pool, pgId: PgId): boolean {

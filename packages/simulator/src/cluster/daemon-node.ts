@@ -40,6 +40,8 @@ export abstract class DaemonNode<Daemon extends Stoppable = Stoppable> {
   starts = 0
   /** Errors injected into the disk's answers in this life: after one the daemon may, and often must, end. */
   injectedErrors = 0
+  /** Why the last start failed. */
+  startError: unknown
   protected readonly time: SimTime
   protected readonly events: NodeEvents
   private restartDelayMs = restartDelayMsMin

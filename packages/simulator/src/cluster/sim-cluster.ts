@@ -331,6 +331,7 @@ export class SimCluster {
       },
       startFailed: (node, error) => {
         this.counts.failedStarts++
+        node.startError = error
         this.logs.add('error', node.name, 'cannot start', { error })
       },
       note: (node, what) => this.logs.add('info', node.name, what),

@@ -1,12 +1,15 @@
 /** Lets the faults of a scenario strike when their time comes, and in the end undoes them all. */
-import { must } from '@shoal/base'
+import { isClusterError, must } from '@shoal/base'
 import type { SimCluster } from '../cluster/sim-cluster.ts'
 import type { FaultEvent } from '../scenario/scenario.ts'
 import type { FaultContext } from './fault.ts'
 import { FaultBudget } from './fault-budget.ts'
 import { findFault } from './fault-table.ts'
+import { replaceDisk } from './operations.ts'
 
 const backgroundWithinMs = 900_000
+/** Longer than the pause after a start that failed. */
+const startsWithinMs = 20_000
 
 export class FaultRunner {
   readonly injected: Map<string, number> = new Map<string, number>()
@@ -44,9 +47,21 @@ export class FaultRunner {
       node.machine.resume()
       node.machine.fault = undefined
       node.machine.extraIoDelayMs = 0
+      // What was noted by a wrong clock is looked at by a right one.
+      node.machine.setClock({ ...node.machine.clock, wallOffsetMs: 0 })
       node.machine.disk.mangle = undefined
     }
-    for (const node of cluster.daemons) node.start()
+    for (const node of cluster.daemons) {
+      // What the next start says counts: a store may have been replaced since.
+      node.startError = undefined
+      node.start()
+    }
+    await cluster.time.advance(startsWithinMs)
+    for (const osd of cluster.osds) {
+      // It says so, and stays away: somebody has to look.
+      if (!isClusterError(osd.startError) || osd.startError.code !== 'ECHECKSUM') continue
+      this.runInBackground(`${osd.name} new disk, for the old one is damaged`, () => replaceDisk(cluster, osd))
+    }
     await cluster.time
       .until(() => this.background.size === 0, backgroundWithinMs)
       .catch(() => {

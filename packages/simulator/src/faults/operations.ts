@@ -1,9 +1,11 @@
 /** How a patient operator works: asks again while the monitors are away, waits until the cluster is clean. */
 import { isClusterError } from '@shoal/base'
 import type { CommandReply, HealthReport, MonitorCommand, PgSummary } from '@shoal/monitor-client'
+import type { OsdNode } from '../cluster/nodes.ts'
 import { withoutScrub } from '../cluster/scrub-all.ts'
 import type { SimCluster } from '../cluster/sim-cluster.ts'
 
+export const consent = { yes_i_really_mean_it: true }
 const retryMs = 1_000
 const patienceMs = 600_000
 
@@ -54,5 +56,22 @@ export async function isClean(cluster: SimCluster): Promise<boolean> {
     return !hurt && pgMap.states.every(({ state }) => withoutScrub(state) === 'active+clean')
   } catch {
     return false
+  }
+}
+
+/** A new disk under the same id; what was on the old one comes from others. */
+export async function replaceDisk(cluster: SimCluster, found: OsdNode): Promise<void> {
+  if (!found.wanted || found.held) return
+  found.wanted = false
+  found.held = true
+  if (found.isAlive) found.kill()
+  found.machine.replaceDisk()
+  const { id } = found
+  try {
+    await operate(cluster, { prefix: 'osd down', ids: [id] })
+    await operate(cluster, { prefix: 'osd destroy', id, ...consent }, ['EBUSY'])
+  } finally {
+    found.held = false
+    found.start()
   }
 }

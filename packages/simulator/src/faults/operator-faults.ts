@@ -5,10 +5,9 @@ import { askOsdToScrub } from '../cluster/scrub-all.ts'
 import type { SimCluster } from '../cluster/sim-cluster.ts'
 import { compressionSettings } from '../scenario/compression-settings.ts'
 import { drawDaemon, type Fault, type FaultContext, nothing, osdNames, pick } from './fault.ts'
-import { isClean, operate, sleep, waitFor } from './operations.ts'
+import { consent, isClean, operate, replaceDisk, sleep, waitFor } from './operations.ts'
 import { merge, split } from './pg-num-faults.ts'
 
-const consent = { yes_i_really_mean_it: true }
 const whileItLasts = { min: 2_000, max: 60_000 }
 
 function osd(cluster: SimCluster, name: unknown): OsdNode | undefined {
@@ -360,22 +359,6 @@ async function isSafe(cluster: SimCluster, ids: readonly number[]): Promise<bool
     return true
   } catch {
     return false
-  }
-}
-
-async function replaceDisk(cluster: SimCluster, found: OsdNode): Promise<void> {
-  if (!found.wanted || found.held) return
-  found.wanted = false
-  found.held = true
-  if (found.isAlive) found.kill()
-  found.machine.replaceDisk()
-  const { id } = found
-  try {
-    await operate(cluster, { prefix: 'osd down', ids: [id] })
-    await operate(cluster, { prefix: 'osd destroy', id, ...consent }, ['EBUSY'])
-  } finally {
-    found.held = false
-    found.start()
   }
 }
 
