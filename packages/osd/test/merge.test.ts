@@ -1,8 +1,14 @@
 /** Pools that get fewer placement groups, with everything real but the monitors and the machines. */
-import { type Epoch, type PoolId, pgId } from '@shoal/base'
+import { type Epoch, type PgId, type PoolId, pgId } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
 import { nextMerge, type Pool, withMerge, withPendingMerge } from '@shoal/cluster-map'
+import { FileObjectStore } from '@shoal/object-store'
+import type { FrozenPg } from '@shoal/placement-group'
+import { makeSimEnv } from '@shoal/testkit'
+import { headSnap, type TransactionOp } from '@shoal/wire'
 import { describe, expect, it } from 'vitest'
+import { PerfCounters } from '../src/perf-counters.ts'
+import { mergeCollections } from '../src/pg-merger.ts'
 import { bytesOf, MiniCluster } from './support/mini-cluster.ts'
 
 const names = Array.from({ length: 60 }, (_, at) => `thing-${at}`)
@@ -134,5 +140,22 @@ describe('a pool that gets fewer placement groups', () => {
     await cluster.untilClean(pool)
     await expectAll(cluster, things)
     expect((await cluster.counters(2))['pgMerges']).toBe(1)
+  })
+
+  it('drops a copy whose target is elsewhere in bounded steps, with all that is in it', async () => {
+    const { env } = makeSimEnv({ seed: 5 })
+    await FileObjectStore.create(env, '/store', { sizeBytes: 1 << 22, journalBytes: 1 << 20 })
+    const store = await FileObjectStore.mount(env, '/store')
+    const collection = '1.1' as PgId
+    const touched = Array.from({ length: 150 }, (_, at): TransactionOp => {
+      const object = { pool: 1 as PoolId, hash: at * 2 + 1, namespace: '', name: `thing-${at}`, snap: headSnap }
+      return { kind: 'touch', collection, object }
+    })
+    await store.submit({ ops: [{ kind: 'create-collection', collection }, ...touched] })
+    const sources = [{ id: collection, frozen: undefined as FrozenPg | undefined }]
+    const merge = { targetId: '1.0' as PgId, target: undefined, sources, before: {} as Pool, done: undefined }
+    expect(await mergeCollections({ env, store, counters: new PerfCounters() }, merge)).toBeUndefined()
+    expect(store.hasCollection(collection)).toBe(false)
+    await store.close()
   })
 })
