@@ -264,7 +264,7 @@ const failures: readonly (readonly [line: string, exitCode: number, code: string
   ['osd add --capacity lots', 22, 'EINVAL'],
   ['osd pg-upmap-items 1.0 0', 22, 'EINVAL'],
   ['balancer mode crush-compat', 95, 'EOPNOTSUPP'],
-  ['pool set objects pg_num 1', 95, 'EOPNOTSUPP'],
+  ['pool set objects pg_num 0', 22, 'EINVAL'],
   ['pool set objects pg_num many', 22, 'EINVAL'],
   ['osd blocklist add nobody', 22, 'EINVAL'],
   ['osd blocklist add 1 forever', 22, 'EINVAL'],

@@ -160,7 +160,8 @@ describe('an erasure-coded pool, 4+2 on six OSDs', () => {
       return compression.allocatedBytes < compression.originalBytes / 2
     })
     await expectAll()
-    const used = [...contents.values()].reduce((sum, { length }) => sum + length, 0)
+    let used = 0
+    for await (const name of pool.list()) used += (await pool.stat(name)).sizeBytes
     await cluster.ok('pool', 'set-quota', 'coded', 'max_bytes', String(used + mebibyte))
     await put('fits', randomBytes(mebibyte))
     await expect(pool.writeFull('does-not', randomBytes(1))).rejects.toMatchObject({ code: 'EDQUOT' })

@@ -57,7 +57,7 @@ test("objects whose newest copy died are listed, and reverted by an operator's c
   await cluster.ok('pool', 'create', 'pairs', '1', '--size', '2', '--min-size', '1')
   await cluster.untilHealthy()
   const older = await cluster.put('thing', randomBytes(30_000), '--pool', 'pairs')
-  const pg = (await cluster.json<readonly Pg[]>('pg', 'ls', '--pool', '--pool', 'pairs'))[0] as Pg
+  const pg = (await cluster.json<readonly Pg[]>('pg', 'ls', '--pool', 'pairs'))[0] as Pg
   const [lost, left] = pg.acting as readonly [number, number]
   await cluster.ok('daemon', 'stop', `osd.${left}`)
   await cluster.until('it is down', async () => !(await isUp(left)))
@@ -65,7 +65,7 @@ test("objects whose newest copy died are listed, and reverted by an operator's c
   const newer = await cluster.put('thing', randomBytes(40_000), '--pool', 'pairs')
   await cluster.ok('daemon', 'start', `osd.${left}`)
   await cluster.until('both serve', async () => {
-    const [now] = await cluster.json<readonly (Pg & { state: string })[]>('pg', 'ls', '--pool', '--pool', 'pairs')
+    const [now] = await cluster.json<readonly (Pg & { state: string })[]>('pg', 'ls', '--pool', 'pairs')
     return now?.acting.length === 2 && now.state.startsWith('active')
   })
   await cluster.ok('daemon', 'stop', `osd.${lost}`)

@@ -19,7 +19,7 @@ export const spaceBugs: readonly PlantedBug[] = [
     mechanism: 'a new leader grants before it has heard of every placement group',
     promise: 'a pool never holds more than its quota, whoever leads',
     file: ledger,
-    find: 'if (ledger.entries.size < pool.pgNum)',
+    find: 'if (told < pool.pgNum)',
     replace: 'if (false)',
     scenario: 'quotas',
   },
