@@ -1,4 +1,5 @@
 /** Asks for scrubs as an operator does, and waits until every placement group has read all its copies. */
+import { isClusterError, type OsdId } from '@shoal/base'
 import type { PgRow } from '@shoal/monitor-client'
 import type { Violation } from '../history.ts'
 import type { SimCluster } from './sim-cluster.ts'
@@ -24,6 +25,19 @@ export async function askOsdToScrub(cluster: SimCluster, name: string, kind: Scr
   await cluster.admin.call(found.daemon.listening.admin, `osd ${kind}`)
 }
 
+/** Nothing when its primary does not run, or is another by now. */
+async function askToDeepScrub(cluster: SimCluster, { pgId, acting }: PgRow): Promise<void> {
+  for (const osd of cluster.osds) {
+    if (!acting.includes(osd.id as OsdId) || osd.daemon === undefined) continue
+    await cluster.admin.call(osd.daemon.listening.admin, 'pg deep-scrub', { pgid: pgId }).catch(refused)
+  }
+}
+
+/** By one that is not the primary. */
+function refused(error: unknown): void {
+  if (!isClusterError(error)) throw error
+}
+
 /** Deep-scrubs everything once the faults are over: what is left then was promised not to be. */
 export async function scrubAll(cluster: SimCluster): Promise<readonly Violation[]> {
   const before = new Map((await pgRows(cluster)).map((row) => [row.pgId, row.lastDeepScrubMs]))
@@ -38,7 +52,8 @@ export async function scrubAll(cluster: SimCluster): Promise<readonly Violation[
     if (left.length === 0) return []
     if (cluster.time.nowMs < nextMs) continue
     nextMs = cluster.time.nowMs + askEveryMs
-    for (const { name } of cluster.osds) await cluster.time.settle(askOsdToScrub(cluster, name, 'deep-scrub'))
+    // Those alone: what is asked for takes the place of what is not, and nothing would ever be done with all.
+    for (const row of left) await cluster.time.settle(askToDeepScrub(cluster, row))
   }
   return left.map((row) => ({
     checker: 'scrub',
