@@ -51,7 +51,13 @@ describe('a crash', () => {
   }, 180_000)
 
   test('warns until somebody has seen it', async () => {
+    const history = async () => {
+      const rows = await cluster.json<readonly { event: string }[]>('health', 'history', '--code', 'RECENT_CRASH')
+      return rows.map((row) => row.event).join(' ')
+    }
     expect(await codes()).toContain('RECENT_CRASH')
+    // A monitor that has just begun to lead tells of it a while later.
+    await cluster.until('the history tells that it failed', async () => (await history()) === 'failed')
     expect(await cluster.ok('health', 'detail')).toMatch(/osd\.1 crashed on .* uncaught exception/)
     await cluster.ok('health', 'mute', 'RECENT_CRASH', '1h')
     await cluster.until('all is well but for that', async () =>
@@ -60,10 +66,7 @@ describe('a crash', () => {
     await cluster.ok('health', 'unmute', 'RECENT_CRASH')
     await cluster.ok('crash', 'archive-all')
     expect(await codes()).not.toContain('RECENT_CRASH')
-    await cluster.until('the history tells of it', async () => {
-      const rows = await cluster.json<readonly { event: string }[]>('health', 'history', '--code', 'RECENT_CRASH')
-      return rows.map((row) => row.event).join(' ') === 'failed muted unmuted cleared'
-    })
+    await cluster.until('the history tells of it', async () => (await history()) === 'failed muted unmuted cleared')
   }, 120_000)
 })
 
