@@ -4,6 +4,7 @@ import type { OsdNode } from '../cluster/nodes.ts'
 import { askOsdToScrub } from '../cluster/scrub-all.ts'
 import type { SimCluster } from '../cluster/sim-cluster.ts'
 import { compressionSettings } from '../scenario/compression-settings.ts'
+import { domainsOf } from '../scenario/scenario.ts'
 import { drawDaemon, type Fault, type FaultContext, nothing, osdNames, pick } from './fault.ts'
 import { consent, isClean, operate, replaceDisk, sleep, waitFor } from './operations.ts'
 import { merge, split } from './pg-num-faults.ts'
@@ -264,6 +265,12 @@ const addOsd: Fault = {
   },
 }
 
+/** Shards have nowhere else to go when the last OSD of a failure domain does, unless there are more than they need. */
+function leavesPlaces({ osds, scenario: { pools, failureDomain } }: SimCluster, leaving: OsdNode): boolean {
+  const left = osds.filter((one) => one !== leaving).map(({ place }) => place)
+  return domainsOf({ osds: left, failureDomain }) >= Math.max(...pools.map(({ size }) => size))
+}
+
 /** As the manual says: out, wait until its data is elsewhere, stop, purge. */
 const removeOsd: Fault = {
   kind: 'osd-remove',
@@ -273,7 +280,7 @@ const removeOsd: Fault = {
   strike({ cluster, budget, background }, { node }) {
     const found = osd(cluster, node)
     const enough = cluster.osds.length > Math.max(4, ...cluster.scenario.pools.map((pool) => pool.size + 1))
-    if (found === undefined || !enough || !budget.beginOperation()) return undefined
+    if (found === undefined || !enough || !leavesPlaces(cluster, found) || !budget.beginOperation()) return undefined
     const ids = [found.id]
     background(`${found.name} remove`, async () => {
       try {

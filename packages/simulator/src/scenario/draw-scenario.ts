@@ -7,7 +7,15 @@ import { type Fault, type FaultFamily, pick } from '../faults/fault.ts'
 import { allFaults } from '../faults/fault-table.ts'
 import { workloadNames } from '../workload-table.ts'
 import { compressionSettings } from './compression-settings.ts'
-import type { FaultEvent, OsdPlace, PoolPlan, Range, Scenario, WorkloadPlan } from './scenario.ts'
+import {
+  domainsOf,
+  type FaultEvent,
+  type OsdPlace,
+  type PoolPlan,
+  type Range,
+  type Scenario,
+  type WorkloadPlan,
+} from './scenario.ts'
 
 const mebibyte = 1024 * 1024
 
@@ -169,10 +177,6 @@ const codedWorkloads: ReadonlySet<string> = new Set([
   'locks',
   'quotas',
 ])
-
-function domainsOf({ osds, failureDomain }: Pick<Scenario, 'osds' | 'failureDomain'>): number {
-  return new Set(osds.map((osd) => (failureDomain === 'osd' ? osd.id : osd[failureDomain]))).size
-}
 
 /** Long enough, now and then, for promises between OSDs to run out. */
 function drawRest(random: Prng): Pick<Scenario, 'rest'> {

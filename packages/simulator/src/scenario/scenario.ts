@@ -70,3 +70,8 @@ export interface Scenario {
   readonly monitorSettings: Partial<MonitorSettings>
   readonly faults: readonly FaultEvent[]
 }
+
+/** How many parts of the cluster may each hold one copy. */
+export function domainsOf({ osds, failureDomain }: Pick<Scenario, 'osds' | 'failureDomain'>): number {
+  return new Set(osds.map((osd) => (failureDomain === 'osd' ? osd.id : osd[failureDomain]))).size
+}
