@@ -5,6 +5,7 @@ import {
   compressionOptionValue,
   erasureOptions,
   isCompressionOption,
+  type OsdInfo,
   type OsdMap,
   type Pool,
   type PoolType,
@@ -181,6 +182,14 @@ function setPool(args: z.output<typeof setArguments>, view: WriteView) {
   return done(`pool '${pool.name}': ${args.var} is ${args.val}`)
 }
 
+/** Also one that is down: what it has would have to follow. */
+function refuseOlder(osd: OsdInfo | undefined, cannot: string): void {
+  if (osd === undefined) return
+  throw new ClusterError('EOPNOTSUPP', `osd.${osd.id} runs a version that cannot ${cannot}`, {
+    hint: 'upgrade and restart all OSDs first',
+  })
+}
+
 /** The leader carries it out, as soon as the pool is clean (services/pg-num.ts); at once only for who insists. */
 function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteView) {
   const { draft } = view
@@ -192,12 +201,7 @@ function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteVi
   }
   if (target < pool.pgNum) return shrinkPool(pool, target, view)
   checkPgBudget(view, pool, target * pool.size)
-  const old = osdThatCannotSplit(draft.map)
-  if (old !== undefined) {
-    throw new ClusterError('EOPNOTSUPP', `osd.${old.id} runs a version that cannot split placement groups`, {
-      hint: 'upgrade and restart all OSDs first',
-    })
-  }
+  refuseOlder(osdThatCannotSplit(draft.map), 'split placement groups')
   draft.log('info', `pool '${pool.name}': pg_num set to ${target}`)
   if (isSure(args)) {
     growPool(draft.osd, withPgNumTarget(pool, target), target)
@@ -209,12 +213,7 @@ function setPgNum(pool: Pool, args: z.output<typeof setArguments>, view: WriteVi
 
 /** The leader carries it out, one PG after the other (services/pg-merges.ts). */
 function shrinkPool(pool: Pool, target: number, { draft }: WriteView) {
-  const old = osdThatCannotMerge(draft.map)
-  if (old !== undefined) {
-    throw new ClusterError('EOPNOTSUPP', `osd.${old.id} runs a version that cannot merge placement groups`, {
-      hint: 'upgrade and restart all OSDs first',
-    })
-  }
+  refuseOlder(osdThatCannotMerge(draft.map), 'merge placement groups')
   draft.osd.setPool(withPgNumTarget(pool, target))
   draft.log('info', `pool '${pool.name}': pg_num set to ${target}`)
   return done(`pool '${pool.name}': ${pool.pgNum} placement groups become ${target}, one after the other`)
