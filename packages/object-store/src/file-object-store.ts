@@ -23,9 +23,11 @@ import type { Allocator } from './allocator.ts'
 import { BlobCompressor, type CompressedBodies } from './blob-compressor.ts'
 import type { Checkpointer } from './checkpointer.ts'
 import type { DataReader } from './data-reader.ts'
+import { DirectWriter } from './direct-writer.ts'
 import { Examiner } from './examiner.ts'
 import { Execution, Loaded, NeedLoad } from './execution.ts'
-import { type DirectWrite, Journal } from './journal.ts'
+import { HostSpace } from './host-space.ts'
+import { Journal } from './journal.ts'
 import { encodeBody, type JournalItem } from './journal-record.ts'
 import { blockBytes } from './layout.ts'
 import type { Collection, MetaStore } from './meta-store.ts'
@@ -81,19 +83,15 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
   private readonly journal: Journal
   private readonly checkpointer: Checkpointer
   private readonly compressor: BlobCompressor
+  private readonly direct: DirectWriter
+  private readonly host: HostSpace
   private readonly waiting: Submission[] = []
   private progressWaiters: (() => void)[] = []
   private durableWaiters: { readonly sequence: number; readonly resolve: () => void }[] = []
-  private unsynced: DirectWrite[] = []
-  private syncing = false
   private round: Promise<void> | undefined
   private lastSequence: number
   private stopped: ClusterError | undefined
-  private hostFull = false
-  /** What the file system below had left when it was asked last, beyond the reserve. */
-  private hostRoomBytes = Number.POSITIVE_INFINITY
   private levelBytes = 0
-  private allocatedSinceCheck = 0
   private waits = 0
   private refusals = 0
 
@@ -122,6 +120,13 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
       },
       parts.lastSequence,
     )
+    this.host = new HostSpace(env, parts.directory, limits)
+    this.direct = new DirectWriter({
+      write: (pieces) => this.pending.writeDirect(pieces),
+      datasync: () => parts.files.data.datasync(),
+      onDurable: () => this.journal.wake(),
+      onFailure: (cause) => this.fail('the data file cannot be written', cause),
+    })
     this.checkpointer = parts.checkpointer
     this.compressor = new BlobCompressor(env.compression, (cause) => this.fail('a write cannot be compressed', cause))
     parts.attach({
@@ -315,7 +320,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
     const metadataBytes = this.parts.files.superblock.journalBytes + this.levelBytes
     const totalBytes = (this.allocator.unitCount - 1) * blockBytes + metadataBytes
     // The data file is sparse: what the file system below cannot give is not free.
-    const freeBytes = Math.min((this.allocator.freeUnits + this.heldUnits()) * blockBytes, this.hostRoomBytes)
+    const freeBytes = Math.min((this.allocator.freeUnits + this.heldUnits()) * blockBytes, this.host.roomBytes)
     return { totalBytes, usedBytes: totalBytes - freeBytes, freeBytes, metadataBytes }
   }
 
@@ -472,7 +477,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
       }
       index++
     }
-    if (this.hostFull && (planner.images.length > 0 || planner.direct.length > 0)) throw new NoSpace(0)
+    if (this.host.isFull && (planner.images.length > 0 || planner.direct.length > 0)) throw new NoSpace(0)
     return items
   }
 
@@ -505,7 +510,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
     const position = this.journal.reserve(sizeBytes)
     this.lastSequence = sequence
     // First the direct writes: a later operation of the same transaction may have written over them.
-    const direct = planner.direct.length === 0 ? undefined : this.writeDirect(planner.direct)
+    const direct = planner.direct.length === 0 ? undefined : this.direct.write(planner.direct)
     for (const { unit, data } of planner.images) this.pending.addImage(unit, data, sequence)
     for (const unit of execution.freedUnits) {
       this.pending.drop(unit)
@@ -531,10 +536,9 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
     else if (this.lastSequence % dirtyCheckEvery === 0 && this.meta.dirtyBytes > this.limits.checkpointDirtyBytes) {
       this.startRound()
     }
-    this.allocatedSinceCheck += planner.images.length
-    for (const { data } of planner.direct) this.allocatedSinceCheck += data.length / blockBytes
-    if (this.allocatedSinceCheck >= this.limits.hostCheckBlocks) {
-      this.allocatedSinceCheck = 0
+    let blocks = planner.images.length
+    for (const { data } of planner.direct) blocks += data.length / blockBytes
+    if (this.host.onAllocated(blocks)) {
       this.checkHostSpace().catch((cause: unknown) => this.fail('the file system does not answer', cause))
     }
   }
@@ -554,42 +558,18 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
 
   /** Freed units come back with the next checkpoint; without any the store is full. */
   private onNoSpace(submission: Submission, error: NoSpace): (() => Promise<void>) | undefined {
-    if (!this.hostFull && this.heldUnits() > 0) {
+    if (!this.host.isFull && this.heldUnits() > 0) {
       this.startRound()
       return () => this.progress()
     }
     this.refusals++
-    const why = this.hostFull
+    const why = this.host.isFull
       ? 'the file system that holds the store is full'
       : `${error.blocks} blocks wanted, ${this.allocator.freeUnits} free`
     submission.reject(
       new ClusterError('ENOSPC', `no space in the object store: ${why}`, { hint: 'delete objects or add OSDs' }),
     )
     return undefined
-  }
-
-  private writeDirect(pieces: readonly { readonly unit: number; readonly data: Uint8Array }[]): DirectWrite {
-    const direct: DirectWrite = { durable: false }
-    this.pending
-      .writeDirect(pieces)
-      .then(() => {
-        this.unsynced.push(direct)
-        return this.syncing ? undefined : this.syncDirect()
-      })
-      .catch((cause: unknown) => this.fail('the data file cannot be written', cause))
-    return direct
-  }
-
-  private async syncDirect(): Promise<void> {
-    this.syncing = true
-    while (this.unsynced.length > 0) {
-      const written = this.unsynced
-      this.unsynced = []
-      await this.parts.files.data.datasync()
-      for (const direct of written) direct.durable = true
-      this.journal.wake()
-    }
-    this.syncing = false
   }
 
   private startRound(): void {
@@ -624,13 +604,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
   }
 
   private async checkHostSpace(): Promise<void> {
-    const { freeBytes } = await this.env.disk.space(this.parts.directory)
-    this.hostRoomBytes = Math.max(0, freeBytes - this.limits.hostReserveBytes)
-    const full = freeBytes < this.limits.hostReserveBytes
-    if (full !== this.hostFull) {
-      this.hostFull = full
-      if (full) this.env.log.error('the file system of the object store is full', { freeBytes })
-    }
+    await this.host.check()
     this.levelBytes = await this.parts.levelBytes()
   }
 
