@@ -59,11 +59,11 @@ export class DataReader {
   /** By the blob itself: another one on the same units is another key. */
   private readonly blobCache: CleanCache<Blob, Uint8Array>
   checksumFailures = 0
-  diskReads = 0
-  diskBytes = 0
-  decompressions = 0
-  decompressedBytes = 0
-  decompressFailures = 0
+  private diskReads = 0
+  private diskBytes = 0
+  private decompressions = 0
+  private decompressedBytes = 0
+  private decompressFailures = 0
 
   constructor(
     file: FileHandle,
@@ -80,12 +80,17 @@ export class DataReader {
     this.blobCache = new CleanCache(cacheBytesMax / blobCacheParts)
   }
 
-  get cacheBytes(): number {
-    return this.cache.bytes
-  }
-
-  get cacheHits(): number {
-    return this.cache.hits
+  perf(): Record<string, number> {
+    return {
+      checksum_failures: this.checksumFailures,
+      data_reads: this.diskReads,
+      data_read_bytes: this.diskBytes,
+      data_cache_bytes: this.cache.bytes,
+      data_cache_hits: this.cache.hits,
+      decompress_count: this.decompressions,
+      decompress_bytes: this.decompressedBytes,
+      decompress_failures: this.decompressFailures,
+    }
   }
 
   /** The verified block if it is in memory; valid until the next turn of the event loop. */

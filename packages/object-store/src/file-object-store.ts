@@ -320,7 +320,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
     const metadataBytes = this.parts.files.superblock.journalBytes + this.levelBytes
     const totalBytes = (this.allocator.unitCount - 1) * blockBytes + metadataBytes
     // The data file is sparse: what the file system below cannot give is not free.
-    const freeBytes = Math.min((this.allocator.freeUnits + this.heldUnits()) * blockBytes, this.host.roomBytes)
+    const freeBytes = Math.min((this.allocator.freeUnits + this.meta.heldUnits) * blockBytes, this.host.roomBytes)
     return { totalBytes, usedBytes: totalBytes - freeBytes, freeBytes, metadataBytes }
   }
 
@@ -342,25 +342,18 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
       refused_no_space: this.refusals,
       checkpoints: this.checkpointer.rounds,
       checkpoint_entries: this.checkpointer.entriesWritten,
-      checksum_failures: this.data.checksumFailures,
-      data_reads: this.data.diskReads,
-      data_read_bytes: this.data.diskBytes,
+      ...this.data.perf(),
       data_writes: this.pending.writes,
       data_applied_bytes: this.pending.bytesApplied,
-      data_cache_bytes: this.data.cacheBytes,
-      data_cache_hits: this.data.cacheHits,
       pending_bytes: this.pending.bytes,
       pending_arena_bytes: this.pending.arenaBytes,
       dirty_metadata_bytes: this.meta.dirtyBytes,
       metadata_cache_bytes: this.meta.cacheBytes,
       free_units: this.allocator.freeUnits,
-      held_units: this.heldUnits(),
+      held_units: this.meta.heldUnits,
       shared_units: this.allocator.sharedUnits,
       replayed_records: this.parts.replayedRecords,
       ...this.compressor.perf(this.compressionUsage()),
-      decompress_count: this.data.decompressions,
-      decompress_bytes: this.data.decompressedBytes,
-      decompress_failures: this.data.decompressFailures,
       damaged_block_maps: this.parts.damagedBlockMaps,
     }
   }
@@ -558,7 +551,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
 
   /** Freed units come back with the next checkpoint; without any the store is full. */
   private onNoSpace(submission: Submission, error: NoSpace): (() => Promise<void>) | undefined {
-    if (!this.host.isFull && this.heldUnits() > 0) {
+    if (!this.host.isFull && this.meta.heldUnits > 0) {
       this.startRound()
       return () => this.progress()
     }
@@ -593,14 +586,6 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
       assert(!this.pending.has(unit), `nothing is pending for the freed unit ${unit}`)
       this.allocator.release(unit)
     }
-  }
-
-  private heldUnits(): number {
-    let units = 0
-    for (const { active, frozen } of this.meta.collections.values()) {
-      units += active.freedUnits.length + (frozen?.freedUnits.length ?? 0)
-    }
-    return units
   }
 
   private async checkHostSpace(): Promise<void> {

@@ -144,6 +144,15 @@ export class MetaStore {
     return bytes
   }
 
+  /** Units freed by what is not in the level yet: they come back with the next checkpoint. */
+  get heldUnits(): number {
+    let units = 0
+    for (const { active, frozen } of this.collections.values()) {
+      units += active.freedUnits.length + (frozen?.freedUnits.length ?? 0)
+    }
+    return units
+  }
+
   async readState(): Promise<StoreState> {
     const key = keyToBytes(keys.state)
     const value = await this.level.get(key)
