@@ -25,11 +25,12 @@ import type { Checkpointer } from './checkpointer.ts'
 import type { DataReader } from './data-reader.ts'
 import { DirectWriter } from './direct-writer.ts'
 import { Examiner } from './examiner.ts'
-import { Execution, Loaded, NeedLoad } from './execution.ts'
+import { Execution } from './execution.ts'
 import { HostSpace } from './host-space.ts'
 import { Journal } from './journal.ts'
 import { encodeBody, type JournalItem } from './journal-record.ts'
 import { blockBytes } from './layout.ts'
+import { Loaded, NeedLoad } from './loaded.ts'
 import type { Collection, MetaStore } from './meta-store.ts'
 import { type MountedParts, mountParts } from './mount.ts'
 import { isClean, moveObjects } from './object-mover.ts'
@@ -556,12 +557,7 @@ export class FileObjectStore implements ObjectStore, ObjectExaminer {
       return () => this.progress()
     }
     this.refusals++
-    const why = this.host.isFull
-      ? 'the file system that holds the store is full'
-      : `${error.blocks} blocks wanted, ${this.allocator.freeUnits} free`
-    submission.reject(
-      new ClusterError('ENOSPC', `no space in the object store: ${why}`, { hint: 'delete objects or add OSDs' }),
-    )
+    submission.reject(error.toError(this.host.isFull, this.allocator.freeUnits))
     return undefined
   }
 

@@ -1,8 +1,9 @@
 /** Brings the records of the ring back into memory, in order, and on into `level`: mount goes on from there. */
 
-import { Execution, Loaded, NeedLoad } from './execution.ts'
+import { Execution } from './execution.ts'
 import { type BlocksItem, unitOfRun } from './journal-record.ts'
 import { blockBytes } from './layout.ts'
+import { Loaded, NeedLoad } from './loaded.ts'
 import type { MetaStore } from './meta-store.ts'
 import type { PendingData } from './pending-data.ts'
 import type { RingRecord } from './ring-reader.ts'

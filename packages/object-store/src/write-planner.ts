@@ -17,18 +17,26 @@ import type { Allocator, UnitRun } from './allocator.ts'
 import { type Blob, type BlobRef, blobBlocksMax, countBits, findBlob } from './blob.ts'
 import type { CompressedBodies, CompressedPiece } from './blob-compressor.ts'
 import type { Checksums } from './checksum.ts'
-import { type Execution, NeedLoad } from './execution.ts'
+import type { Execution } from './execution.ts'
 import type { BlockRun, BlocksItem } from './journal-record.ts'
 import { blockBytes, holeUnit, objectBytesMax, shardBlocks } from './layout.ts'
+import { NeedLoad } from './loaded.ts'
 import type { Collection } from './meta-store.ts'
 import { type Onode, type Shard, shardsInRange } from './onode.ts'
 
 /** Thrown when the data file has too few free units. */
 export class NoSpace {
-  readonly blocks: number
+  private readonly blocks: number
 
   constructor(blocks: number) {
     this.blocks = blocks
+  }
+
+  toError(isHostFull: boolean, freeUnits: number): ClusterError {
+    const why = isHostFull
+      ? 'the file system that holds the store is full'
+      : `${this.blocks} blocks wanted, ${freeUnits} free`
+    return new ClusterError('ENOSPC', `no space in the object store: ${why}`, { hint: 'delete objects or add OSDs' })
   }
 }
 
