@@ -97,3 +97,13 @@ export const copyRules: PeeringRules = {
   everybody: (map) => [...map.osds.keys()],
   asksMembersFirst: false,
 }
+
+/**
+ * Whether acting is what it should stay. Usually that is up. Where up is smaller than the pool wants, copies that stand in
+ * for what is missing stay too: peering would ask for them again, and the PG would go from one interval to the next for ever.
+ */
+export function isSettled({ up, acting, upPrimary, actingPrimary }: PgMapping, size: number): boolean {
+  if (upPrimary !== actingPrimary) return false
+  if (acting.length === up.length) return up.every((osd, at) => osd === acting[at])
+  return up.length < size && up.length < acting.length && up.every((osd) => acting.includes(osd))
+}

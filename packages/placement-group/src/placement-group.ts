@@ -10,27 +10,18 @@
  *     replica     does what the primary of the interval asks
  *     backend     keeps objects as copies, or as shards of a code
  *     transfer    moves one object
+ *     operators   answers what they ask
  *     scrubber    compares the copies, as primary; scrubMember looks at this one
  */
-import {
-  assert,
-  type Clock,
-  ClusterError,
-  type Epoch,
-  isClusterError,
-  type OsdId,
-  type PgId,
-  pgPool,
-  pgShard,
-  wholePgId,
-} from '@shoal/base'
+import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool, pgShard } from '@shoal/base'
 import { isMerging, isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
 import { type Message, type ObjectId, zeroVersion } from '@shoal/wire'
 import { CopyBackend, type PgBackend } from './backend.ts'
 import { Backfill } from './backfill.ts'
+import { isSettled } from './choose-acting.ts'
 import { ClientIo } from './client-io.ts'
 import { defaultPgSettings, PgCore, type PgLeases, type PgSettings, type PgSpace } from './core.ts'
-import type { OperatorCommand, PgEffect, PgInput } from './effects.ts'
+import type { PgEffect, PgInput } from './effects.ts'
 import { RollbackLog } from './erasure/rollback-log.ts'
 import { ShardBackend } from './erasure/shard-backend.ts'
 import { InputRouter } from './input-router.ts'
@@ -38,6 +29,7 @@ import { LostObjects } from './lost-objects.ts'
 import { osdOf } from './member.ts'
 import { MissingSet } from './missing-set.ts'
 import type { ObjectTransfer } from './object-transfer.ts'
+import { OperatorDesk } from './operator-desk.ts'
 import { openEnvelope, type PeerMessage, senderOf } from './peer-message.ts'
 import { Peering } from './peering.ts'
 import { newPgInfo, type PastInterval } from './pg-info.ts'
@@ -80,7 +72,7 @@ export class PlacementGroup {
   private readonly replica: Replica
   private readonly transfer: ObjectTransfer
   private readonly quota: QuotaShare
-  private readonly lost: LostObjects
+  private readonly operators: OperatorDesk
   private readonly trimmer: SnapTrimmer
   private readonly scrubMember: ScrubMember
   private readonly scrubber: Scrubber
@@ -155,7 +147,6 @@ export class PlacementGroup {
     this.quota = new QuotaShare(this.core)
     const view = this.recoveryView()
     this.clientIo = new ClientIo(this.core, this.backend, view, this.quota)
-    this.lost = new LostObjects(this.core, this.recovery, this.clientIo, view)
     this.peering = new Peering(this.core, this.backend.rules, {
       onStarted: (infos, backfill) => {
         this.backfill.setTargets(backfill)
@@ -165,6 +156,8 @@ export class PlacementGroup {
     })
     this.trimmer = new SnapTrimmer(this.core, { trim: (request) => this.clientIo.trim(request) })
     const { core, backend, peering, recovery, backfill, clientIo, replica, transfer, quota } = this
+    const lost = new LostObjects(this.core, recovery, this.clientIo, view)
+    this.operators = new OperatorDesk(this.core, { peering, lost, recovery, backfill })
     const { trimmer, scrubber, scrubMember } = this
     const parts = {
       core,
@@ -271,7 +264,7 @@ export class PlacementGroup {
       case 'timer':
         return this.onTimer(input.timer)
       case 'operator':
-        return this.onOperator(input.id, input.command)
+        return this.operators.onCommand(input.id, input.command)
       case 'quota-answer':
         if (this.quota.onAnswer(input.answer)) this.clientIo.retry()
         return
@@ -491,36 +484,6 @@ export class PlacementGroup {
     this.recovery.onStray(from, message.info)
   }
 
-  private onOperator(id: number, command: OperatorCommand): void {
-    try {
-      const result = this.operate(command)
-      this.core.emit({ kind: 'operator-answer', id, answer: { kind: 'done', result } })
-    } catch (error) {
-      if (!isClusterError(error)) throw error
-      this.core.emit({ kind: 'operator-answer', id, answer: { kind: 'failed', error } })
-    }
-  }
-
-  private operate(command: OperatorCommand): unknown {
-    const { core } = this
-    if (!core.isPrimary || this.peering.phase !== 'started') {
-      throw new ClusterError('EAGAIN', `osd.${osdOf(core.whoami)} does not serve ${wholePgId(core.pgId)} now`, {
-        hint: `shoal pg query ${core.pgId}`,
-      })
-    }
-    switch (command.kind) {
-      case 'list-unfound':
-        return this.lost.list()
-      case 'mark-unfound-lost':
-        if (!core.mayServe) throw new ClusterError('EAGAIN', `${core.pgId} has fewer members than min_size`)
-        return this.lost.mark(command.mode)
-      case 'force': {
-        const part = command.what === 'recovery' ? this.recovery : this.backfill
-        return { pgId: core.pgId, changed: part.force(command.on) }
-      }
-    }
-  }
-
   /** Copies that are not needed once the PG is clean. */
   private readonly strays = new Set<OsdId>()
 
@@ -615,14 +578,4 @@ export class PlacementGroup {
   query(): object {
     return this.report.query(this.hasMap)
   }
-}
-
-/**
- * Whether acting is what it should stay. Usually that is up. Where up is smaller than the pool wants, copies that stand in
- * for what is missing stay too: peering would ask for them again, and the PG would go from one interval to the next for ever.
- */
-function isSettled({ up, acting, upPrimary, actingPrimary }: PgMapping, size: number): boolean {
-  if (upPrimary !== actingPrimary) return false
-  if (acting.length === up.length) return up.every((osd, at) => osd === acting[at])
-  return up.length < size && up.length < acting.length && up.every((osd) => acting.includes(osd))
 }
