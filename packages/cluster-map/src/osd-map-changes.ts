@@ -1,19 +1,8 @@
 /** From one epoch to the next, and back to what changed. */
-import {
-  array,
-  assert,
-  type Codec,
-  encode,
-  equalBytes,
-  f64,
-  type OsdId,
-  string,
-  epoch as toEpoch,
-  u32,
-} from '@shoal/base'
+import { array, assert, type Codec, encode, equalBytes, f64, type OsdId, epoch as toEpoch, u32 } from '@shoal/base'
 import { type CrushMap, encodeCrushMap } from '@shoal/crush'
 import type { OsdMap, OsdMapIncremental, UpmapItem } from './osd-map.ts'
-import { osdInfoCodec, poolCodec } from './osd-map-codec.ts'
+import { osdInfoCodec, poolCodec, wordsCodec } from './osd-map-codec.ts'
 
 /** An empty map at epoch 0: what the first incremental applies to. */
 export function createOsdMap(fsid: string, crush: CrushMap, createdMs: number): OsdMap {
@@ -105,7 +94,6 @@ function diffEntries<K, V>(
 }
 
 const noProfiles: ReadonlyMap<string, readonly string[]> = new Map()
-const wordsCodec: Codec<readonly string[]> = array(string())
 const osdListCodec: Codec<readonly OsdId[]> = array(u32<OsdId>())
 const upmapItemsCodec: Codec<readonly UpmapItem[]> = {
   write(writer, items) {

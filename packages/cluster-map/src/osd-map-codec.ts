@@ -136,7 +136,7 @@ const flagsCodec: Codec<ReadonlySet<OsdFlag>> = {
 const osdListCodec = array(u32<OsdInfo['id']>())
 const upmapItemsCodec: Codec<readonly UpmapItem[]> = array(struct<UpmapItem>({ from: u32(), to: u32() }))
 
-const wordsCodec: Codec<readonly string[]> = array(string())
+export const wordsCodec: Codec<readonly string[]> = array(string())
 const profilesCodec: Codec<ReadonlyMap<string, readonly string[]>> = map(string(), wordsCodec)
 
 const plainMapCodec: Codec<Omit<OsdMap, 'erasureProfiles'>> = struct<Omit<OsdMap, 'erasureProfiles'>>({

@@ -1,10 +1,10 @@
 /** An erasure-coded pool on real processes: any two of six OSDs may be gone, and everything is there. */
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CommandContext } from '../../cli/src/context.ts'
 import type { PoolHandle } from '../../client/src/index.ts'
 import { RawClient } from '../../gateway-nbd/test/raw-client.ts'
-import { TestCluster } from './support/cluster.ts'
+import { sha, TestCluster } from './support/cluster.ts'
 
 let cluster: TestCluster
 let context: CommandContext
@@ -42,7 +42,6 @@ interface PgRow {
   readonly scrubErrors: number
 }
 
-const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 const contents = new Map<string, Buffer>()
 
 async function put(name: string, bytes: Buffer): Promise<void> {

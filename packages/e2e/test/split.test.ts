@@ -1,8 +1,8 @@
 /** More placement groups while a writer goes on, on real processes: every object is what was written last, always. */
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CommandContext } from '../../cli/src/context.ts'
-import { TestCluster } from './support/cluster.ts'
+import { sha, TestCluster } from './support/cluster.ts'
 
 let cluster: TestCluster
 let context: CommandContext
@@ -15,8 +15,6 @@ afterAll(async () => {
   await context.close()
   await cluster.destroy()
 }, 60_000)
-
-const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 type PoolHandle = ReturnType<Awaited<ReturnType<CommandContext['client']>>['pool']>
 

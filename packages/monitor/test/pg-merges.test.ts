@@ -1,6 +1,14 @@
 /** How pg_num shrinks: pgp_num first, then one placement group after the other, each when both have said how far they are. */
-import { type PgId, poolId } from '@shoal/base'
-import { featurePgMerge, featurePgSplit, lastMerge, PlacementCache, type Pool, pendingMerge } from '@shoal/cluster-map'
+import { type OsdId, type PgId, poolId } from '@shoal/base'
+import {
+  featurePgMerge,
+  featurePgSplit,
+  lastMerge,
+  type OsdInfo,
+  PlacementCache,
+  type Pool,
+  pendingMerge,
+} from '@shoal/cluster-map'
 import { expect, it } from 'vitest'
 import { PgMerges, takeMergeStep } from '../src/services/pg-merges.ts'
 import { poolsToStep, stepPool } from '../src/services/pg-num.ts'
@@ -83,4 +91,21 @@ it('is given up when nothing comes of it, and when nobody wants it any more', ()
 
 it('is refused while an OSD does not know how', () => {
   expect(() => new Bench(featurePgSplit, 8).run(set(4))).toThrow(expect.objectContaining({ code: 'EOPNOTSUPP' }))
+})
+
+it('is not begun where one of the two has too few OSDs, and is tried again only after a while where one goes', () => {
+  const it = new Merging()
+  const { bench } = it
+  bench.run(set(7))
+  bench.reportAll(['active', 'clean'])
+  it.step()
+  bench.reportAll(['active', 'clean'])
+  expect(it.step()).toEqual(['begin'])
+  const [osd] = new PlacementCache(bench.map).mapping('1.7' as PgId).acting as readonly OsdId[]
+  bench.change((draft) => draft.osd.setOsd({ ...(bench.map.osds.get(osd as OsdId) as OsdInfo), up: false }))
+  expect(it.step()).toEqual(['give-up'])
+  for (let second = 0; second < 10; second++) {
+    bench.reportAll(['active', 'clean'])
+    expect(it.step()).toEqual([])
+  }
 })

@@ -57,6 +57,21 @@ describe('the ledger of quotas', () => {
     expect(ledger.answer(askOf(0, 2, 10, 10, 1000, 9), after, 0)).toMatchObject({ verdict: 'granted', held: use(1000) })
   })
 
+  it('refuses nobody for what a merged placement group and its target both count, and takes an old seed for no new one', () => {
+    const ledger = new QuotaLedger()
+    const before = mapWith(3, 800, 0)
+    for (const seed of [0, 1, 2]) ledger.answer(askOf(seed, 1, 200, 200, 200), before, 0)
+    const pool = before.pools.get(poolId) as Pool
+    const options = new Map(pool.options).set('pg_merge_last', `9 2 0 5'5 5'5`)
+    const withPgs = (pgNum: number): OsdMap => ({ ...before, pools: new Map([[poolId, { ...pool, pgNum, options }]]) })
+    expect(ledger.answer(askOf(0, 1, 400, 400, 450, 9), withPgs(2), 0).verdict).toBe('wait')
+    // Split again before all have told: nobody has told of the new one, and what the old one had is still held.
+    expect(ledger.answer(askOf(0, 2, 400, 400, 450, 10), withPgs(3), 0).verdict).toBe('wait')
+    expect(ledger.answer(askOf(1, 1, 200, 200, 200, 9), withPgs(2), 0).verdict).toBe('granted')
+    expect(ledger.answer(askOf(0, 3, 400, 400, 450, 10), withPgs(2), 0)).toMatchObject({ verdict: 'granted' })
+    expect(ledger.answer(askOf(1, 2, 200, 200, 600, 9), withPgs(2), 0).verdict).toBe('refused')
+  })
+
   it('grants nothing before every placement group has told what it holds', () => {
     const ledger = new QuotaLedger()
     const map = mapWith(2, 1000, 0)

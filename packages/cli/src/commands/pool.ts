@@ -22,6 +22,11 @@ function kindOf(words: readonly string[]): {
       hint: 'for example: shoal pool create NAME 32 erasure PROFILE',
     })
   }
+  if (profile !== undefined && type !== 'erasure') {
+    throw new ClusterError('EINVAL', `a replicated pool has no profile '${profile}'`, {
+      hint: 'for a CRUSH rule: --rule NAME',
+    })
+  }
   return { pgNum: first === type ? undefined : first, type, profile }
 }
 

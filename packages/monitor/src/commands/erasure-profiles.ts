@@ -128,6 +128,8 @@ export const erasureProfileCommands: readonly Command[] = [
         hint: 'choose another name, or --force: pools that were made from it keep theirs',
       })
     }
+    // OSDs are upgraded after monitors: a monitor that is older would forget it.
+    requireFeature(draft.map, featureShards, 'keep shards')
     draft.osd.setErasureProfile(name, words)
     return done(`profile '${name}' set`)
   }),

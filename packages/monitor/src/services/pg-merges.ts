@@ -5,7 +5,8 @@
  * Invariant 1: a merge is noted only with what both primaries have said under a map that has it pending: nothing is written
  *              from then on, by any primary, until a map shows that the merge is done or given up.
  * Invariant 2: both lie on the same OSDs, in full number, as they were when they said so.
- * Invariant 3: a merge that is pending is given up as soon as one of the two is not well, or after a while: writes wait for it.
+ * Invariant 3: a merge that is pending is given up as soon as the two are placed apart or lack a member, and after a while:
+ *              writes wait for it. It is not begun where it would be given up.
  */
 import type { PgId } from '@shoal/base'
 import {
@@ -41,7 +42,7 @@ export class PgMerges {
   private readonly pendingMs = new Map<string, number>()
   private readonly pausedUntilMs = new Map<number, number>()
 
-  /** Once a second, and whenever statistics come while a merge is pending. */
+  /** Once a second. */
   steps(map: OsdMap, statistics: Pick<Statistics, 'rows' | 'pg'>, nowMs: number): readonly MergeStep[] {
     const steps: MergeStep[] = []
     const seen = new Set<string>()
@@ -57,12 +58,11 @@ export class PgMerges {
       seen.add(key)
       const sinceMs = this.pendingMs.get(key) ?? nowMs
       this.pendingMs.set(key, sinceMs)
-      const step = pendingStep(map, pool, pending, statistics)
-      if (step !== undefined) steps.push(step)
-      else if (!shrinks(pool) || nowMs - sinceMs > pendingMsMax) {
-        this.pausedUntilMs.set(pool.id, nowMs + pauseMs)
-        steps.push({ kind: 'give-up', pool })
-      }
+      const late = !shrinks(pool) || nowMs - sinceMs > pendingMsMax
+      const step = pendingStep(map, pool, pending, statistics) ?? (late ? { kind: 'give-up', pool } : undefined)
+      if (step === undefined) continue
+      steps.push(step)
+      if (step.kind === 'give-up') this.pausedUntilMs.set(pool.id, nowMs + pauseMs)
     }
     for (const key of this.pendingMs.keys()) if (!seen.has(key)) this.pendingMs.delete(key)
     return steps
@@ -70,7 +70,12 @@ export class PgMerges {
 
   private mayBegin(map: OsdMap, pool: Pool, statistics: Pick<Statistics, 'rows'>, nowMs: number): boolean {
     if (nowMs < (this.pausedUntilMs.get(pool.id) ?? 0) || osdThatCannotMerge(map) !== undefined) return false
-    return isSettled(map, pool, statistics)
+    if (!isSettled(map, pool, statistics)) return false
+    const pair = nextMerge(pool)
+    if (pair === undefined) return false
+    // Exceptions go first, and then it is looked at again.
+    const excepted = [pair.source, pair.target].some((id) => map.upmap.has(id) || map.upmapItems.has(id))
+    return excepted || areTogether(new PlacementCache(map), pair, pool)
   }
 }
 
@@ -82,8 +87,8 @@ function pendingStep(
 ): MergeStep | undefined {
   if (!shrinks(pool)) return undefined
   const placement = new PlacementCache(map)
+  if (!areTogether(placement, { source, target }, pool)) return { kind: 'give-up', pool }
   const [from, to] = [source, target].map((id) => placement.mapping(id)) as [PgMapping, PgMapping]
-  if (!isWhole(from, pool) || !isWhole(to, pool) || !sameOsds(from.acting, to.acting)) return { kind: 'give-up', pool }
   const stats = [source, target].map((id) => statistics.pg(id)) as [PgStats | undefined, PgStats | undefined]
   const [ofSource, ofTarget] = stats
   if (ofSource === undefined || ofTarget === undefined) return undefined
@@ -96,6 +101,12 @@ function pendingStep(
     sameOsds(one.acting, acting)
   if (!isReady(ofSource, from) || !isReady(ofTarget, to)) return undefined
   return { kind: 'merge', pool, sourceVersion: ofSource.version, targetVersion: ofTarget.version }
+}
+
+/** Invariant 2, as far as the map tells. */
+function areTogether(placement: PlacementCache, { source, target }: MergingPair, pool: Pool): boolean {
+  const [from, to] = [placement.mapping(source), placement.mapping(target)]
+  return isWhole(from, pool) && isWhole(to, pool) && sameOsds(from.acting, to.acting)
 }
 
 function isWhole({ up, acting }: PgMapping, pool: Pool): boolean {

@@ -44,8 +44,10 @@ interface Entry {
 interface PoolLedger {
   readonly quota: PoolQuota
   readonly entries: Map<PgId, Entry>
-  /** One more than the largest seed of the entries: beyond the pool's pg_num, some of them were merged into others. */
-  seedEnd: number
+  /** All have told since the merge of this epoch. */
+  toldSince: number
+  /** Some of the entries were merged into others: what they use may count twice. */
+  mixed: boolean
   /** Sum over the entries. */
   held: { bytes: number; objects: number }
   /** When somebody was refused, what was used then. */
@@ -93,7 +95,14 @@ export class QuotaLedger {
   private ledgerOf(pool: Pool, quota: PoolQuota): PoolLedger {
     let ledger = this.pools.get(pool.id)
     if (ledger?.quota.epoch !== quota.epoch) {
-      ledger = { quota, entries: new Map(), seedEnd: 0, held: { bytes: 0, objects: 0 }, refusedAt: undefined }
+      ledger = {
+        quota,
+        entries: new Map(),
+        toldSince: 0,
+        mixed: false,
+        held: { bytes: 0, objects: 0 },
+        refusedAt: undefined,
+      }
       this.pools.set(pool.id, ledger)
     }
     return ledger as PoolLedger
@@ -105,7 +114,6 @@ export class QuotaLedger {
     ledger.held.bytes += entry.held.bytes - (before?.bytes ?? 0)
     ledger.held.objects += entry.held.objects - (before?.objects ?? 0)
     ledger.entries.set(pgId, entry)
-    ledger.seedEnd = Math.max(ledger.seedEnd, pgSeed(pgId) + 1)
   }
 
   private decide(ledger: PoolLedger, pool: Pool, ask: QuotaAsk, nowMs: number, told: number): QuotaAnswer {
@@ -127,7 +135,7 @@ export class QuotaLedger {
     const freeBytes = maxBytes === 0 ? 0 : maxBytes - ledger.held.bytes
     const freeObjects = maxObjects === 0 ? 0 : maxObjects - ledger.held.objects
     if ((bytes > 0 && bytes > freeBytes) || (objects > 0 && objects > freeObjects)) {
-      if (mayComeBack(ledger, ask, nowMs)) return answer('wait')
+      if (ledger.mixed || mayComeBack(ledger, ask, nowMs)) return answer('wait')
       ledger.refusedAt = usedOf(ledger)
       return answer('refused')
     }
@@ -141,20 +149,28 @@ export class QuotaLedger {
   }
 }
 
-/** How many that are there have told. Forgets those merged into others when it may (invariant 4): a merge begins an interval of all. */
+/**
+ * How many that are there have told. What a placement group told before it was merged into another is not told of one that
+ * has its seed since; it holds its share all the same (invariant 4), until all have told: a merge begins an interval of all.
+ */
 function countTold(ledger: PoolLedger, pool: Pool): number {
-  if (ledger.seedEnd <= pool.pgNum) return ledger.entries.size
-  const merged = [...ledger.entries.values()].filter(({ ask }) => !isOf(pool, ask.pgId))
-  const told = ledger.entries.size - merged.length
-  const mergedAt = lastMerge(pool)?.epoch ?? Number.POSITIVE_INFINITY
-  const isOld = ({ ask }: Entry): boolean => isOf(pool, ask.pgId) && ask.since < mergedAt
-  if (told < pool.pgNum || [...ledger.entries.values()].some(isOld)) return told
-  for (const { ask, held } of merged) {
-    ledger.entries.delete(ask.pgId)
+  const { entries } = ledger
+  const last = lastMerge(pool)
+  if (last === undefined || ledger.toldSince >= last.epoch) return entries.size
+  const before = [...entries.values()].filter(({ ask }) => ask.since < last.epoch)
+  const old = before.filter(({ ask }) => pgSeed(ask.pgId) >= pgSeed(last.source))
+  const told = entries.size - old.length
+  if (told < pool.pgNum || before.length > old.length) {
+    ledger.mixed = old.length > 0
+    return told
+  }
+  for (const { ask, held } of old) {
+    entries.delete(ask.pgId)
     ledger.held.bytes -= held.bytes
     ledger.held.objects -= held.objects
   }
-  ledger.seedEnd = pool.pgNum
+  ledger.mixed = false
+  ledger.toldSince = last.epoch
   return told
 }
 

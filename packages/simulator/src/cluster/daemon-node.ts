@@ -144,7 +144,9 @@ export abstract class DaemonNode<Daemon extends Stoppable = Stoppable> {
     const life = machine.scope
     this.startDaemon(env).then(
       (daemon) => {
-        if (machine.scope === life) this.daemon = daemon
+        if (machine.scope !== life) return
+        this.daemon = daemon
+        this.startError = undefined
       },
       (error: unknown) => {
         if (machine.scope !== life) return

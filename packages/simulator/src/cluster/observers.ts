@@ -75,8 +75,8 @@ function capsOf({ store, osdSettings }: Scenario): readonly ResourceCap[] {
     { counter: 'dirty_metadata_bytes', max: dirtyBytesMax + overshootBytes },
     { counter: 'metadata_cache_bytes', max: metaCacheBytes + overshootBytes },
     { counter: 'data_cache_bytes', max: dataCacheBytes + overshootBytes },
-    // Sessions are paused above it; what was already in their buffers still comes.
     { counter: /^passed_bytes_(client|recovery)$/, max: passedBytesMax },
+    // Sessions are paused above it; what was already in their buffers still comes.
     { counter: 'ops', max: (osdSettings.osd_client_message_cap ?? 1024) + 256 },
   ]
 }

@@ -59,7 +59,7 @@ export class FaultRunner {
     await cluster.time.advance(startsWithinMs)
     for (const osd of cluster.osds) {
       // It says so, and stays away: somebody has to look.
-      if (!isClusterError(osd.startError) || osd.startError.code !== 'ECHECKSUM') continue
+      if (!this.budget.isSpoiled(osd.name) || !isClusterError(osd.startError, 'ECHECKSUM')) continue
       this.runInBackground(`${osd.name} new disk, for the old one is damaged`, () => replaceDisk(cluster, osd))
     }
     await cluster.time

@@ -268,7 +268,10 @@ const addOsd: Fault = {
 /** Shards have nowhere else to go when the last OSD of a failure domain does, unless there are more than they need. */
 function leavesPlaces({ osds, scenario: { pools, failureDomain } }: SimCluster, leaving: OsdNode): boolean {
   const left = osds.filter((one) => one !== leaving).map(({ place }) => place)
-  return domainsOf({ osds: left, failureDomain }) >= Math.max(...pools.map(({ size }) => size))
+  return (
+    domainsOf({ osds: left, failureDomain }) >=
+    Math.max(0, ...pools.filter(({ erasure }) => erasure !== undefined).map(({ size }) => size))
+  )
 }
 
 /** As the manual says: out, wait until its data is elsewhere, stop, purge. */

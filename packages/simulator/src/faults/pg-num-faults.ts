@@ -1,8 +1,7 @@
 /** What operators do to the number of a pool's placement groups. */
 import { type Fault, nothing, pick } from './fault.ts'
-import { operate } from './operations.ts'
+import { consent, operate } from './operations.ts'
 
-const consent = { yes_i_really_mean_it: true }
 /** More than that says nothing new, and takes long to simulate. */
 const pgNumMax = 48
 
