@@ -46,6 +46,7 @@ export function dataIoOf(io: ObjectIo, { name, dataPool }: ImageHeader): ObjectI
   throw new ClusterError(
     'EOPNOTSUPP',
     `the data of image ${name} is in pool ${dataPool}, which cannot be reached from here`,
+    { hint: 'open it with a client of the cluster' },
   )
 }
 

@@ -186,8 +186,22 @@ export class Image {
     try {
       return await this.execute(part, ops)
     } catch (error) {
-      if (isClusterError(error, 'ENOENT')) return undefined
-      throw error
+      if (!isClusterError(error, 'ENOENT')) throw error
+      await this.expectPool()
+      return undefined
+    }
+  }
+
+  /** Without its pool an object is not a hole. Throws ENXIO. */
+  private async expectPool(): Promise<void> {
+    try {
+      await this.data.poolId?.()
+    } catch (cause) {
+      if (!isClusterError(cause, 'ENOENT')) throw cause
+      throw new ClusterError('ENXIO', `the pool with the data of image ${this.header.name} is gone`, {
+        cause,
+        hint: 'shoal pool ls; a backup is the only way back',
+      })
     }
   }
 

@@ -1,5 +1,5 @@
 /** Images come, change size and go; a client that dies at any step leaves nothing that the next one cannot finish. */
-import { hexEncode, isClusterError, Prng, utf8Encode } from '@shoal/base'
+import { ClusterError, hexEncode, isClusterError, Prng, utf8Encode } from '@shoal/base'
 import { ImageStore } from '@shoal/block'
 import { describe, expect, test } from 'vitest'
 import { MemoryObjects } from './memory-objects.ts'
@@ -297,6 +297,17 @@ test('an image with a data pool keeps its data there, and nothing else', async (
   })
   await store.remove('a')
   expect(dataObjects(other)).toEqual([])
+})
+
+test('an image whose data pool is gone has errors where it would have holes', async () => {
+  const gone = new ClusterError('ENOENT', 'there is no pool #7')
+  const data = Object.assign(new MemoryObjects(), { poolId: (): Promise<number> => Promise.resolve(7) })
+  const store = storeOn(Object.assign(new MemoryObjects(), { inPool: () => data }))
+  await store.create('a', objectBytes, objectBytes, 7)
+  const image = await store.open('a')
+  expect(await image.read(0, 10)).toEqual([{ kind: 'hole', length: 10 }])
+  data.poolId = () => Promise.reject(gone)
+  await expect(image.read(0, 10)).rejects.toMatchObject({ code: 'ENXIO' })
 })
 
 describe('the header', () => {

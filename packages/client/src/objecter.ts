@@ -420,6 +420,7 @@ export class Objecter {
   private divide(target: Target, before: OsdMap, map: OsdMap): void {
     const pool = map.pools.get(target.pool) as Pool
     const oldNum = before.pools.get(target.pool)?.pgNum ?? 0
+    const parts = new Set<Target>()
     for (const operation of [...target.operations.values()]) {
       const id = toPgId(target.pool, seedOfHash(pool, operation.object.hash))
       if (id === target.pgId) continue
@@ -427,8 +428,9 @@ export class Objecter {
       const part = this.targetOf(id, target.pool)
       part.operations.set(operation.tid, operation)
       this.targetOfTid.set(operation.tid, part)
-      if (pool.pgNum < oldNum) sortByTid(part.operations)
+      parts.add(part)
     }
+    if (pool.pgNum < oldNum) for (const { operations } of parts) sortByTid(operations)
     if (target.operations.size > 0) return
     target.retry?.cancel()
     this.targets.delete(target.pgId)

@@ -103,7 +103,7 @@ export class PoolHandle {
 
   /** The pool with this id, whatever its name is or becomes. */
   inPool(id: number): PoolHandle {
-    const handle = new PoolHandle(`#${id}`, this.namespace, this.objecter, this.monitor, this.throttle)
+    const handle = new PoolHandle(`#${id}`, this.namespace, this.objecter, this.monitor, this.throttle, this.defaults)
     handle.fixedId = id as PoolId
     return handle
   }
@@ -373,8 +373,9 @@ export class PoolHandle {
    */
   private knownPool(snap = 0): Pool | undefined {
     const { map } = this.objecter
-    if (this.fixedId !== undefined) return map.pools.get(this.fixedId)
-    const pool = (this.id === undefined ? undefined : map.pools.get(this.id)) ?? poolByName(map, this.name)
+    const id = this.fixedId ?? this.id
+    const known = id === undefined ? undefined : map.pools.get(id)
+    const pool = this.fixedId === undefined ? (known ?? poolByName(map, this.name)) : known
     this.id = pool?.id
     return snap > 0 && snap > (pool?.snapshots?.seq ?? 0) ? undefined : pool
   }

@@ -123,7 +123,7 @@ export class PageTree implements KeyValueStore {
     })
   }
 
-  /** Looks at every page: how many are damaged, and the first key of each where the page above it tells. */
+  /** Looks at every page: the first key of each that is damaged, as the page above it tells. */
   async damagedPages(): Promise<readonly Uint8Array[]> {
     const found: Uint8Array[] = []
     const look = async (number: number, first: Uint8Array): Promise<void> => {

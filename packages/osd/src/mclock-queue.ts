@@ -121,7 +121,7 @@ export class MclockQueue<K extends string, T> {
     return untilMs === Number.POSITIVE_INFINITY ? undefined : { kind: 'wait', untilMs }
   }
 
-  /** Everything that waits, in no order, for a driver that ends. */
+  /** Drops everything that waits, for a driver that ends. */
   clear(): void {
     for (const state of this.classes.values()) {
       state.waiting.length = 0

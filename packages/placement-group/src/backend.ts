@@ -65,7 +65,7 @@ export interface PgBackend {
   /** Entries wait to be told as settled. */
   onTimer(): void
   /** What could not be read may be there now. */
-  retry(): void
+  retry(object?: ObjectId): void
   /** The interval is over. */
   reset(): void
 }

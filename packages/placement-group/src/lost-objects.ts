@@ -61,7 +61,10 @@ export class LostObjects {
   /** How many are being handled. Throws EBUSY, EOPNOTSUPP, ENOENT. */
   mark(mode: LostMode): { readonly mode: LostMode; readonly objects: number } {
     const { unfoundObjects } = this.recovery
-    if (this.core.isMerging) throw new ClusterError('EAGAIN', `${this.core.pgId} is about to be merged`)
+    if (this.core.isMerging) {
+      const id = wholePgId(this.core.pgId)
+      throw new ClusterError('EAGAIN', `${id} is about to be merged`, { hint: `shoal pg query ${id}` })
+    }
     if (mode === 'revert' && this.core.shard !== undefined) {
       throw new ClusterError('EINVAL', 'shards cannot be reverted: nobody has an older content whole', {
         hint: `shoal pg mark-unfound-lost ${wholePgId(this.core.pgId)} delete`,

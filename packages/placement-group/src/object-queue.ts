@@ -4,11 +4,12 @@
  * What is loaded is loaded for one operation: it is forgotten when that begins, or when a copy was replaced meanwhile.
  */
 import { assert, errorTable } from '@shoal/base'
-import { type ClientOp, compareVersions, type ObjectId, objectKey, type Version } from '@shoal/wire'
+import { type ClientOp, type ObjectId, objectKey, type Version } from '@shoal/wire'
 import type { PgBackend } from './backend.ts'
+import { versionOfBadCopy } from './bad-copy.ts'
 import type { PgCore } from './core.ts'
 import type { LoadRequest, ObjectState } from './effects.ts'
-import { objectAttributeName, versionOf } from './object-attribute.ts'
+import { objectAttributeName } from './object-attribute.ts'
 import type { DoneRequest } from './request-table.ts'
 
 export interface Waiting {
@@ -126,12 +127,9 @@ export class ObjectLoader {
     const token = this.core.expectInInterval((input) => {
       queue.loading = false
       const attribute = input.kind === 'loaded' ? input.state.xattrs.get(objectAttributeName) : undefined
-      const latest = this.core.log.latestOf(object)
-      // It may have been mended for another read that found it, and written to or removed, since it was looked at.
-      if (latest?.kind === 'delete') return this.events.run(queue)
-      const stored = attribute === undefined ? undefined : versionOf(attribute)
-      const isOld = stored !== undefined && latest !== undefined && compareVersions(stored, latest.version) < 0
-      const version = isOld ? latest.version : (stored ?? latest?.version)
+      const version = versionOfBadCopy(this.core.log, object, attribute)
+      // It may have been mended for another read that found it, and removed, since it was looked at.
+      if (version === 'deleted') return this.events.run(queue)
       // Of which version it should be only the other copies can tell: who waits for it does so until scrub has mended it.
       if (version === undefined) return this.events.onUnreadable()
       this.events.onBadCopy(object, version)

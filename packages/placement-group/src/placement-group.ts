@@ -133,7 +133,7 @@ export class PlacementGroup {
       onNeeded: () => this.backfill.stop(),
       onObjectRecovered: (object) => {
         this.clientIo.forget(object)
-        this.backend.retry()
+        this.backend.retry(object)
         this.clientIo.retry(object)
       },
       onRecovered: () => this.onRecovered(),

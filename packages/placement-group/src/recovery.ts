@@ -234,8 +234,10 @@ export class Recovery {
 
   /** The same of another member, which has noted it. */
   onBadPeer(osd: OsdId, object: ObjectId, version: Version): void {
-    const need = this.core.log.latestOf(object)?.version ?? version
-    this.missingAt(osd).set({ object, need })
+    const latest = this.core.log.latestOf(object)
+    // Ordered while it told: there is nothing to bring.
+    if (latest?.kind === 'delete') return
+    this.missingAt(osd).set({ object, need: latest?.version ?? version })
     this.core.count('repairedObjects')
     if (!this.members.includes(osd)) return
     this.begin()

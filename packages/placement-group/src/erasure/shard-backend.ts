@@ -199,7 +199,7 @@ export class ShardBackend implements PgBackend {
         const ranges = rangesOf(ops).map((range) => withinObject(range, state.exists ? state.sizeBytes : 0))
         const total = ranges.reduce((sum, { length }) => sum + length, 0)
         if (total > opLimits.writeBytesMax) {
-          const detail = `more than ${opLimits.writeBytesMax} bytes in one operation`
+          const detail = `more than ${opLimits.writeBytesMax} bytes in one operation: read in pieces`
           return done(errorTable.E2BIG.errno, detail)
         }
         this.readRanges(object, state, ranges, (data) => {
@@ -347,8 +347,8 @@ export class ShardBackend implements PgBackend {
     }
   }
 
-  retry(): void {
-    this.reader.retry()
+  retry(object?: ObjectId): void {
+    this.reader.retry(object)
   }
 
   reset(): void {

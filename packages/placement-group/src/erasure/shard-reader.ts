@@ -7,7 +7,8 @@
  */
 import { errorTable, type OsdId } from '@shoal/base'
 import { type ByteRange, type ErasureCode, type StripeLayout, shardExtents } from '@shoal/erasure'
-import { equalVersions, type ObjectId, type Version } from '@shoal/wire'
+import { equalVersions, type ObjectId, objectKey, type Version } from '@shoal/wire'
+import { versionOfBadCopy } from '../bad-copy.ts'
 import type { PgCore } from '../core.ts'
 import { shardOf } from '../member.ts'
 import { objectAttributeName, versionOf } from '../object-attribute.ts'
@@ -72,8 +73,13 @@ export class ShardReader {
     this.attempt(read, new Set())
   }
 
-  retry(): void {
-    for (const read of this.stalled.splice(0)) this.attempt(read, new Set())
+  /** Of one object, or all. */
+  retry(object?: ObjectId): void {
+    const key = object === undefined ? undefined : objectKey(object)
+    const again = this.stalled.filter((read) => key === undefined || objectKey(read.object) === key)
+    if (again.length === 0) return
+    this.stalled = this.stalled.filter((read) => !again.includes(read))
+    for (const read of again) this.attempt(read, new Set())
   }
 
   private attempt(read: WholeRead, failed: Set<OsdId>): void {
@@ -150,8 +156,9 @@ export class ShardReader {
     core.count('checksumErrors')
     const token = core.expectInInterval((input) => {
       const attribute = input.kind === 'loaded' ? input.state.xattrs.get(objectAttributeName) : undefined
-      const version = attribute === undefined ? core.log.latestOf(object)?.version : versionOf(attribute)
-      if (version !== undefined && !core.missing.has(object)) this.events.onBadShard(object, version)
+      const version = versionOfBadCopy(core.log, object, attribute)
+      if (version === undefined || version === 'deleted' || core.missing.has(object)) return
+      this.events.onBadShard(object, version)
     })
     core.emit({ kind: 'load', request: { object, omapKeys: [], extents: [] }, token })
   }
