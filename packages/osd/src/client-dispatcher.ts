@@ -16,8 +16,8 @@ export interface ClientDispatcherOptions {
   readonly table: PgTable
   readonly counters: PerfCounters
   readonly scheduler: OpScheduler
-  /** False: nobody is there any more to be answered. */
-  readonly isOpen: (session: number) => boolean
+  /** False: nobody waits here for its answer any more. */
+  readonly isTracked: (session: number, op: ClientOp) => boolean
   readonly reply: (session: number, reply: ClientOpReply) => void
 }
 
@@ -44,12 +44,12 @@ export class ClientDispatcher {
 
   /** `payloadBytes`: that came with it. */
   onOp(session: number, op: ClientOp, payloadBytes: number): void {
-    const { scheduler, isOpen } = this.options
+    const { scheduler, isTracked } = this.options
     const bytes = payloadBytes + bytesRead(op)
     if (scheduler.admitsClient(bytes)) return this.onTurn(session, op)
-    // A watch of a session that has ended meanwhile would stay.
+    // A watch of a session that has ended meanwhile would stay; what was dropped with its interval is sent again.
     scheduler.hold(bytes, () => {
-      if (isOpen(session)) this.onTurn(session, op)
+      if (isTracked(session, op)) this.onTurn(session, op)
     })
   }
 

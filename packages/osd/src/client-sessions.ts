@@ -55,10 +55,6 @@ export class ClientSessions {
     return this.sessions.size
   }
 
-  has(session: number): boolean {
-    return this.sessions.has(session)
-  }
-
   get inFlight(): { readonly ops: number; readonly bytes: number } {
     return { ops: this.ops, bytes: this.bytes }
   }
@@ -125,6 +121,12 @@ export class ClientSessions {
         this.release(client, tracked)
       }
     }
+    this.options.onDone()
+  }
+
+  /** Whether the client still waits for this very operation here: not when its session or its interval is over. */
+  isTracked(sessionId: number, op: ClientOp): boolean {
+    return this.sessions.get(sessionId)?.ops.get(op.request.tid)?.op === op
   }
 
   private send(client: ClientSession, message: ClientOpReply | WatchEvent, tid: number): void {
@@ -170,6 +172,7 @@ export class ClientSessions {
       this.release(client, tracked)
     }
     this.options.onClosed(client.session.id, pgs)
+    this.options.onDone()
   }
 
   private release(client: ClientSession, tracked: TrackedOp): void {

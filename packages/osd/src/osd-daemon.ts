@@ -170,7 +170,7 @@ export class OsdDaemon {
       table: this.table,
       counters,
       scheduler: this.scheduler,
-      isOpen: (session) => this.sessions.has(session),
+      isTracked: (session, op) => this.sessions.isTracked(session, op),
       reply: (session, reply) => this.sessions.reply(session, reply),
     })
     this.maps = new MapStore(this.store, () => settings.osd_map_keep, env.log.child('maps'))

@@ -106,6 +106,21 @@ describe('client sessions', () => {
     expect(session.paused).toBe(false)
   })
 
+  it('know of an operation until its answer, its session or its interval, and not of one that was sent before it', () => {
+    const { sessions, connect, reply, ops } = setUp(1_000_000, 100)
+    const session = connect(1)
+    session.write(1, 10)
+    const [first] = ops as [ClientOp]
+    expect(sessions.isTracked(1, first)).toBe(true)
+    sessions.dropOpsOf(new Set([first.pgId]))
+    expect(sessions.isTracked(1, first)).toBe(false)
+    session.write(1, 10)
+    const again = ops.at(-1) as ClientOp
+    expect([sessions.isTracked(1, first), sessions.isTracked(1, again)]).toEqual([false, true])
+    reply(1, 1)
+    expect(sessions.isTracked(1, again)).toBe(false)
+  })
+
   it('count a resend once, and forget what its interval or its session took along', () => {
     const { sessions, tracker, connect, closed } = setUp(1_000_000, 100)
     const session = connect(1)
