@@ -74,4 +74,13 @@ export const shardBugs: readonly PlantedBug[] = [
     replace: 'admits: () => true',
     scenario: 'shard-disks-full',
   },
+  {
+    name: 'stashes-kept-for-ever',
+    mechanism: 'what would undo a write stays when every member has the write',
+    promise: 'an erasure-coded pool takes no more room than its shards',
+    file: 'placement-group/dist/erasure/rollback-log.js',
+    find: 'if (compareVersions(stash.version, below) >= 0)',
+    replace: 'if (compareVersions(stash.version, below) !== undefined)',
+    scenario: 'shards',
+  },
 ]
