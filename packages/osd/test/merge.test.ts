@@ -96,6 +96,8 @@ describe('a pool that gets fewer placement groups', () => {
       for (const [at, name] of names.entries()) expect(await cluster.get(things, name)).toEqual(bytesOf(at + 1, 6_000))
     }
     expect(poolOf(cluster, pool).pgNum).toBe(1)
+    // What waited in the group that is no more was sent again to the other.
+    for (const id of [0, 1, 2]) expect(await cluster.ask(id, 'status')).toMatchObject({ opsInFlight: 0 })
   })
 
   it('goes on with a merge that was cut off by a crash, wherever that was', async () => {
