@@ -57,6 +57,7 @@ export class MapFeed {
   private run(first: Promise<void>): void {
     this.running = first
       .then(() => this.drain())
+      .catch((cause: unknown) => this.env.abort('a map could not be taken in', cause))
       .finally(() => {
         this.running = undefined
       })
