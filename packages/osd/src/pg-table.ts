@@ -197,7 +197,8 @@ export class PgTable {
     this.current = placement
     const ended = new Set<PgId>()
     // They have no machine any more to say so.
-    if (before !== undefined) for (const gone of mergesOf(before.map, map).values()) for (const id of gone) ended.add(id)
+    if (before !== undefined)
+      for (const gone of mergesOf(before.map, map).values()) for (const id of gone) ended.add(id)
     for (const [pgId, entry] of this.entries) {
       const mapping = mappingIfPresent(placement, pgId) ?? nowhere
       if (before !== undefined && this.intervalEnded(before, placement, pgId)) ended.add(wholePgId(pgId))

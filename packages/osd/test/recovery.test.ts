@@ -2,6 +2,7 @@
 import { must, type OsdId, type PgId, type PoolId, pgId } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
 import { placeObject } from '@shoal/cluster-map'
+import type { ObjectStore } from '@shoal/object-store'
 import { describe, expect, it } from 'vitest'
 import { bytesOf, MiniCluster } from './support/mini-cluster.ts'
 
@@ -68,6 +69,33 @@ async function stopAndGo(cluster: MiniCluster, pool: PoolId, flag: 'norecover' |
   await expectNoSlotsHeld(cluster)
   return stopped
 }
+
+describe('an object that comes in pieces', () => {
+  it('is whole, however many maps pass meanwhile', async () => {
+    const cluster = await MiniCluster.create(61, 3, slow)
+    const pool = await cluster.pool('things', 1, 3, 2)
+    const other = await cluster.pool('other', 1, 3, 2)
+    const things = await cluster.client('things')
+    await cluster.untilClean(pool)
+    cluster.kill(2)
+    await cluster.until(() => cluster.monitors.map.osds.get(2 as OsdId)?.up === false)
+    await cluster.put(things, 'big', bytesOf(7, 2_000_000))
+    await cluster.start(2)
+    while ((await total(cluster, 'recoveredObjects')) === 0) {
+      cluster.monitors.setPool(other, {})
+      await cluster.world.time.advance(2)
+    }
+    // The daemon's own: its copy is asked for, not the primary's.
+    const { store } = cluster.daemons[2] as unknown as { readonly store: ObjectStore }
+    const collection = pgId(pool, 0)
+    const { objects } = await cluster.run(store.list(collection, undefined, 10))
+    const big = must(
+      objects.find(({ name }) => name === 'big'),
+      'the copy',
+    )
+    expect(await cluster.run(store.read(collection, big, 0, 2_000_000))).toEqual(bytesOf(7, 2_000_000))
+  })
+})
 
 describe('recovery by log', () => {
   it('moves exactly the objects that were written while an OSD was away, and not a byte more', async () => {

@@ -4,7 +4,7 @@
  * Durable before what: the last piece, the object's attribute and the removal from the missing set are one transaction. An
  * object of several pieces is gathered under a temporary name and renamed, so that a crash never leaves half of one.
  */
-import { errorTable, type OsdId } from '@shoal/base'
+import { assert, errorTable, type OsdId } from '@shoal/base'
 import { equalVersions, isClone, type ObjectId, objectKey, type TransactionOp, type Version } from '@shoal/wire'
 import type { PgCore } from './core.ts'
 import type { ObjectPiece } from './effects.ts'
@@ -158,6 +158,10 @@ export class ObjectTransfer {
     const collection = this.core.pgId
     const whole = done && fetch.pieces === 0
     const object = whole ? fetch.object : temporaryName(fetch.object)
+    assert(
+      fetch.pieces === 0 || this.temporaries.has(objectKey(fetch.object)),
+      'the first piece lies where the next goes',
+    )
     const steps: TransactionOp[] = []
     if (fetch.pieces === 0) {
       steps.push({ kind: 'remove', collection, object })

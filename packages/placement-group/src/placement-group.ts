@@ -15,7 +15,7 @@
  */
 import { assert, type Clock, type Epoch, isClusterError, type OsdId, type PgId, pgPool, pgShard } from '@shoal/base'
 import { isMerging, isNewInterval, noPrimary, type OsdMap, type PgMapping } from '@shoal/cluster-map'
-import { type Message, type ObjectId, zeroVersion } from '@shoal/wire'
+import { type Message, type ObjectId, type TransactionOp, zeroVersion } from '@shoal/wire'
 import { CopyBackend, type PgBackend } from './backend.ts'
 import { Backfill } from './backfill.ts'
 import { isSettled } from './choose-acting.ts'
@@ -395,7 +395,7 @@ export class PlacementGroup {
     if (core.pool === undefined) return this.removeAll()
     if (!this.intervalPending) {
       // So that a restart need not go back to maps that nobody keeps any more.
-      if (core.map.epoch - this.storedMapEpoch >= storeMapsEvery) this.storeInterval()
+      if (core.map.epoch - this.storedMapEpoch >= storeMapsEvery) this.storeMapEpoch()
       if (core.isPrimary) this.onMapWithinInterval()
       else if (!this.toldPrimary) this.tellPrimary()
       return
@@ -424,12 +424,17 @@ export class PlacementGroup {
     else this.onBackfilled()
   }
 
+  /** A new interval: nobody gathers objects for the last one any more. */
   private storeInterval(): void {
-    const { core } = this
-    this.storedMapEpoch = core.map.epoch
-    if (this.hasCollection) return core.transact([...this.transfer.dropTemporaries(), core.recordOp()])
+    if (this.hasCollection) return this.storeMapEpoch(this.transfer.dropTemporaries())
     this.hasCollection = true
-    core.transact([{ kind: 'create-collection', collection: core.pgId }, core.recordOp()])
+    this.storeMapEpoch([{ kind: 'create-collection', collection: this.core.pgId }])
+  }
+
+  /** In the middle of an interval objects are being gathered: those stay. */
+  private storeMapEpoch(before: readonly TransactionOp[] = []): void {
+    this.storedMapEpoch = this.core.map.epoch
+    this.core.transact([...before, this.core.recordOp()])
   }
 
   /**
