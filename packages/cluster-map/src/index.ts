@@ -9,6 +9,7 @@ export { osdInfoCodec, osdMapCodec, osdMapIncrementalCodec, poolCodec } from './
 export * from './pg-merge.ts'
 export * from './pg-stats.ts'
 export * from './placement.ts'
+export { measurePrimaries, type PrimaryBalance, type PrimaryPlan, planPrimaries } from './primary-balancer.ts'
 export * from './pool-compression.ts'
 export * from './pool-quota.ts'
 export * from './pool-snapshots.ts'

@@ -12,8 +12,12 @@ export const featurePgSplit = 0x10
 /** Merges them when it becomes smaller. */
 export const featurePgMerge = 0x20
 
+/** Follows who is to be primary by exception (pg_upmap_primaries). One that does not would see another primary. */
+export const featureUpmapPrimaries = 0x40
+
 /** Of this build. */
-export const osdFeatures: number = featureQuotas + featureLostObjects + featureShards + featurePgSplit + featurePgMerge
+export const osdFeatures: number =
+  featureQuotas + featureLostObjects + featureShards + featurePgSplit + featurePgMerge + featureUpmapPrimaries
 
 export function hasFeatures(features: number, required: number): boolean {
   const wanted = BigInt(required)

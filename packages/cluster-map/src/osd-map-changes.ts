@@ -1,5 +1,5 @@
 /** From one epoch to the next, and back to what changed. */
-import { array, assert, type Codec, encode, equalBytes, f64, type OsdId, epoch as toEpoch, u32 } from '@shoal/base'
+import { array, assert, type Codec, encode, equalBytes, f64, type OsdId, type PgId, epoch as toEpoch, u32 } from '@shoal/base'
 import { type CrushMap, encodeCrushMap } from '@shoal/crush'
 import type { OsdMap, OsdMapIncremental, UpmapItem } from './osd-map.ts'
 import { osdInfoCodec, poolCodec, wordsCodec } from './osd-map-codec.ts'
@@ -52,9 +52,11 @@ export function applyIncremental(map: OsdMap, incremental: OsdMapIncremental): O
     incremental.full !== undefined || incremental.epoch === map.epoch + 1,
     `incremental ${incremental.epoch} on epoch ${map.epoch}`,
   )
-  const { ratios, erasureProfiles } = incremental
+  const { ratios, erasureProfiles, upmapPrimaries } = incremental
+  const { upmapPrimaries: primariesBefore = noPrimaries, ...rest } = base
+  const primaries = applyEntries(primariesBefore, upmapPrimaries)
   return {
-    ...base,
+    ...rest,
     epoch: incremental.epoch,
     modifiedMs: incremental.modifiedMs,
     flags: incremental.flags ?? base.flags,
@@ -74,6 +76,7 @@ export function applyIncremental(map: OsdMap, incremental: OsdMapIncremental): O
     ...(erasureProfiles === undefined
       ? {}
       : { erasureProfiles: applyEntries(base.erasureProfiles ?? new Map(), erasureProfiles) }),
+    ...(primaries.size === 0 ? {} : { upmapPrimaries: primaries }),
   }
 }
 
@@ -93,6 +96,7 @@ function diffEntries<K, V>(
   return changes.size === 0 ? undefined : changes
 }
 
+const noPrimaries: ReadonlyMap<PgId, OsdId> = new Map()
 const noProfiles: ReadonlyMap<string, readonly string[]> = new Map()
 const osdListCodec: Codec<readonly OsdId[]> = array(u32<OsdId>())
 const upmapItemsCodec: Codec<readonly UpmapItem[]> = {
@@ -124,6 +128,7 @@ export function diffOsdMaps(from: OsdMap, to: OsdMap): OsdMapIncremental {
       : { nearfull: to.nearfullRatio, backfillfull: to.backfillfullRatio, full: to.fullRatio },
     requiredFeatures: from.requiredFeatures === to.requiredFeatures ? undefined : to.requiredFeatures,
     erasureProfiles: diffEntries(from.erasureProfiles ?? noProfiles, to.erasureProfiles ?? noProfiles, wordsCodec),
+    upmapPrimaries: diffEntries(from.upmapPrimaries ?? noPrimaries, to.upmapPrimaries ?? noPrimaries, u32<OsdId>()),
   }
   const present = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined))
   return { fsid: to.fsid, epoch: to.epoch, modifiedMs: to.modifiedMs, ...present }

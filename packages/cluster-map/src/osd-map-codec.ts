@@ -10,8 +10,10 @@ import {
   type Codec,
   f64,
   map,
+  type OsdId,
   oneOf,
   optional,
+  type PgId,
   string,
   struct,
   u32,
@@ -101,31 +103,6 @@ const crushCodec: Codec<CrushMap> = {
   read: (reader: ByteReader) => decodeCrushMap(reader.bytes()),
 }
 
-/** A record whose next version appends something, and is written only by who has it. */
-function appended<Plain extends object, Whole extends Plain>(
-  version: number,
-  what: string,
-  plain: Codec<Plain>,
-  more: {
-    readonly isUsed: (whole: Whole) => boolean
-    readonly write: (writer: ByteWriter, whole: Whole) => void
-    readonly read: (reader: ByteReader) => Partial<Whole>
-  },
-): Codec<Whole> {
-  const without = versioned<Plain>(version, version, what, plain)
-  const withMore = versioned<Whole>(version + 1, version, what, {
-    write(writer, whole) {
-      plain.write(writer, whole)
-      more.write(writer, whole)
-    },
-    read: (reader, read) => ({ ...plain.read(reader), ...(read > version ? more.read(reader) : {}) }) as Whole,
-  })
-  return {
-    write: (writer, whole) => (more.isUsed(whole) ? withMore.write(writer, whole) : without.write(writer, whole)),
-    read: (reader) => withMore.read(reader),
-  }
-}
-
 const flagsCodec: Codec<ReadonlySet<OsdFlag>> = {
   write(writer, flags) {
     array(oneOf(osdFlags)).write(writer, [...flags])
@@ -139,7 +116,10 @@ const upmapItemsCodec: Codec<readonly UpmapItem[]> = array(struct<UpmapItem>({ f
 export const wordsCodec: Codec<readonly string[]> = array(string())
 const profilesCodec: Codec<ReadonlyMap<string, readonly string[]>> = map(string(), wordsCodec)
 
-const plainMapCodec: Codec<Omit<OsdMap, 'erasureProfiles'>> = struct<Omit<OsdMap, 'erasureProfiles'>>({
+type Appended = 'erasureProfiles' | 'upmapPrimaries'
+type PlainMap = Omit<OsdMap, Appended>
+
+const plainMapCodec: Codec<PlainMap> = struct<PlainMap>({
   fsid: string(),
   epoch: u32(),
   createdMs: f64(),
@@ -160,12 +140,56 @@ const plainMapCodec: Codec<Omit<OsdMap, 'erasureProfiles'>> = struct<Omit<OsdMap
   requiredFeatures: u64(),
 })
 
-/** The second version is written only where there are profiles; older readers skip them, and need none. */
-export const osdMapCodec: Codec<OsdMap> = appended(1, 'OSD map', plainMapCodec, {
-  isUsed: ({ erasureProfiles }) => erasureProfiles !== undefined,
-  write: (writer, { erasureProfiles }) => profilesCodec.write(writer, erasureProfiles ?? new Map()),
-  read: (reader) => ({ erasureProfiles: profilesCodec.read(reader) }),
-})
+/**
+ * A record with the fields that later versions appended; each version is written only by who needs it. Version 2 has erasure
+ * code profiles, and readers of version 1 need none. Version 3 says who is to be primary: a reader that skipped that would
+ * take another OSD for the primary, so it must refuse.
+ */
+function appended<Profiles, Primaries, Plain extends object>(
+  what: string,
+  plain: Codec<Plain>,
+  profiles: Codec<Profiles>,
+  primaries: Codec<Primaries>,
+): Codec<Plain & { readonly erasureProfiles?: Profiles; readonly upmapPrimaries?: Primaries }> {
+  type Whole = Plain & { readonly erasureProfiles?: Profiles; readonly upmapPrimaries?: Primaries }
+  const first = versioned<Plain>(1, 1, what, plain)
+  const second = versioned<Whole>(2, 1, what, {
+    write(writer, whole) {
+      plain.write(writer, whole)
+      if (whole.erasureProfiles !== undefined) profiles.write(writer, whole.erasureProfiles)
+    },
+    read: (reader) => plain.read(reader),
+  })
+  const maybeProfiles = optional(profiles)
+  const third = versioned<Whole>(3, 3, what, {
+    write(writer, whole) {
+      plain.write(writer, whole)
+      maybeProfiles.write(writer, whole.erasureProfiles)
+      if (whole.upmapPrimaries !== undefined) primaries.write(writer, whole.upmapPrimaries)
+    },
+    read(reader, version) {
+      const whole = plain.read(reader)
+      if (version < 2) return whole
+      const erasureProfiles = version < 3 ? profiles.read(reader) : maybeProfiles.read(reader)
+      return {
+        ...whole,
+        ...(erasureProfiles === undefined ? {} : { erasureProfiles }),
+        ...(version < 3 ? {} : { upmapPrimaries: primaries.read(reader) }),
+      }
+    },
+  })
+  return {
+    write(writer, whole) {
+      const version = whole.upmapPrimaries !== undefined ? third : whole.erasureProfiles !== undefined ? second : first
+      version.write(writer, whole)
+    },
+    read: (reader) => third.read(reader),
+  }
+}
+
+const primariesCodec: Codec<ReadonlyMap<PgId, OsdId>> = map(string<PgId>(), u32<OsdId>())
+
+export const osdMapCodec: Codec<OsdMap> = appended('OSD map', plainMapCodec, profilesCodec, primariesCodec)
 
 /** An entry that is removed is written as "absent". */
 function removable<T>(inner: Codec<T>): Codec<T | null> {
@@ -176,7 +200,7 @@ function removable<T>(inner: Codec<T>): Codec<T | null> {
   }
 }
 
-type PlainIncremental = Omit<OsdMapIncremental, 'erasureProfiles'>
+type PlainIncremental = Omit<OsdMapIncremental, Appended>
 type Changes = { readonly [K in keyof PlainIncremental]-?: PlainIncremental[K] | undefined }
 
 const changesCodec: Codec<Changes> = struct<Changes>({
@@ -206,15 +230,9 @@ const plainIncrementalCodec: Codec<PlainIncremental> = {
   },
 }
 
-const profileChangesCodec = map(string(), removable(wordsCodec))
-
 export const osdMapIncrementalCodec: Codec<OsdMapIncremental> = appended(
-  1,
   'OSD map incremental',
   plainIncrementalCodec,
-  {
-    isUsed: ({ erasureProfiles }) => erasureProfiles !== undefined,
-    write: (writer, { erasureProfiles }) => profileChangesCodec.write(writer, erasureProfiles ?? new Map()),
-    read: (reader) => ({ erasureProfiles: profileChangesCodec.read(reader) }),
-  },
+  map(string(), removable(wordsCodec)),
+  map(string<PgId>(), removable(u32<OsdId>())),
 )

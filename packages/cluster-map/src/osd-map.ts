@@ -126,6 +126,11 @@ export interface OsdMap {
   readonly requiredFeatures: number
   /** Words of erasure code profiles by name; left out while none was ever set. Pools have copies of their own. */
   readonly erasureProfiles?: ReadonlyMap<string, readonly string[]>
+  /**
+   * Who is to be primary, by exception (pg_upmap_primaries): takes the first place of a replicated set that it is a member
+   * of. Left out while there are none.
+   */
+  readonly upmapPrimaries?: ReadonlyMap<PgId, OsdId>
 }
 
 /** What changes from `epoch - 1` to `epoch`. `null` in a map removes the entry. */
@@ -149,6 +154,7 @@ export interface OsdMapIncremental {
   readonly ratios?: { readonly nearfull: number; readonly backfillfull: number; readonly full: number }
   readonly requiredFeatures?: number
   readonly erasureProfiles?: ReadonlyMap<string, readonly string[] | null>
+  readonly upmapPrimaries?: ReadonlyMap<PgId, OsdId | null>
 }
 
 /**

@@ -118,6 +118,26 @@ export class PlacementCache {
     return this.applyUpmap(id, [...this.raw(id)])
   }
 
+  /**
+   * Of the members where the data belongs, those that an exception (upmap primary) can make the primary while all are up,
+   * whom CRUSH would have first in front; empty where exceptions of this kind do not count. Affinity decides over exceptions:
+   * who does not take the PG by its affinity is in only where nobody does, and never with an affinity of 0.
+   */
+  primaryCandidates(id: PgId): readonly OsdId[] {
+    const { pool, seed } = this.find(id)
+    if (pool.type !== 'replicated') return []
+    const input = placementSeed(pool, seed)
+    const members = this.placed(id)
+    const willing = members.filter((osd) => this.takesPrimary(input, osd))
+    return willing.length > 0 ? willing : members.filter((osd) => this.affinity(osd) > 0)
+  }
+
+  /** Who is primary while everybody of the set is up, with this exception or, when undefined, without any. */
+  placedPrimary(id: PgId, exception: OsdId | undefined): OsdId {
+    const { pool, seed } = this.find(id)
+    return this.applyPrimaryAffinity(pool, placementSeed(pool, seed), this.toFront(pool, this.placed(id), exception))
+  }
+
   private find(id: PgId): { readonly pool: Pool; readonly seed: number } {
     const parsed = parsePgId(id)
     const pool = parsed === undefined ? undefined : this.map.pools.get(parsed.pool)
@@ -130,7 +150,8 @@ export class PlacementCache {
   private compute(id: PgId): PgMapping {
     const { pool, seed } = this.find(id)
     const input = placementSeed(pool, seed)
-    const up = this.dropDown(pool, this.applyUpmap(id, this.rawOf(pool, input)))
+    const placed = this.applyUpmap(id, this.rawOf(pool, input))
+    const up = this.dropDown(pool, this.toFront(pool, placed, this.map.upmapPrimaries?.get(id)))
     const upPrimary = this.applyPrimaryAffinity(pool, input, up)
     const temporary = this.dropDown(pool, this.map.pgTemp.get(id) ?? [])
     const temporaryPrimary = this.map.primaryTemp.get(id) ?? firstOsd(temporary)
@@ -169,22 +190,42 @@ export class PlacementCache {
     return applyUpmapItems(this.map, whole ?? raw, this.map.upmapItems.get(id) ?? [])
   }
 
+  /**
+   * Ceph's pg_upmap_primaries: the OSD changes places with the first, if it is a member and in. Which place a shard has
+   * says which shard it is, so nothing moves in an erasure-coded set.
+   */
+  private toFront(pool: Pool, set: readonly OsdId[], osd: OsdId | undefined): OsdId[] {
+    const swapped = [...set]
+    const at = osd === undefined || isOut(this.map, osd) ? -1 : set.indexOf(osd)
+    if (pool.type !== 'replicated' || at <= 0) return swapped
+    swapped[at] = set[0] as OsdId
+    swapped[0] = osd as OsdId
+    return swapped
+  }
+
+  private affinity(osd: OsdId): number {
+    return this.map.osds.get(osd)?.primaryAffinity ?? weightOne
+  }
+
+  /** Whether it is a PG that the OSD is primary of by its affinity: all with 1, none with 0. */
+  private takesPrimary(input: number, osd: OsdId): boolean {
+    const share = this.affinity(osd)
+    return share >= weightOne || hash2(input, osd) >>> 16 < share
+  }
+
   /** Picks the primary; in a replicated set it moves to the front of `up`. */
   private applyPrimaryAffinity(pool: Pool, input: number, up: OsdId[]): OsdId {
-    const affinity = (osd: OsdId): number => this.map.osds.get(osd)?.primaryAffinity ?? weightOne
-    if (!up.some((osd) => osd !== noOsd && affinity(osd) !== weightOne)) return firstOsd(up)
+    if (!up.some((osd) => osd !== noOsd && this.affinity(osd) !== weightOne)) return firstOsd(up)
     let chosen = -1
     for (let at = 0; at < up.length; at++) {
       const osd = up[at] as OsdId
       if (osd === noOsd) continue
-      const share = affinity(osd)
-      if (share < weightOne && hash2(input, osd) >>> 16 >= share) {
-        // Not this one, unless there is no other.
-        if (chosen < 0) chosen = at
-      } else {
+      if (this.takesPrimary(input, osd)) {
         chosen = at
         break
       }
+      // Not this one, unless there is no other.
+      if (chosen < 0) chosen = at
     }
     if (chosen < 0) return firstOsd(up)
     const primary = up[chosen] as OsdId

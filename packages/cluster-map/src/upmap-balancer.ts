@@ -19,7 +19,7 @@ import { applyUpmapItems, PlacementCache, pgIdsOf } from './placement.ts'
 import { isAllowedSet, type RuleShape, ruleShape } from './rule-shape.ts'
 
 export interface BalanceOptions {
-  /** PGs that one plan changes at most: each of them moves a copy. */
+  /** PGs that one plan changes at most: each of them moves a copy, or its primary. */
   readonly changesMax: number
   /** Looks at "may this copy go there" that one plan takes at most: bounds the time that it takes. */
   readonly checksMax?: number

@@ -1,6 +1,9 @@
 /**
  * Exceptions (upmap) that have outlived their reason: Ceph's clean_pg_upmaps. An entry goes when its PG is gone, when it
  * names an OSD that is gone or out, when what it gives breaks the failure domains of the rule, and when it does nothing.
+ * Of those that name a primary, when that OSD is no member of the set any more, or is not made the primary by it.
+ *
+ * Who is down is still a member: nothing is dropped for an OSD that comes back.
  *
  * Without this, an entry made for one CRUSH map puts two copies on one host under the next, and nobody notices before the
  * host fails.
@@ -15,6 +18,8 @@ export interface UpmapCleaning {
   readonly upmap: readonly PgId[]
   /** New items, or null to remove the entry. */
   readonly upmapItems: ReadonlyMap<PgId, readonly UpmapItem[] | null>
+  /** Of which PGs nobody is made primary any more. */
+  readonly upmapPrimaries: readonly PgId[]
 }
 
 /** What to change so that every exception of the map is valid and does something. */
@@ -41,7 +46,35 @@ export function cleanUpmaps(map: OsdMap): UpmapCleaning {
       if (kept.length < items.length) upmapItems.set(id, kept.length === 0 ? null : kept)
     }
   }
-  return { upmap, upmapItems }
+  return { upmap, upmapItems, upmapPrimaries: voidPrimaries(map, upmap, upmapItems) }
+}
+
+/** Judged by where the data belongs once the other exceptions are clean. */
+function voidPrimaries(
+  map: OsdMap,
+  upmap: readonly PgId[],
+  upmapItems: UpmapCleaning['upmapItems'],
+): readonly PgId[] {
+  if (map.upmapPrimaries === undefined) return []
+  const kept = new Map(map.upmap)
+  for (const id of upmap) kept.delete(id)
+  const items = new Map(map.upmapItems)
+  for (const [id, changed] of upmapItems) {
+    if (changed === null) items.delete(id)
+    else items.set(id, changed)
+  }
+  const placement = new PlacementCache({ ...map, upmap: kept, upmapItems: items })
+  return [...map.upmapPrimaries].filter(([id, osd]) => !makesPrimary(placement, id, osd)).map(([id]) => id)
+}
+
+/** Whether the exception makes this OSD the primary, and it is not without. */
+function makesPrimary(placement: PlacementCache, id: PgId, osd: OsdId): boolean {
+  const pool = poolOf(placement.map, id)
+  return (
+    pool?.type === 'replicated' &&
+    placement.placedPrimary(id, osd) === osd &&
+    placement.placedPrimary(id, undefined) !== osd
+  )
 }
 
 /** The items that do something; none when what they give together is not allowed. */
