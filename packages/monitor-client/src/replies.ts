@@ -151,6 +151,8 @@ export interface OsdUsageRow {
   readonly usedBytes: number
   readonly metadataBytes: number
   readonly pgs: number
+  /** PGs that it is the acting primary of. */
+  readonly primaries: number
 }
 
 /** `osd ok-to-stop` */
@@ -309,15 +311,20 @@ export interface PgRow {
 /** `balancer status`. What only the leader knows is absent in a stale answer. */
 export interface BalancerStatus {
   readonly active: boolean
-  readonly mode: 'upmap'
+  /** Of the option `balancer_mode`: upmap, read or upmap-read. */
+  readonly mode: string
   readonly state?: 'off' | 'waiting' | 'balanced' | 'balancing'
   /** What the next plan waits for; empty when nothing. */
   readonly why?: string
   readonly lastPlanAgeSeconds?: number | undefined
-  /** PGs that the last plan moved a copy of. */
+  /** PGs of which the last plan moved a copy, or the primary. */
   readonly lastChanges?: number
   /** PGs that lie elsewhere than CRUSH says. */
   readonly exceptions: number
+  /** PGs that have another primary than CRUSH says. */
+  readonly primaryExceptions: number
+  /** Over all pools, the largest of |primaries - what the OSD should have|, in PGs. */
+  readonly primaryDeviationMax: number
 }
 
 /** A row of `balancer eval`. */
@@ -330,6 +337,19 @@ export interface PoolBalanceRow {
   /** From what each should hold by its weight, in PGs. */
   readonly deviationMax: number
   readonly deviationRms: number
+  /** Of replicated pools. */
+  readonly primaries?: PrimaryBalanceRow
+}
+
+/** PGs of a pool that an OSD is primary of. */
+export interface PrimaryBalanceRow {
+  /** On the OSDs with the fewest and with the most, of those that should have any. */
+  readonly least: number
+  readonly most: number
+  /** From what each should have by its copies and its primary affinity. */
+  readonly deviationMax: number
+  /** Ceph's read_balance_score: 1 when all is even. */
+  readonly score: number
 }
 
 /** Rows of `config dump`. */

@@ -1,4 +1,4 @@
-/** `shoal balancer ...`: placement groups spread evenly over the OSDs. */
+/** `shoal balancer ...`: placement groups and their primaries spread evenly over the OSDs. */
 
 import type { BalancerStatus, PoolBalanceRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
@@ -17,10 +17,11 @@ export function addBalancerCommands(program: Command): void {
         ['waits for:', status.why === undefined || status.why === '' ? '-' : status.why],
         ['last plan:', lastPlan(status)],
         ['exceptions:', `${status.exceptions} placement groups`],
+        ['primaries:', primariesOf(status)],
       ]),
     )
   })
-  action(balancer.command('eval').description('how evenly the copies of each pool lie'), async (context) => {
+  action(balancer.command('eval').description('how evenly the copies and the primaries of each pool lie'), async (context) => {
     const rows = (await context.command({ prefix: 'balancer eval' })).data as readonly PoolBalanceRow[]
     context.print(rows, () =>
       formatTable(
@@ -31,6 +32,9 @@ export function addBalancerCommands(program: Command): void {
           { title: 'MOST PGS', cell: (row) => row.most, align: 'right' },
           { title: 'MAX DEVIATION', cell: (row) => row.deviationMax.toFixed(2), align: 'right' },
           { title: 'RMS DEVIATION', cell: (row) => row.deviationRms.toFixed(2), align: 'right' },
+          { title: 'FEWEST PRIMARIES', cell: ({ primaries }) => primaries?.least ?? '-', align: 'right' },
+          { title: 'MOST PRIMARIES', cell: ({ primaries }) => primaries?.most ?? '-', align: 'right' },
+          { title: 'READ SCORE', cell: ({ primaries }) => primaries?.score.toFixed(2) ?? '-', align: 'right' },
         ],
         rows,
       ),
@@ -42,9 +46,16 @@ export function addBalancerCommands(program: Command): void {
     )
   }
   action(
-    balancer.command('mode').argument('<mode>', 'upmap, or none for off').description('how it moves placement groups'),
+    balancer
+      .command('mode')
+      .argument('<mode>', 'upmap (copies), read (primaries), upmap-read (both), or none for off')
+      .description('what it evens out'),
     async (context, [mode]) => context.done(await context.command({ prefix: 'balancer mode', mode })),
   )
+}
+
+function primariesOf({ primaryExceptions, primaryDeviationMax }: BalancerStatus): string {
+  return `${primaryExceptions} by exception, at most ${primaryDeviationMax.toFixed(2)} from even in a pool`
 }
 
 function lastPlan({ lastPlanAgeSeconds, lastChanges }: BalancerStatus): string {

@@ -63,6 +63,7 @@ function addReports(osd: Command): void {
             align: 'right',
           },
           { title: 'PGS', cell: (row) => row.pgs, align: 'right' },
+          { title: 'PRIMARIES', cell: (row) => row.primaries, align: 'right' },
         ],
         rows,
       ),
@@ -194,6 +195,21 @@ function addChanges(osd: Command): void {
   action(
     osd.command('rm-pg-upmap-items').argument('<pg>').description('let CRUSH place the PG again'),
     async (context, [pgId]) => context.done(await context.command({ prefix: 'osd rm-pg-upmap-items', pgid: pgId })),
+  )
+  action(
+    osd
+      .command('pg-upmap-primary')
+      .argument('<pg>')
+      .argument('<osd>', 'one of its up set')
+      .description('make another member the primary of a PG'),
+    async (context, [pgId, id]) =>
+      context.done(
+        await context.command({ prefix: 'osd pg-upmap-primary', pgid: pgId, id: parseOsd(id as string) }),
+      ),
+  )
+  action(
+    osd.command('rm-pg-upmap-primary').argument('<pg>').description('let CRUSH say who is the primary again'),
+    async (context, [pgId]) => context.done(await context.command({ prefix: 'osd rm-pg-upmap-primary', pgid: pgId })),
   )
 }
 

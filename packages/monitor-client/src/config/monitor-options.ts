@@ -34,6 +34,7 @@ export interface MonitorSettings extends CommonSettings {
   readonly mon_log_max: number
   readonly mon_lease: number
   readonly mon_target_pg_per_osd: number
+  readonly balancer_mode: string
   readonly balancer_sleep_interval: number
   readonly balancer_upmap_max_optimizations: number
   readonly mon_crash_warn_recent_interval: number
@@ -277,6 +278,13 @@ export const monitorOptions: OptionTable<MonitorSettings> = {
     unit: 'placement groups',
     description: 'Copies of placement groups that each OSD should have, by which the autoscaler sizes pools.',
   },
+  balancer_mode: {
+    ...live,
+    type: 'str',
+    default: 'upmap-read',
+    choices: ['upmap', 'read', 'upmap-read'],
+    description: 'What the balancer evens out: copies of placement groups (upmap), their primaries (read), or both.',
+  },
   balancer_sleep_interval: {
     ...live,
     type: 'secs',
@@ -292,7 +300,7 @@ export const monitorOptions: OptionTable<MonitorSettings> = {
     min: 1,
     max: 10_000,
     unit: 'placement groups',
-    description: 'Of how many placement groups one plan of the balancer moves a copy, at most.',
+    description: 'Of how many placement groups one plan of the balancer moves a copy or the primary, at most.',
   },
   mon_crash_warn_recent_interval: {
     ...live,

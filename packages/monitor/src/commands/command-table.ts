@@ -14,6 +14,7 @@ import { osdChanges } from './osd-changes.ts'
 import { osdReports } from './osd-reports.ts'
 import { osdSafetyCommands } from './osd-safety.ts'
 import { pgCommands } from './pgs.ts'
+import { placementExceptions } from './placement-exceptions.ts'
 import { poolQuotaCommands } from './pool-quotas.ts'
 import { poolCommands } from './pools.ts'
 import { snapshotCommands } from './snapshots.ts'
@@ -25,6 +26,7 @@ const all = [
   ...crashCommands,
   ...osdReports,
   ...osdChanges,
+  ...placementExceptions,
   ...balancerCommands,
   ...osdSafetyCommands,
   ...blocklistCommands,

@@ -2,6 +2,7 @@
 import { ClusterError } from '@shoal/base'
 import {
   allOptions,
+  type CommandReply,
   type ConfigDumpRow,
   type ConfigGetRow,
   type ConfigLogRow,
@@ -74,7 +75,11 @@ function change(view: WriteView, options: ConfigChange['options'], signed: strin
   return version
 }
 
-function set(args: { who: string; name: string; value: string; by: string }, view: WriteView) {
+/** Checks a value and keeps it for all that the target names. */
+export function setOption(
+  args: { readonly who: string; readonly name: string; readonly value: string; readonly by: string },
+  view: WriteView,
+): CommandReply {
   const option = findOption(args.name)
   if (option.change === 'fixed') {
     throw new ClusterError('EPERM', `${option.name} cannot be set: ${option.description}`)
@@ -143,7 +148,7 @@ function changesBackTo(operations: Operations, version: number): ConfigChange['o
 }
 
 export const configCommands: readonly Command[] = [
-  writeCommand('config set', z.object({ who, name, value: text, by }), set),
+  writeCommand('config set', z.object({ who, name, value: text, by }), setOption),
   ...['config rm', 'config remove'].map((prefix) => writeCommand(prefix, z.object({ who, name, by }), remove)),
   writeCommand('config reset', z.object({ num: numberArgument(z.number().int().min(0)), by }), (args, view) => {
     const options = changesBackTo(view.draft.operations.value, args.num)

@@ -1,6 +1,6 @@
 /** Commands that read the OSD map and the statistics of OSDs. */
-import { ClusterError, type Epoch, encode } from '@shoal/base'
-import { type OsdInfo, type OsdMap, osdMapCodec, placeObject, weightOne } from '@shoal/cluster-map'
+import { ClusterError, type Epoch, encode, type OsdId } from '@shoal/base'
+import { type OsdInfo, type OsdMap, osdMapCodec, pgIdsOf, placeObject, weightOne } from '@shoal/cluster-map'
 import { type CrushTreeNode, treeOf } from '@shoal/crush'
 import type { OsdRow, OsdStat, OsdTreeNode, OsdUsageRow, PlacementReply } from '@shoal/monitor-client'
 import { z } from 'zod'
@@ -15,12 +15,13 @@ export const osdReports: readonly Command[] = [
   }),
   readCommand('osd ls', noArguments, (_args, { map }) => done('', sortedOsds(map).map(osdRow))),
   readCommand('osd tree', noArguments, (_args, { map }) => done('', osdTree(map))),
-  readCommand('osd df', noArguments, (_args, view) =>
-    done(
+  readCommand('osd df', noArguments, (_args, view) => {
+    const primaries = countPrimaries(view)
+    return done(
       '',
-      sortedOsds(view.map).map((osd) => usageRow(osd, view)),
-    ),
-  ),
+      sortedOsds(view.map).map((osd) => usageRow(osd, primaries.get(osd.id) ?? 0, view)),
+    )
+  }),
   readCommand('osd dump', z.object({ epoch: numberArgument(z.number().int().positive()).optional() }), (args, view) =>
     done('', dump(args.epoch === undefined ? view.map : view.state.osdMaps.at(args.epoch as Epoch))),
   ),
@@ -106,7 +107,20 @@ function stateOf(osd: OsdInfo): Pick<OsdTreeNode, 'status' | 'reweight' | 'prima
   }
 }
 
-function usageRow(osd: OsdInfo, view: ClusterView): OsdUsageRow {
+/** Of the PGs of all pools. */
+function countPrimaries(view: ClusterView): ReadonlyMap<OsdId, number> {
+  const placement = view.placement()
+  const counts = new Map<OsdId, number>()
+  for (const pool of view.map.pools.values()) {
+    for (const id of pgIdsOf(pool)) {
+      const { actingPrimary } = placement.mapping(id)
+      counts.set(actingPrimary, (counts.get(actingPrimary) ?? 0) + 1)
+    }
+  }
+  return counts
+}
+
+function usageRow(osd: OsdInfo, primaries: number, view: ClusterView): OsdUsageRow {
   const stats = view.statistics.osd(osd.id)
   return {
     id: osd.id,
@@ -117,6 +131,7 @@ function usageRow(osd: OsdInfo, view: ClusterView): OsdUsageRow {
     usedBytes: stats?.usedBytes ?? 0,
     metadataBytes: stats?.metadataBytes ?? 0,
     pgs: stats?.pgs ?? 0,
+    primaries,
   }
 }
 
@@ -135,6 +150,7 @@ function dump(map: OsdMap): unknown {
     pgTemp: [...map.pgTemp].map(([pgId, osds]) => ({ pgId, osds })),
     upmap: [...map.upmap].map(([pgId, osds]) => ({ pgId, osds })),
     upmapItems: [...map.upmapItems].map(([pgId, items]) => ({ pgId, items })),
+    upmapPrimaries: [...(map.upmapPrimaries ?? [])].map(([pgId, primary]) => ({ pgId, primary })),
     blocklist: [...map.blocklist].map(([session, untilMs]) => ({ session, untilMs })),
   }
 }

@@ -21,6 +21,7 @@ import { poolsToStep, stepPool } from '../services/pg-num.ts'
 import { QuotaLedger } from '../services/quota-ledger.ts'
 import { notePurged, purgedSnaps } from '../services/snap-purge.ts'
 import { Statistics } from '../services/statistics.ts'
+import { setUpmapPrimary } from '../services/upmap-primaries.ts'
 import type { ClusterState } from '../state/cluster-state.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
 import type { Proposer } from './proposer.ts'
@@ -207,14 +208,19 @@ export class Leader {
 
   private balance(nowMs: number): Promise<unknown> | undefined {
     const { state, proposer } = this.options
-    const { upmapItems } = this.balancer.plan(state.osdMap, this.statistics, nowMs)
-    if (upmapItems.size === 0) return undefined
+    const { upmapItems, upmapPrimaries } = this.balancer.plan(state.osdMap, this.statistics, nowMs)
+    if (upmapItems.size + upmapPrimaries.size === 0) return undefined
     const { epoch } = state.osdMap
     return proposer.mutate((draft) => {
       // What was planned for another map would not fit this one.
       if (draft.osd.base.epoch !== epoch || !draft.osd.empty) return
       for (const [pgId, items] of upmapItems) draft.osd.setUpmapItems(pgId, items)
-      draft.log('info', `the balancer moves a copy of ${upmapItems.size} placement groups`)
+      for (const [pgId, osd] of upmapPrimaries) {
+        if (osd === null) draft.osd.setUpmapPrimary(pgId, null)
+        else setUpmapPrimary(draft.osd, pgId, osd)
+      }
+      const what = upmapItems.size > 0 ? 'moves a copy of' : 'gives another primary to'
+      draft.log('info', `the balancer ${what} ${upmapItems.size + upmapPrimaries.size} placement groups`)
     })
   }
 

@@ -74,7 +74,7 @@ export class PgMerges {
     const pair = nextMerge(pool)
     if (pair === undefined) return false
     // Exceptions go first, and then it is looked at again.
-    const excepted = [pair.source, pair.target].some((id) => map.upmap.has(id) || map.upmapItems.has(id))
+    const excepted = [pair.source, pair.target].some((id) => isException(map, id))
     return excepted || areTogether(new PlacementCache(map), pair, pool)
   }
 }
@@ -140,7 +140,7 @@ export function takeMergeStep(draft: ProposalDraft, step: MergeStep): void {
 
 function begin(draft: ProposalDraft, pool: Pool, pair: MergingPair): void {
   const { map } = draft
-  const exceptions = [pair.source, pair.target].filter((id) => map.upmap.has(id) || map.upmapItems.has(id))
+  const exceptions = [pair.source, pair.target].filter((id) => isException(map, id))
   if (exceptions.length > 0) {
     // First they have to lie together.
     for (const id of exceptions) dropExceptions(draft, id)
@@ -152,9 +152,14 @@ function begin(draft: ProposalDraft, pool: Pool, pair: MergingPair): void {
   }
 }
 
+function isException({ upmap, upmapItems, upmapPrimaries }: OsdMap, id: PgId): boolean {
+  return upmap.has(id) || upmapItems.has(id) || upmapPrimaries?.has(id) === true
+}
+
 function dropExceptions(draft: ProposalDraft, id: PgId): void {
   const { map } = draft
   if (map.upmap.has(id)) draft.osd.setUpmap(id, null)
   if (map.upmapItems.has(id)) draft.osd.setUpmapItems(id, null)
+  if (map.upmapPrimaries?.has(id) === true) draft.osd.setUpmapPrimary(id, null)
   if (map.pgTemp.has(id)) draft.osd.setPgTemp(id, null)
 }

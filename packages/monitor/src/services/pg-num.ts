@@ -130,12 +130,14 @@ export function growPool(change: OsdMapChange, pool: Pool, pgNum: number): void 
     const whole = pgId(pool.id, seed)
     const upmap = map.upmap.get(whole)
     const items = map.upmapItems.get(whole)
+    const primary = map.upmapPrimaries?.get(whole)
     const acting = map.pgTemp.get(whole)
-    if (upmap === undefined && items === undefined && acting === undefined) continue
+    if ((upmap ?? items ?? primary ?? acting) === undefined) continue
     for (const part of splitSeeds(seed, pool.pgNum, pgNum)) {
       const id: PgId = pgId(pool.id, part)
       if (upmap !== undefined) change.setUpmap(id, upmap)
       if (items !== undefined) change.setUpmapItems(id, items)
+      if (primary !== undefined) change.setUpmapPrimary(id, primary)
       if (acting !== undefined) change.setPgTemp(id, acting)
     }
   }

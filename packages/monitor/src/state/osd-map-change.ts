@@ -18,6 +18,15 @@ import {
 } from '@shoal/cluster-map'
 import type { CrushMap } from '@shoal/crush'
 
+type EntryField =
+  | 'osds'
+  | 'pools'
+  | 'pgTemp'
+  | 'upmap'
+  | 'upmapItems'
+  | 'upmapPrimaries'
+  | 'blocklist'
+  | 'erasureProfiles'
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 export class OsdMapChange {
@@ -107,6 +116,10 @@ export class OsdMapChange {
     this.set('upmapItems', pgId, items)
   }
 
+  setUpmapPrimary(pgId: PgId, osd: OsdId | null): void {
+    this.set('upmapPrimaries', pgId, osd)
+  }
+
   setBlocklist(session: string, untilMs: number | null): void {
     this.set('blocklist', session, untilMs)
   }
@@ -128,22 +141,23 @@ export class OsdMapChange {
   /** Whether something changed that exceptions depend on: most changes (up_thru, pg_temp) cannot void any. */
   private mayVoidUpmaps(): boolean {
     const { map, base, fields } = this
-    if (map.upmap.size === 0 && map.upmapItems.size === 0) return false
-    if ((fields.crush ?? fields.pools ?? fields.upmap ?? fields.upmapItems) !== undefined) return true
-    return [...(fields.osds ?? [])].some(([id, osd]) => osd?.weight !== base.osds.get(id)?.weight)
+    if (map.upmap.size === 0 && map.upmapItems.size === 0 && map.upmapPrimaries === undefined) return false
+    const { crush, pools, upmap, upmapItems, upmapPrimaries } = fields
+    if ((crush ?? pools ?? upmap ?? upmapItems ?? upmapPrimaries) !== undefined) return true
+    return [...(fields.osds ?? [])].some(([id, osd]) => {
+      const before = base.osds.get(id)
+      return osd?.weight !== before?.weight || osd?.primaryAffinity !== before?.primaryAffinity
+    })
   }
 
   private cleanUpmaps(): void {
-    const { upmap, upmapItems } = cleanUpmaps(this.map)
+    const { upmap, upmapItems, upmapPrimaries } = cleanUpmaps(this.map)
     for (const pgId of upmap) this.setUpmap(pgId, null)
     for (const [pgId, items] of upmapItems) this.setUpmapItems(pgId, items)
+    for (const pgId of upmapPrimaries) this.setUpmapPrimary(pgId, null)
   }
 
-  private set<Field extends 'osds' | 'pools' | 'pgTemp' | 'upmap' | 'upmapItems' | 'blocklist' | 'erasureProfiles'>(
-    field: Field,
-    key: unknown,
-    value: unknown,
-  ): void {
+  private set(field: EntryField, key: unknown, value: unknown): void {
     const entries = new Map(this.fields[field] as ReadonlyMap<unknown, unknown> | undefined)
     entries.set(key, value)
     this.fields = { ...this.fields, [field]: entries }

@@ -12,6 +12,7 @@ import { MapEpochChecker } from '../checkers/map-epochs.ts'
 import { type RaftEntryObservation, RaftSafetyChecker } from '../checkers/raft-safety.ts'
 import { type ResourceCap, ResourceCapChecker } from '../checkers/resource-caps.ts'
 import { ServingPrimariesChecker, type ServingPrimary } from '../checkers/serving-primaries.ts'
+import { UpmapPrimaryChecker } from '../checkers/upmap-primaries.ts'
 import type { Violation } from '../history.ts'
 import type { Scenario } from '../scenario/scenario.ts'
 import type { DaemonNode } from './daemon-node.ts'
@@ -98,6 +99,7 @@ export class Observers {
   readonly primaries: ServingPrimariesChecker = new ServingPrimariesChecker()
   readonly caps: ResourceCapChecker
   readonly domains: FailureDomainChecker
+  readonly upmapPrimaries: UpmapPrimaryChecker = new UpmapPrimaryChecker()
   private readonly cluster: SimCluster
   private readonly shownUpTo = new Map<string, number>()
   private readonly shownRaft = new Map<string, string>()
@@ -134,8 +136,8 @@ export class Observers {
   }
 
   get violations(): readonly Violation[] {
-    const { maps, raft, primaries, caps, domains } = this
-    return [maps, raft, primaries, caps, domains].flatMap((checker) => checker.violations)
+    const { maps, raft, primaries, caps, domains, upmapPrimaries } = this
+    return [maps, raft, primaries, caps, domains, upmapPrimaries].flatMap((checker) => checker.violations)
   }
 
   /** Watches the maps that one life of a process is given. */
@@ -143,6 +145,7 @@ export class Observers {
     const observer = `${node.name}#${node.starts}`
     monitor.onOsdMap((map) => {
       this.domains.observe(map)
+      this.upmapPrimaries.observe(map)
       this.maps.observe({
         observer,
         atMs: this.cluster.time.nowMs,

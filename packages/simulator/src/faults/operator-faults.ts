@@ -1,5 +1,5 @@
 /** What operators do while everything goes on: none of it may cost an answer or a byte. */
-import { osdFlags } from '@shoal/cluster-map'
+import { noOsd, osdFlags } from '@shoal/cluster-map'
 import type { OsdNode } from '../cluster/nodes.ts'
 import { askOsdToScrub } from '../cluster/scrub-all.ts'
 import type { SimCluster } from '../cluster/sim-cluster.ts'
@@ -165,6 +165,31 @@ const upmap: Fault = {
         if (!up.includes(to as number)) await operate(cluster, { prefix: 'osd pg-upmap-items', pgid, id })
       },
       () => operate(cluster, { prefix: 'osd rm-pg-upmap-items', pgid }),
+    )
+  },
+}
+
+/** Another member becomes the primary, with all that an interval is; perhaps one that is about to leave the set. */
+const upmapPrimary: Fault = {
+  kind: 'upmap-primary',
+  family: 'operator',
+  weight: 2,
+  durationMs: whileItLasts,
+  draw: (random, plan) => ({ pool: random.below(plan.pools.length), seed: random.below(16), to: random.below(8) }),
+  strike(context, { pool, seed, to }) {
+    const { cluster } = context
+    const pgid = `${(pool as number) + 1}.${(seed as number).toString(16)}`
+    return during(
+      context,
+      `upmap primary ${pgid}`,
+      async () => {
+        const { data } = await operate(cluster, { prefix: 'pg map', pgid })
+        const { up } = data as { readonly up: readonly number[] }
+        const id = up[(to as number) % Math.max(1, up.length)]
+        if (id === undefined || id === noOsd) return
+        await operate(cluster, { prefix: 'osd pg-upmap-primary', pgid, id })
+      },
+      () => operate(cluster, { prefix: 'osd rm-pg-upmap-primary', pgid }),
     )
   },
 }
@@ -395,6 +420,7 @@ export const operatorFaults: readonly Fault[] = [
   restart,
   flag,
   upmap,
+  upmapPrimary,
   crushWeight,
   pools,
   split,

@@ -36,6 +36,19 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     pgNum: 16,
     monitorSettings: { balancer_sleep_interval: 3 },
   },
+  /** Others are made primary, by hand and by the balancer, and those who were leave their sets. */
+  primaries: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers', 'counters'],
+    faults: ['upmap-primary', 'upmap-primary', 'osd-primary-affinity', 'osd-out', 'upmap', 'crash'],
+    everySeconds: 3,
+    lastsSecondsMax: 15,
+    osds: 6,
+    pgNum: 8,
+    osdSettings,
+    monitorSettings: { osd_heartbeat_grace: 2, mon_osd_down_out_interval: 600, balancer_sleep_interval: 2 },
+  },
   /** PGs are split, several times, under load, and processes die meanwhile. */
   splits: {
     ...small,

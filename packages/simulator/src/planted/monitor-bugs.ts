@@ -79,4 +79,34 @@ export const monitorBugs: readonly PlantedBug[] = [
     replace: 'if (number > most + 1)',
     scenario: 'uneven',
   },
+  {
+    name: 'primary-from-outside-its-set',
+    mechanism: 'an OSD that is to be primary by exception is, though it is no member of the set any more',
+    promise: 'exceptions choose the primary among the members, and go when they are void',
+    file: 'cluster-map/dist/placement.js',
+    find: "        if (pool.type !== 'replicated' || at <= 0)\n            return swapped;",
+    replace: `        if (osd !== undefined && at < 0)
+            swapped.unshift(osd);
+        if (pool.type !== 'replicated' || at <= 0)
+            return swapped;`,
+    scenario: 'primaries',
+  },
+  {
+    name: 'no-affinity-taken-for-all',
+    mechanism: 'primary affinity 0 is read as if it had never been set: the balancer makes such OSDs primary, too',
+    promise: 'an OSD without primary affinity is primary only where nobody else is',
+    file: 'cluster-map/dist/placement.js',
+    find: 'return share >= weightOne ||',
+    replace: 'return share === 0 || share >= weightOne ||',
+    scenario: 'primaries',
+  },
+  {
+    name: 'primary-kept-after-leaving',
+    mechanism: 'the monitors keep exceptions of primaries whose OSD is out or has given its copy to another',
+    promise: 'exceptions that are void are dropped',
+    file: 'cluster-map/dist/upmap-check.js',
+    find: '!makesPrimary(placement, id, osd)',
+    replace: 'poolOf(map, id) === undefined',
+    scenario: 'primaries',
+  },
 ]
