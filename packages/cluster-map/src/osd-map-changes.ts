@@ -1,5 +1,16 @@
 /** From one epoch to the next, and back to what changed. */
-import { array, assert, type Codec, encode, equalBytes, f64, type OsdId, type PgId, epoch as toEpoch, u32 } from '@shoal/base'
+import {
+  array,
+  assert,
+  type Codec,
+  encode,
+  equalBytes,
+  f64,
+  type OsdId,
+  type PgId,
+  epoch as toEpoch,
+  u32,
+} from '@shoal/base'
 import { type CrushMap, encodeCrushMap } from '@shoal/crush'
 import type { OsdMap, OsdMapIncremental, UpmapItem } from './osd-map.ts'
 import { osdInfoCodec, poolCodec, wordsCodec } from './osd-map-codec.ts'

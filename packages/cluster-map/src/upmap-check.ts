@@ -50,11 +50,7 @@ export function cleanUpmaps(map: OsdMap): UpmapCleaning {
 }
 
 /** Judged by where the data belongs once the other exceptions are clean. */
-function voidPrimaries(
-  map: OsdMap,
-  upmap: readonly PgId[],
-  upmapItems: UpmapCleaning['upmapItems'],
-): readonly PgId[] {
+function voidPrimaries(map: OsdMap, upmap: readonly PgId[], upmapItems: UpmapCleaning['upmapItems']): readonly PgId[] {
   if (map.upmapPrimaries === undefined) return []
   const kept = new Map(map.upmap)
   for (const id of upmap) kept.delete(id)

@@ -21,25 +21,28 @@ export function addBalancerCommands(program: Command): void {
       ]),
     )
   })
-  action(balancer.command('eval').description('how evenly the copies and the primaries of each pool lie'), async (context) => {
-    const rows = (await context.command({ prefix: 'balancer eval' })).data as readonly PoolBalanceRow[]
-    context.print(rows, () =>
-      formatTable(
-        [
-          { title: 'POOL', cell: (row) => row.name },
-          { title: 'OSDS', cell: (row) => row.osds, align: 'right' },
-          { title: 'FEWEST PGS', cell: (row) => row.least, align: 'right' },
-          { title: 'MOST PGS', cell: (row) => row.most, align: 'right' },
-          { title: 'MAX DEVIATION', cell: (row) => row.deviationMax.toFixed(2), align: 'right' },
-          { title: 'RMS DEVIATION', cell: (row) => row.deviationRms.toFixed(2), align: 'right' },
-          { title: 'FEWEST PRIMARIES', cell: ({ primaries }) => primaries?.least ?? '-', align: 'right' },
-          { title: 'MOST PRIMARIES', cell: ({ primaries }) => primaries?.most ?? '-', align: 'right' },
-          { title: 'READ SCORE', cell: ({ primaries }) => primaries?.score.toFixed(2) ?? '-', align: 'right' },
-        ],
-        rows,
-      ),
-    )
-  })
+  action(
+    balancer.command('eval').description('how evenly the copies and the primaries of each pool lie'),
+    async (context) => {
+      const rows = (await context.command({ prefix: 'balancer eval' })).data as readonly PoolBalanceRow[]
+      context.print(rows, () =>
+        formatTable(
+          [
+            { title: 'POOL', cell: (row) => row.name },
+            { title: 'OSDS', cell: (row) => row.osds, align: 'right' },
+            { title: 'FEWEST PGS', cell: (row) => row.least, align: 'right' },
+            { title: 'MOST PGS', cell: (row) => row.most, align: 'right' },
+            { title: 'MAX DEVIATION', cell: (row) => row.deviationMax.toFixed(2), align: 'right' },
+            { title: 'RMS DEVIATION', cell: (row) => row.deviationRms.toFixed(2), align: 'right' },
+            { title: 'FEWEST PRIMARIES', cell: ({ primaries }) => primaries?.least ?? '-', align: 'right' },
+            { title: 'MOST PRIMARIES', cell: ({ primaries }) => primaries?.most ?? '-', align: 'right' },
+            { title: 'READ SCORE', cell: ({ primaries }) => primaries?.score.toFixed(2) ?? '-', align: 'right' },
+          ],
+          rows,
+        ),
+      )
+    },
+  )
   for (const word of ['on', 'off'] as const) {
     action(balancer.command(word).description(`turn it ${word}`), async (context) =>
       context.done(await context.command({ prefix: `balancer ${word}` })),

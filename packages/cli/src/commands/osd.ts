@@ -203,9 +203,7 @@ function addChanges(osd: Command): void {
       .argument('<osd>', 'one of its up set')
       .description('make another member the primary of a PG'),
     async (context, [pgId, id]) =>
-      context.done(
-        await context.command({ prefix: 'osd pg-upmap-primary', pgid: pgId, id: parseOsd(id as string) }),
-      ),
+      context.done(await context.command({ prefix: 'osd pg-upmap-primary', pgid: pgId, id: parseOsd(id as string) })),
   )
   action(
     osd.command('rm-pg-upmap-primary').argument('<pg>').description('let CRUSH say who is the primary again'),

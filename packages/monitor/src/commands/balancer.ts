@@ -3,7 +3,15 @@ import { ClusterError } from '@shoal/base'
 import { measureBalance, measurePrimaries, osdFlags } from '@shoal/cluster-map'
 import { type BalancerStatus, monitorOptions, type PoolBalanceRow } from '@shoal/monitor-client'
 import { z } from 'zod'
-import { type ClusterView, type Command, done, noArguments, readCommand, type WriteView, writeCommand } from './command.ts'
+import {
+  type ClusterView,
+  type Command,
+  done,
+  noArguments,
+  readCommand,
+  type WriteView,
+  writeCommand,
+} from './command.ts'
 import { setOption } from './config.ts'
 import { requireAllFollowPrimaries } from './placement-exceptions.ts'
 

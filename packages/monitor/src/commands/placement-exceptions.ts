@@ -68,9 +68,13 @@ const primaryChanges: readonly Command[] = [
     }
     if (placement.placedPrimary(pgId, id) !== id) {
       const affinity = (osd.primaryAffinity / weightOne).toFixed(2)
-      throw new ClusterError('EINVAL', `osd.${id} is not to be primary of ${pgId}: its primary affinity is ${affinity}`, {
-        hint: `shoal osd primary-affinity ${id} 1`,
-      })
+      throw new ClusterError(
+        'EINVAL',
+        `osd.${id} is not to be primary of ${pgId}: its primary affinity is ${affinity}`,
+        {
+          hint: `shoal osd primary-affinity ${id} 1`,
+        },
+      )
     }
     setUpmapPrimary(change, pgId, id)
     return done(`osd.${id} is the primary of ${pgId}`)

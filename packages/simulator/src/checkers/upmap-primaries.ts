@@ -4,7 +4,7 @@
  * say. Judged by what the map says without these exceptions.
  */
 import { type OsdId, type PgId, parsePgId } from '@shoal/base'
-import { noPrimary, type OsdMap, PlacementCache, pgIdsOf, weightOne } from '@shoal/cluster-map'
+import { noPrimary, type OsdMap, type PgMapping, PlacementCache, pgIdsOf, weightOne } from '@shoal/cluster-map'
 import type { Violation } from '../history.ts'
 
 export class UpmapPrimaryChecker {
@@ -28,23 +28,28 @@ export class UpmapPrimaryChecker {
     }
     for (const pool of map.pools.values()) {
       for (const id of pgIdsOf(pool)) {
-        const { up, upPrimary } = placement.mapping(id)
-        const before = without.mapping(id)
-        if (!exceptions.has(id) || pool.type === 'erasure') {
-          if (up.join() !== before.up.join()) this.report(map, `moves ${id} from [${before.up.join()}] to [${up.join()}]`)
-        } else if ([...up].sort().join() !== [...before.up].sort().join()) {
-          this.report(map, `makes [${up.join()}] of [${before.up.join()}] for ${id}`)
-        }
-        if (upPrimary !== noPrimary && !up.includes(upPrimary)) {
-          this.report(map, `has osd.${upPrimary} as primary of ${id}, which is on [${up.join()}]`)
-        }
-        const affinity = (one: OsdId): number => map.osds.get(one)?.primaryAffinity ?? weightOne
-        if (upPrimary === noPrimary || affinity(upPrimary) > 0) continue
-        const better = up.find((one) => map.osds.get(one)?.primaryAffinity === weightOne)
-        if (pool.type === 'erasure' || better === undefined) continue
-        this.report(map, `has osd.${upPrimary} without affinity as primary of ${id}, where osd.${better} is`)
+        const given = placement.mapping(id)
+        const mayMove = pool.type === 'replicated' && exceptions.has(id)
+        this.compare(map, id, given.up, without.mapping(id).up, mayMove)
+        this.judge(map, id, given, pool.type === 'replicated')
       }
     }
+  }
+
+  /** The same members; in the same order where none is to be first. */
+  private compare(map: OsdMap, id: PgId, up: readonly OsdId[], before: readonly OsdId[], mayMove: boolean): void {
+    const ordered = (osds: readonly OsdId[]): string => (mayMove ? [...osds].sort() : osds).join()
+    if (ordered(up) !== ordered(before)) this.report(map, `makes [${up.join()}] of [${before.join()}] for ${id}`)
+  }
+
+  private judge(map: OsdMap, id: PgId, { up, upPrimary }: PgMapping, isReplicated: boolean): void {
+    if (upPrimary === noPrimary) return
+    if (!up.includes(upPrimary))
+      this.report(map, `has osd.${upPrimary} as primary of ${id}, which is on [${up.join()}]`)
+    const affinity = (osd: OsdId): number => map.osds.get(osd)?.primaryAffinity ?? 0
+    const better = up.find((osd) => affinity(osd) === weightOne)
+    if (!isReplicated || affinity(upPrimary) > 0 || better === undefined) return
+    this.report(map, `has osd.${upPrimary} without affinity as primary of ${id}, where osd.${better} is`)
   }
 
   private report(map: OsdMap, what: string): void {
