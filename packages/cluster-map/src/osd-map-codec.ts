@@ -152,36 +152,34 @@ function appended<Profiles, Primaries, Plain extends object>(
   primaries: Codec<Primaries>,
 ): Codec<Plain & { readonly erasureProfiles?: Profiles; readonly upmapPrimaries?: Primaries }> {
   type Whole = Plain & { readonly erasureProfiles?: Profiles; readonly upmapPrimaries?: Primaries }
-  const first = versioned<Plain>(1, 1, what, plain)
-  const second = versioned<Whole>(2, 1, what, {
-    write(writer, whole) {
-      plain.write(writer, whole)
-      if (whole.erasureProfiles !== undefined) profiles.write(writer, whole.erasureProfiles)
-    },
-    read: (reader) => plain.read(reader),
-  })
   const maybeProfiles = optional(profiles)
-  const third = versioned<Whole>(3, 3, what, {
-    write(writer, whole) {
-      plain.write(writer, whole)
-      maybeProfiles.write(writer, whole.erasureProfiles)
-      if (whole.upmapPrimaries !== undefined) primaries.write(writer, whole.upmapPrimaries)
-    },
-    read(reader, version) {
-      const whole = plain.read(reader)
-      if (version < 2) return whole
-      const erasureProfiles = version < 3 ? profiles.read(reader) : maybeProfiles.read(reader)
-      return {
-        ...whole,
-        ...(erasureProfiles === undefined ? {} : { erasureProfiles }),
-        ...(version < 3 ? {} : { upmapPrimaries: primaries.read(reader) }),
-      }
-    },
-  })
+  const read = (reader: ByteReader, version: number): Whole => {
+    const whole = plain.read(reader)
+    if (version < 2) return whole
+    const erasureProfiles = version < 3 ? profiles.read(reader) : maybeProfiles.read(reader)
+    return {
+      ...whole,
+      ...(erasureProfiles === undefined ? {} : { erasureProfiles }),
+      ...(version < 3 ? {} : { upmapPrimaries: primaries.read(reader) }),
+    }
+  }
+  const ofVersion = (version: number, compatible: number): Codec<Whole> =>
+    versioned<Whole>(version, compatible, what, {
+      write(writer, whole) {
+        const { erasureProfiles, upmapPrimaries } = whole
+        plain.write(writer, whole)
+        if (upmapPrimaries !== undefined) {
+          maybeProfiles.write(writer, erasureProfiles)
+          primaries.write(writer, upmapPrimaries)
+        } else if (erasureProfiles !== undefined) profiles.write(writer, erasureProfiles)
+      },
+      read,
+    })
+  const [first, second, third] = [ofVersion(1, 1), ofVersion(2, 1), ofVersion(3, 3)]
   return {
     write(writer, whole) {
-      const version = whole.upmapPrimaries !== undefined ? third : whole.erasureProfiles !== undefined ? second : first
-      version.write(writer, whole)
+      const codec = whole.upmapPrimaries !== undefined ? third : whole.erasureProfiles !== undefined ? second : first
+      codec.write(writer, whole)
     },
     read: (reader) => third.read(reader),
   }
