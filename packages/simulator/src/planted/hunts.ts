@@ -177,6 +177,16 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     pauseFactor: 3,
     store: { mount: smallMemory },
   },
+  'scrubs-at-rest': {
+    ...small,
+    workloads: ['listing'],
+    faults: ['bit-rot'],
+    everySeconds: 0.25,
+    osds: 3,
+    pgNum: 2,
+    pauseFactor: 3,
+    store: { mount: { ...smallMemory, pendingBytesMax: 64 * 1024 } },
+  },
   'scrubs-compressed': {
     ...small,
     workloads: ['extents', 'snapshots'],
