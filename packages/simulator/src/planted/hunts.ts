@@ -20,10 +20,12 @@ import {
   smallMemory,
   smallScans,
 } from './hunt-settings.ts'
+import { pgNumHunts } from './pg-num-hunts.ts'
 import { shardHunts } from './shard-hunts.ts'
 
 export const hunts: Readonly<Record<string, Hunt>> = {
   ...shardHunts,
+  ...pgNumHunts,
   /** Copies lie unevenly, and hardly anything happens: the balancer works. */
   uneven: {
     ...small,
@@ -35,76 +37,6 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     perHost: 2,
     pgNum: 16,
     monitorSettings: { balancer_sleep_interval: 3 },
-  },
-  /** PGs are split, several times, under load, and processes die meanwhile. */
-  splits: {
-    ...small,
-    virtualSeconds: 40,
-    workloads: ['counters', 'registers'],
-    faults: ['pg-split', 'pg-split', 'crash'],
-    everySeconds: 3,
-    pgNum: 2,
-    ioDelayMs: slowDisk,
-    ...quickDown,
-  },
-  'splits-and-crashes': {
-    ...small,
-    virtualSeconds: 40,
-    workloads: ['registers'],
-    faults: ['pg-split'],
-    patterns: ['splitAndCrash'],
-    everySeconds: 3,
-    pgNum: 2,
-    ioDelayMs: slowDisk,
-    ...quickDown,
-  },
-  /** PGs become one under load, and again more, and processes die meanwhile. */
-  merges: {
-    ...small,
-    virtualSeconds: 60,
-    workloads: ['counters', 'registers'],
-    faults: ['pg-merge', 'pg-merge', 'pg-split', 'crash', 'outage'],
-    everySeconds: 4,
-    lastsSecondsMax: 20,
-    osds: 5,
-    pgNum: 6,
-    ioDelayMs: slowDisk,
-    // Copies stay behind where their OSD was away.
-    ...quickOut,
-  },
-  'merges-and-crashes': {
-    ...small,
-    virtualSeconds: 60,
-    workloads: ['registers'],
-    faults: ['pg-split'],
-    patterns: ['mergeAndCrash', 'mergeAndCrash'],
-    everySeconds: 6,
-    pgNum: 6,
-    ioDelayMs: slowDisk,
-    ...quickDown,
-  },
-  'merges-of-clones': {
-    ...small,
-    virtualSeconds: 60,
-    workloads: ['extents', 'snapshots'],
-    faults: ['pg-merge', 'pg-merge', 'crash', 'power-cut'],
-    everySeconds: 4,
-    pgNum: 6,
-    compression,
-    ioDelayMs: slowDisk,
-    ...quickDown,
-  },
-  /** Blobs, clones and what lists them go to the parts. */
-  'splits-of-clones': {
-    ...small,
-    virtualSeconds: 40,
-    workloads: ['extents', 'snapshots', 'pool-snapshots'],
-    faults: ['pg-split', 'pg-split', 'crash', 'power-cut', 'pool-compression'],
-    everySeconds: 3,
-    pgNum: 2,
-    compression,
-    ioDelayMs: slowDisk,
-    ...quickDown,
   },
   power: {
     ...small,
