@@ -20,12 +20,37 @@ import {
   smallMemory,
   smallScans,
 } from './hunt-settings.ts'
-import { placementHunts } from './placement-hunts.ts'
+import { pgNumHunts } from './pg-num-hunts.ts'
 import { shardHunts } from './shard-hunts.ts'
 
 export const hunts: Readonly<Record<string, Hunt>> = {
   ...shardHunts,
-  ...placementHunts,
+  ...pgNumHunts,
+  /** Copies lie unevenly, and hardly anything happens: the balancer works. */
+  uneven: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers'],
+    faults: ['osd-flag'],
+    everySeconds: 30,
+    osds: 8,
+    perHost: 2,
+    pgNum: 16,
+    monitorSettings: { balancer_sleep_interval: 3 },
+  },
+  /** Others are made primary, by hand and by the balancer, and those who were leave their sets. */
+  primaries: {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['registers', 'counters'],
+    faults: ['upmap-primary', 'upmap-primary', 'osd-primary-affinity', 'osd-out', 'upmap', 'crash'],
+    everySeconds: 3,
+    lastsSecondsMax: 15,
+    osds: 6,
+    pgNum: 8,
+    osdSettings,
+    monitorSettings: { osd_heartbeat_grace: 2, mon_osd_down_out_interval: 600, balancer_sleep_interval: 2 },
+  },
   power: {
     ...small,
     workloads: ['registers', 'counters'],
@@ -96,6 +121,16 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     pgNum: 2,
     pauseFactor: 3,
     store: { mount: smallMemory },
+  },
+  'scrubs-at-rest': {
+    ...small,
+    workloads: ['listing'],
+    faults: ['bit-rot'],
+    everySeconds: 0.25,
+    osds: 3,
+    pgNum: 2,
+    pauseFactor: 3,
+    store: { mount: { ...smallMemory, pendingBytesMax: 64 * 1024 } },
   },
   'scrubs-compressed': {
     ...small,

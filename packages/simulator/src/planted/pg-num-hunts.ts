@@ -1,32 +1,7 @@
-/** Hunts in which placement groups, or their primaries, go elsewhere, are split or become one. */
-import { compression, type Hunt, osdSettings, quickDown, quickOut, slowDisk, small } from './hunt-settings.ts'
+/** Hunts through placement groups that are split and merged. */
+import { compression, type Hunt, quickDown, quickOut, slowDisk, small } from './hunt-settings.ts'
 
-export const placementHunts: Readonly<Record<string, Hunt>> = {
-  /** Copies lie unevenly, and hardly anything happens: the balancer works. */
-  uneven: {
-    ...small,
-    virtualSeconds: 60,
-    workloads: ['registers'],
-    faults: ['osd-flag'],
-    everySeconds: 30,
-    osds: 8,
-    perHost: 2,
-    pgNum: 16,
-    monitorSettings: { balancer_sleep_interval: 3 },
-  },
-  /** Others are made primary, by hand and by the balancer, and those who were leave their sets. */
-  primaries: {
-    ...small,
-    virtualSeconds: 60,
-    workloads: ['registers', 'counters'],
-    faults: ['upmap-primary', 'upmap-primary', 'osd-primary-affinity', 'osd-out', 'upmap', 'crash'],
-    everySeconds: 3,
-    lastsSecondsMax: 15,
-    osds: 6,
-    pgNum: 8,
-    osdSettings,
-    monitorSettings: { osd_heartbeat_grace: 2, mon_osd_down_out_interval: 600, balancer_sleep_interval: 2 },
-  },
+export const pgNumHunts: Readonly<Record<string, Hunt>> = {
   /** PGs are split, several times, under load, and processes die meanwhile. */
   splits: {
     ...small,
@@ -61,6 +36,27 @@ export const placementHunts: Readonly<Record<string, Hunt>> = {
     pgNum: 6,
     ioDelayMs: slowDisk,
     // Copies stay behind where their OSD was away.
+    ...quickOut,
+  },
+  'merges-and-resends': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['counters'],
+    clients: 4,
+    faults: ['pg-merge'],
+    patterns: ['deafClient', 'deafClient', 'deafClient'],
+    everySeconds: 0.8,
+    osds: 3,
+    pgNum: 16,
+  },
+  'merges-while-away': {
+    ...small,
+    virtualSeconds: 80,
+    workloads: ['counters', 'registers'],
+    patterns: ['mergeWhileAway'],
+    everySeconds: 35,
+    osds: 5,
+    pgNum: 12,
     ...quickOut,
   },
   'merges-and-crashes': {
