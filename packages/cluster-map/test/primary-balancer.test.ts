@@ -192,7 +192,9 @@ describe('planPrimaries', () => {
         const [before, now] = [new PlacementCache(map), new PlacementCache(after)]
         for (const [at, pool] of [...map.pools.values()].entries()) {
           for (const id of pgIdsOf(pool)) {
-            expect([...now.mapping(id).up].sort()).toEqual([...before.mapping(id).up].sort())
+            expect([...now.mapping(id).up].sort((a, b) => a - b)).toEqual(
+              [...before.mapping(id).up].sort((a, b) => a - b),
+            )
             const { upPrimary } = now.mapping(id)
             const others = now.mapping(id).up.filter((member) => (shares[member] as number) === weightOne)
             if (others.length > 0) expect(shares[upPrimary]).toBeGreaterThan(0)

@@ -38,7 +38,7 @@ export class UpmapPrimaryChecker {
 
   /** The same members; in the same order where none is to be first. */
   private compare(map: OsdMap, id: PgId, up: readonly OsdId[], before: readonly OsdId[], mayMove: boolean): void {
-    const ordered = (osds: readonly OsdId[]): string => (mayMove ? [...osds].sort() : osds).join()
+    const ordered = (osds: readonly OsdId[]): string => (mayMove ? [...osds].sort((a, b) => a - b) : osds).join()
     if (ordered(up) !== ordered(before)) this.report(map, `makes [${up.join()}] of [${before.join()}] for ${id}`)
   }
 
