@@ -270,10 +270,10 @@ export class PgTable {
   }
 
   private intervalEnded(before: PlacementCache, after: PlacementCache, pgId: PgId): boolean {
-    const pool = pgPool(pgId)
     return isNewInterval(
-      { mapping: mappingIfPresent(before, pgId) ?? nowhere, pool: before.map.pools.get(pool) },
-      { mapping: mappingIfPresent(after, pgId) ?? nowhere, pool: after.map.pools.get(pool) },
+      pgId,
+      { mapping: mappingIfPresent(before, pgId) ?? nowhere, map: before.map },
+      { mapping: mappingIfPresent(after, pgId) ?? nowhere, map: after.map },
     )
   }
 
