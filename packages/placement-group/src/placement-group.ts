@@ -376,6 +376,7 @@ export class PlacementGroup {
 
   private resetParts(): void {
     this.core.clean = false
+    this.core.emit({ kind: 'give-back' })
     this.strays.clear()
     this.clientIo.reset()
     this.quota.reset()
