@@ -12,9 +12,9 @@ import {
   featurePgMerge,
   featurePgSplit,
   hasFeatures,
-  lastMerge,
   type OsdInfo,
   type OsdMap,
+  onlyChangedPg,
   type PgStats,
   type Pool,
   splitSeeds,
@@ -90,8 +90,7 @@ export function requireForPgNum(change: OsdMapChange, feature: number): void {
 
 /** Every PG that was concerned by the last change of the pool has said since that it is where it should be; others once. */
 export function isSettled(map: OsdMap, pool: Pool, statistics: Pick<Statistics, 'rows'>): boolean {
-  const merge = hasFeatures(map.requiredFeatures, featureOwnIntervals) ? lastMerge(pool) : undefined
-  const only = merge?.epoch === pool.lastChange ? merge.target : undefined
+  const only = hasFeatures(map.requiredFeatures, featureOwnIntervals) ? onlyChangedPg(pool) : undefined
   for (const { pgId, stats, states } of statistics.rows(map, pool.id)) {
     if (stats === undefined) return false
     if ((only === undefined || only === pgId) && stats.reportedEpoch < pool.lastChange) return false
