@@ -15,7 +15,6 @@ import {
   PlacementCache,
   type Pool,
   placeObject,
-  weightOne,
 } from '@shoal/cluster-map'
 import { decodeCrushMap } from '@shoal/crush'
 import { describe, expect, test } from 'vitest'
