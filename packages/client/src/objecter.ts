@@ -446,7 +446,7 @@ export class Objecter {
       return
     }
     const mapping = this.placement.mapping(target.pgId)
-    const changed = isNewInterval({ mapping: target.mapping, pool: before.pools.get(target.pool) }, { mapping, pool })
+    const changed = isNewInterval(target.pgId, { mapping: target.mapping, map: before }, { mapping, map })
     target.mapping = mapping
     const restarted =
       before.osds.get(mapping.actingPrimary)?.incarnation !== map.osds.get(mapping.actingPrimary)?.incarnation

@@ -14,6 +14,7 @@ import {
   osdId,
   type PgId,
   type PoolId,
+  pgSeed,
   poolId,
 } from '@shoal/base'
 import {
@@ -99,9 +100,8 @@ export class FakeCluster {
       const oldPool = before.pools.get(pool.id)
       for (const id of pgIdsOf(pool)) {
         const mapping = now.mapping(id)
-        const same =
-          oldPool?.pgNum === pool.pgNum &&
-          !isNewInterval({ mapping: old.mapping(id), pool: oldPool }, { mapping, pool })
+        const isNew = oldPool === undefined || pgSeed(id) >= oldPool.pgNum
+        const same = !isNew && !isNewInterval(id, { mapping: old.mapping(id), map: before }, { mapping, map: this.map })
         if (!same) this.intervalStart.set(id, epoch)
       }
     }

@@ -11,13 +11,21 @@ export const featureShards = 4
 export const featurePgSplit = 0x10
 /** Merges them when it becomes smaller. */
 export const featurePgMerge = 0x20
+/** A change of pg_num ends the intervals of the PGs that it splits or merges; those of others go on. */
+export const featureOwnIntervals = 0x40
 
 /** Follows who is to be primary by exception (pg_upmap_primaries). One that does not would see another primary. */
-export const featureUpmapPrimaries = 0x40
+export const featureUpmapPrimaries = 0x80
 
 /** Of this build. */
 export const osdFeatures: number =
-  featureQuotas + featureLostObjects + featureShards + featurePgSplit + featurePgMerge + featureUpmapPrimaries
+  featureQuotas +
+  featureLostObjects +
+  featureShards +
+  featurePgSplit +
+  featurePgMerge +
+  featureOwnIntervals +
+  featureUpmapPrimaries
 
 export function hasFeatures(features: number, required: number): boolean {
   const wanted = BigInt(required)

@@ -85,3 +85,9 @@ export function lastMerge(pool: Pool): DoneMerge | undefined {
     targetVersion,
   }
 }
+
+/** The one PG that is to say again how it is since the last change of the pool, a merge: its target. Undefined: all are. */
+export function onlyChangedPg(pool: Pool): PgId | undefined {
+  const merge = lastMerge(pool)
+  return merge?.epoch === pool.lastChange ? merge.target : undefined
+}

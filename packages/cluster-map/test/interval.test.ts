@@ -1,6 +1,14 @@
 /** One test per reason for which Ceph begins a new interval, and that nothing else is one. */
-import { type Epoch, osdId, poolId } from '@shoal/base'
-import { isNewInterval, noPrimary, type PgMapping, type Pool } from '@shoal/cluster-map'
+import { type Epoch, osdId, type PgId, pgId, poolId } from '@shoal/base'
+import {
+  featureOwnIntervals,
+  isNewInterval,
+  mergeTarget,
+  noPrimary,
+  type PgMapping,
+  type Pool,
+  splitSeeds,
+} from '@shoal/cluster-map'
 import { describe, expect, test } from 'vitest'
 
 const pool: Pool = {
@@ -20,8 +28,13 @@ const pool: Pool = {
 }
 const set = [0, 1, 2].map(osdId)
 const mapping: PgMapping = { up: set, upPrimary: osdId(0), acting: set, actingPrimary: osdId(0) }
+const mapOf = (one: Pool, requiredFeatures: number) => ({ pools: new Map([[one.id, one]]), requiredFeatures })
+const before = { mapping, map: mapOf(pool, 0) }
 const begins = (nextMapping: Partial<PgMapping>, nextPool: Partial<Pool> = {}): boolean =>
-  isNewInterval({ mapping, pool }, { mapping: { ...mapping, ...nextMapping }, pool: { ...pool, ...nextPool } })
+  isNewInterval(pgId(pool.id, 1), before, {
+    mapping: { ...mapping, ...nextMapping },
+    map: mapOf({ ...pool, ...nextPool }, 0),
+  })
 
 describe('a new interval begins', () => {
   test.each<[string, Partial<PgMapping>]>([
@@ -45,7 +58,44 @@ describe('a new interval begins', () => {
   })
 
   test('when the pool is gone', () => {
-    expect(isNewInterval({ mapping, pool }, { mapping, pool: undefined })).toBe(true)
+    const map = { pools: new Map(), requiredFeatures: 0 }
+    expect(isNewInterval(pgId(pool.id, 1), before, { mapping, map })).toBe(true)
+  })
+})
+
+describe('where all OSDs know it, a change of pg_num concerns', () => {
+  const concerned = (from: number, to: number, name: (seed: number) => PgId): readonly number[] => {
+    const [old, now] = [from, to].map((pgNum) => ({ mapping, map: mapOf({ ...pool, pgNum }, featureOwnIntervals) }))
+    const seeds = [...Array(Math.max(from, to)).keys()]
+    return seeds.filter((seed) => isNewInterval(name(seed), old as typeof before, now as typeof before))
+  }
+  const whole = (seed: number): PgId => pgId(pool.id, seed)
+
+  test('the source and the target of a merge', () => {
+    expect(concerned(8, 7, whole)).toEqual([3, 7])
+    expect(concerned(12, 11, whole)).toEqual([3, 11])
+  })
+
+  test('what is split, and its parts; also the shards of either', () => {
+    expect(concerned(8, 10, whole)).toEqual([0, 1, 8, 9])
+    expect(concerned(8, 10, (seed) => `${whole(seed)}s2` as PgId)).toEqual([0, 1, 8, 9])
+  })
+
+  test('where maps between are gone, all that splits and merges on the way would have', () => {
+    for (let from = 1; from <= 20; from++) {
+      for (let to = 1; to <= 20; to++) {
+        const pairs = new Set<number>()
+        for (let count = from; count < to; count++) {
+          for (let seed = 0; seed < count; seed++) if (splitSeeds(seed, count, count + 1).length > 0) pairs.add(seed)
+          pairs.add(count)
+        }
+        for (let count = from; count > to; count--) {
+          const target = mergeTarget(whole(count - 1), pool, count - 1)
+          pairs.add(Number.parseInt(target.slice(2), 16)).add(count - 1)
+        }
+        expect(concerned(from, to, whole)).toEqual([...pairs].sort((a, b) => a - b))
+      }
+    }
   })
 })
 

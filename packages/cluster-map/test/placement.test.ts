@@ -15,36 +15,14 @@ import {
   PlacementCache,
   type Pool,
   placeObject,
-  weightOne,
 } from '@shoal/cluster-map'
 import { decodeCrushMap } from '@shoal/crush'
 import { describe, expect, test } from 'vitest'
+import { osd } from './support/random-map.ts'
 
 const hasOsdmaptool = spawnSync('osdmaptool', ['--help']).error === undefined
 if (process.env['CI'] !== undefined && !hasOsdmaptool)
   throw new Error('osdmaptool is missing: scripts/install-test-tools.sh ceph-base')
-
-function osd(id: number, changes: Partial<OsdInfo> = {}): OsdInfo {
-  return {
-    id: osdId(id),
-    uuid: `uuid-${id}`,
-    up: true,
-    weight: weightOne,
-    autoOut: false,
-    primaryAffinity: weightOne,
-    addresses: undefined,
-    incarnation: 1,
-    upFrom: 1 as Epoch,
-    upThru: 1 as Epoch,
-    downAt: 0 as Epoch,
-    lostAt: 0 as Epoch,
-    lastCleanBegin: 0 as Epoch,
-    lastCleanEnd: 0 as Epoch,
-    features: 0,
-    deviceClass: undefined,
-    ...changes,
-  }
-}
 
 function replicatedPool(id: number, pgNum: number, size: number): Pool {
   return {

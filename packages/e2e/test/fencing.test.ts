@@ -1,19 +1,16 @@
 /** Locks and fences between real processes: who lost its lock by force does no harm any more. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { CommandContext } from '../../cli/src/context.ts'
-import { TestCluster } from './support/cluster.ts'
+import { describe, expect, test } from 'vitest'
+import type { CommandContext } from '../../cli/src/context.ts'
+import type { TestCluster } from './support/cluster.ts'
+import { clusterWithClient } from './support/cluster-with-client.ts'
 
 let cluster: TestCluster
 let context: CommandContext
 
-beforeAll(async () => {
-  cluster = await TestCluster.create()
-  context = new CommandContext({ data: cluster.directory, format: 'json', timeout: 60 })
-}, 120_000)
-afterAll(async () => {
-  await context.close()
-  await cluster.destroy()
-}, 60_000)
+clusterWithClient((started) => {
+  cluster = started.cluster
+  context = started.context
+})
 
 interface Lock {
   readonly holders: readonly { readonly client: number; readonly description: string }[]

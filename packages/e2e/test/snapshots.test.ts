@@ -2,9 +2,10 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { CommandContext } from '../../cli/src/context.ts'
-import { sha, TestCluster } from './support/cluster.ts'
+import { describe, expect, test } from 'vitest'
+import type { CommandContext } from '../../cli/src/context.ts'
+import { sha, type TestCluster } from './support/cluster.ts'
+import { clusterWithClient } from './support/cluster-with-client.ts'
 
 const objectBytes = 256 * 1024
 const overwrites = 1_000
@@ -13,14 +14,10 @@ const underWay = 16
 let cluster: TestCluster
 let context: CommandContext
 
-beforeAll(async () => {
-  cluster = await TestCluster.create()
-  context = new CommandContext({ data: cluster.directory, format: 'json', timeout: 60 })
-}, 120_000)
-afterAll(async () => {
-  await context.close()
-  await cluster.destroy()
-}, 60_000)
+clusterWithClient((started) => {
+  cluster = started.cluster
+  context = started.context
+})
 
 interface Clones {
   readonly clones: readonly { readonly id: number; readonly snaps: readonly number[] }[]

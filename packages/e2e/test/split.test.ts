@@ -1,20 +1,17 @@
 /** More placement groups while a writer goes on, on real processes: every object is what was written last, always. */
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { CommandContext } from '../../cli/src/context.ts'
-import { sha, TestCluster } from './support/cluster.ts'
+import { describe, expect, test } from 'vitest'
+import type { CommandContext } from '../../cli/src/context.ts'
+import { sha, type TestCluster } from './support/cluster.ts'
+import { clusterWithClient } from './support/cluster-with-client.ts'
 
 let cluster: TestCluster
 let context: CommandContext
 
-beforeAll(async () => {
-  cluster = await TestCluster.create()
-  context = new CommandContext({ data: cluster.directory, format: 'json', timeout: 60 })
-}, 120_000)
-afterAll(async () => {
-  await context.close()
-  await cluster.destroy()
-}, 60_000)
+clusterWithClient((started) => {
+  cluster = started.cluster
+  context = started.context
+})
 
 type PoolHandle = ReturnType<Awaited<ReturnType<CommandContext['client']>>['pool']>
 

@@ -1,21 +1,18 @@
 /** Watches between real processes, through the library and the command, over the death of a primary. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { CommandContext } from '../../cli/src/context.ts'
-import { shoal, TestCluster } from './support/cluster.ts'
+import { describe, expect, test } from 'vitest'
+import type { CommandContext } from '../../cli/src/context.ts'
+import { shoal, type TestCluster } from './support/cluster.ts'
+import { clusterWithClient } from './support/cluster-with-client.ts'
 
 let cluster: TestCluster
 let context: CommandContext
 
-beforeAll(async () => {
-  cluster = await TestCluster.create()
-  context = new CommandContext({ data: cluster.directory, format: 'json', timeout: 60 })
-}, 120_000)
-afterAll(async () => {
-  await context.close()
-  await cluster.destroy()
-}, 60_000)
+clusterWithClient((started) => {
+  cluster = started.cluster
+  context = started.context
+})
 
 interface Told {
   readonly watchers: readonly { readonly client: number; readonly state: string; readonly data: string }[]

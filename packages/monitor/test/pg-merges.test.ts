@@ -1,10 +1,13 @@
 /** How pg_num shrinks: pgp_num first, then one placement group after the other, each when both have said how far they are. */
 import { type OsdId, type PgId, poolId } from '@shoal/base'
 import {
+  featureOwnIntervals,
   featurePgMerge,
   featurePgSplit,
+  hasFeatures,
   lastMerge,
   type OsdInfo,
+  osdFeatures,
   PlacementCache,
   type Pool,
   pendingMerge,
@@ -18,9 +21,14 @@ const set = (val: unknown) => ({ prefix: 'osd pool set', pool: 'p', var: 'pg_num
 const poolOf = (bench: Bench): Pool => bench.map.pools.get(poolId(1)) as Pool
 
 class Merging {
-  readonly bench = new Bench(featurePgSplit + featurePgMerge, 8)
+  readonly bench: Bench
   readonly merges = new PgMerges()
   nowMs = 0
+
+  /** `features`: of the OSDs. */
+  constructor(features: number = featurePgSplit + featurePgMerge) {
+    this.bench = new Bench(features, 8)
+  }
 
   get pool(): Pool {
     return poolOf(this.bench)
@@ -69,6 +77,25 @@ it('one after the other, and the wish is gone with the last', () => {
   expect(it.step()).toEqual([])
   expect(it.pool.options.has('pg_num_target')).toBe(false)
   expect(pendingMerge(it.pool)).toBeUndefined()
+})
+
+it('where only the two begin anew, those of the others that are clean need not say so again', () => {
+  const it = new Merging(osdFeatures)
+  const { bench } = it
+  bench.run(set(6))
+  bench.reportAll(['active', 'clean'])
+  it.step()
+  bench.reportAll(['active', 'clean'])
+  expect(it.step()).toEqual(['begin'])
+  expect(hasFeatures(bench.map.requiredFeatures, featureOwnIntervals)).toBe(true)
+  for (const id of ['1.7', '1.3']) bench.reportAll(['active', 'clean', 'premerge'], id as PgId)
+  expect(it.step()).toEqual(['merge'])
+  // The target, and it alone, has to be whole again first.
+  expect(it.step()).toEqual([])
+  bench.reportAll(['peering'], '1.3' as PgId)
+  expect(it.step()).toEqual([])
+  bench.reportAll(['active', 'clean'], '1.3' as PgId)
+  expect(it.step()).toEqual(['begin'])
 })
 
 it('is given up when nothing comes of it, and when nobody wants it any more', () => {

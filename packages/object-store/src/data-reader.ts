@@ -45,6 +45,9 @@ export interface WantedUnit {
   readonly checksum: number
 }
 
+/** `at`: the place among those that were asked for. */
+export type OnGoodBlock = (at: number, bytes: Uint8Array) => void
+
 /** Of the memory for clean blocks, this part is for what came out of blobs. */
 const blobCacheParts = 4
 
@@ -173,35 +176,47 @@ export class DataReader {
     return this.blobCache.get(blob)
   }
 
-  /** Whether each block has its checksum on stable storage: what is still to be written there counts, caches do not. */
-  async verify(wanted: readonly WantedUnit[]): Promise<readonly boolean[]> {
+  /**
+   * Whether each block has its checksum on stable storage: what is still to be written there counts, caches do not. `onGood`
+   * is given those that have; the bytes are valid within the call.
+   */
+  async verify(wanted: readonly WantedUnit[], onGood?: OnGoodBlock): Promise<readonly boolean[]> {
     const good: boolean[] = new Array(wanted.length).fill(false)
     for (let at = 0; at < wanted.length; ) {
       const { unit, checksum } = wanted[at] as WantedUnit
       const image = this.pending.peek(unit)
       if (image !== undefined) {
-        good[at++] = this.checksums.low32(image) === checksum
+        good[at] = this.checksums.low32(image) === checksum
+        if (good[at] === true) onGood?.(at, image)
+        at++
         continue
       }
       let count = 1
       while (at + count < wanted.length && wanted[at + count]?.unit === unit + count && !this.pending.has(unit + count))
         count++
-      await this.verifyRun(wanted, good, at, count)
+      await this.verifyRun(wanted, good, at, count, onGood)
       at += count
     }
     return good
   }
 
-  private async verifyRun(wanted: readonly WantedUnit[], good: boolean[], at: number, count: number): Promise<void> {
+  private async verifyRun(
+    wanted: readonly WantedUnit[],
+    good: boolean[],
+    at: number,
+    count: number,
+    onGood: OnGoodBlock | undefined,
+  ): Promise<void> {
     const run = await this.readRun((wanted[at] as WantedUnit).unit, count)
     if (run === undefined && count > 1) {
-      for (let i = 0; i < count; i++) await this.verifyRun(wanted, good, at + i, 1)
+      for (let i = 0; i < count; i++) await this.verifyRun(wanted, good, at + i, 1, onGood)
       return
     }
     if (run === undefined) return
     for (let i = 0; i < count; i++) {
       const block = run.subarray(i * blockBytes, (i + 1) * blockBytes)
       good[at + i] = this.checksums.low32(block) === wanted[at + i]?.checksum
+      if (good[at + i] === true) onGood?.(at + i, block)
     }
   }
 

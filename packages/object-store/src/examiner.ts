@@ -4,7 +4,8 @@
  *
  * Digests do not depend on where blocks lie, nor on whether zeros are stored or a hole: they are folded, shard by shard,
  * from the checksums of the blocks that are not zeros, which were just proven. Of blobs it is their content that counts:
- * copies may be compressed in different ways, or not at all. One blob at a time is in memory.
+ * copies may be compressed in different ways, or not at all. One blob at a time is in memory. A digest of the caller's own is
+ * made from the same bytes, read once, a shard at a time.
  *
  * The caller sees to it that nobody writes to the range meanwhile; else digests may be those of no state that ever was.
  */
@@ -12,6 +13,7 @@ import { ByteWriter } from '@shoal/base'
 import type { ObjectId, OmapEntry } from '@shoal/wire'
 import type { BlobRef } from './blob.ts'
 import type { Checksums } from './checksum.ts'
+import { ContentDigest } from './content-digest.ts'
 import type { DataReader, WantedUnit } from './data-reader.ts'
 import {
   blockBytes,
@@ -59,7 +61,7 @@ export class Examiner {
       const object = damaged.has(key) ? await this.damagedObject(c, key) : (value as Onode).id
       if (object === undefined) continue
       const onode = damaged.has(key) ? undefined : (value as Onode)
-      objects.push(onode === undefined ? unreadable(object) : await this.examineObject(c, onode, deep))
+      objects.push(onode === undefined ? unreadable(object) : await this.examineObject(c, onode, range))
       bytes += deep ? (onode?.allocatedBlocks ?? 0) * blockBytes : 0
       if (bytes >= bytesMax) break
     }
@@ -107,14 +109,16 @@ export class Examiner {
     return object
   }
 
-  private async examineObject(c: Collection, onode: Onode, deep: boolean): Promise<ExaminedObject> {
+  private async examineObject(c: Collection, onode: Onode, range: ExamineRange): Promise<ExaminedObject> {
     const { id: object, sizeBytes, xattrs } = onode
     const shallow = { object, sizeBytes, xattrs, attributesDigest: this.attributesDigest(onode) }
-    if (!deep) return { ...shallow, omapDigest: 0, dataDigest: 0, damage: [] }
+    if (!range.deep) return { ...shallow, omapDigest: 0, dataDigest: 0, damage: [] }
     for (let look = 1; ; look++) {
       const damage: ObjectDamage[] = []
       const omapDigest = await this.omapDigest(c, onode, damage)
-      const dataDigest = await this.dataDigest(c, onode, damage)
+      const content = range.digest === undefined ? undefined : new ContentDigest(sizeBytes, range.digest)
+      const ofChecksums = await this.dataDigest(c, onode, damage, content)
+      const dataDigest = content === undefined ? ofChecksums : content.finish()
       if (damage.length === 0 || look === looks) return { ...shallow, omapDigest, dataDigest, damage }
     }
   }
@@ -148,7 +152,13 @@ export class Examiner {
     }
   }
 
-  private async dataDigest(c: Collection, onode: Onode, damage: ObjectDamage[]): Promise<number> {
+  /** `content` gets the bytes, too. */
+  private async dataDigest(
+    c: Collection,
+    onode: Onode,
+    damage: ObjectDamage[],
+    content: ContentDigest | undefined,
+  ): Promise<number> {
     let digest = 0
     for (let index = 0; index < onode.present.length * 8; index++) {
       if (!hasShard(onode, index)) continue
@@ -158,8 +168,10 @@ export class Examiner {
         continue
       }
       const blocks = blocksOf(shard)
-      const good = await this.data.verify(blocks)
-      const whole = (await this.addBlobs(shard.blobs, blocks)) && !good.includes(false)
+      content?.begin(index)
+      const onGood = content && ((at: number, bytes: Uint8Array) => content.set((blocks[at] as PlacedBlock).at, bytes))
+      const good = await this.data.verify(blocks, onGood)
+      const whole = (await this.addBlobs(shard.blobs, blocks, content)) && !good.includes(false)
       if (!whole && !damage.includes('data')) damage.push('data')
       const writer = new ByteWriter(blocks.length * 8 + 4).u32(index)
       for (const { at, checksum } of blocks) if (checksum !== this.zeroChecksum) writer.u32(at).u32(checksum)
@@ -169,7 +181,11 @@ export class Examiner {
   }
 
   /** Adds the blocks that are seen in blobs, as they would be without compression. False when a blob cannot be read. */
-  private async addBlobs(blobs: readonly BlobRef[], blocks: PlacedBlock[]): Promise<boolean> {
+  private async addBlobs(
+    blobs: readonly BlobRef[],
+    blocks: PlacedBlock[],
+    content: ContentDigest | undefined,
+  ): Promise<boolean> {
     if (blobs.length === 0) return true
     let whole = true
     for (const { first, live, blob } of blobs) {
@@ -180,8 +196,9 @@ export class Examiner {
       }
       for (let bit = 0; bit < blob.count; bit++) {
         if (((live >>> bit) & 1) === 0) continue
-        const checksum = this.checksums.low32(bytes.subarray(bit * blockBytes, (bit + 1) * blockBytes))
-        blocks.push({ at: first + bit, unit: holeUnit, checksum })
+        const block = bytes.subarray(bit * blockBytes, (bit + 1) * blockBytes)
+        content?.set(first + bit, block)
+        blocks.push({ at: first + bit, unit: holeUnit, checksum: this.checksums.low32(block) })
       }
     }
     blocks.sort((a, b) => a.at - b.at)

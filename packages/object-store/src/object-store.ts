@@ -146,6 +146,8 @@ export interface ExamineRange {
   readonly bytesMax: number
   /** Read data and omap, too. */
   readonly deep: boolean
+  /** Makes `dataDigest` instead: goes on from the digest so far (0) with the next bytes of the object, holes as zeros. */
+  readonly digest?: ((digest: number, bytes: Uint8Array) => number) | undefined
 }
 
 export interface ExaminedRange {

@@ -10,7 +10,7 @@ import {
 } from '@shoal/base'
 import type { TransactionOp } from '@shoal/wire'
 import { describe, expect, test } from 'vitest'
-import { type ExaminedObject, FileObjectStore, fsckObjectStore } from '../src/index.ts'
+import { type ExaminedObject, type ExamineRange, FileObjectStore, fsckObjectStore } from '../src/index.ts'
 import { FakeMachine } from './fake-machine.ts'
 import { objectId } from './workload.ts'
 
@@ -111,6 +111,37 @@ for (const [kind, storeKey] of [
         seen.add(now)
       }
       expect(seen.size).toBe(steps.length + 1)
+    })
+
+    test("a digest of the caller's own sees what is read, holes as zeros, and no byte is read for it twice", async () => {
+      // Any function of all bytes in order; a shard of blocks is 256 KiB, and the object has one that is a hole.
+      const fold = (sum: number, bytes: Uint8Array): number =>
+        bytes.reduce((all, byte) => (Math.imul(all, 31) + byte + 1) >>> 0, sum)
+      for (const algorithm of [undefined, 'lz4'] as const) {
+        const { store } = await open(storeKey, algorithm)
+        const far = compressible(5, 70_001)
+        for (const step of [
+          { kind: 'zero', collection, object, offset: 18 * block, length: 2 * block + 100 } as const,
+          write(object, 200 * block, far),
+        ])
+          await store.submit({ ops: [step] })
+        for (const checkpointed of [false, true]) {
+          if (checkpointed) await store.checkpoint()
+          const read = await store.read(collection, object, 0, 200 * block + far.length)
+          expect(read).toHaveLength(200 * block + far.length)
+          const readBytes = async (
+            range: ExamineRange,
+          ): Promise<{ readonly bytes: number; readonly digest: number }> => {
+            const bytesSoFar = (): number => store.perf()['data_read_bytes'] as number
+            const before = bytesSoFar()
+            const { objects } = await store.examine(collection, range)
+            expect(objects.map(({ damage }) => damage)).toEqual([[]])
+            return { bytes: bytesSoFar() - before, digest: must(objects[0], 'the object').dataDigest }
+          }
+          const { bytes } = await readBytes(everything)
+          expect(await readBytes({ ...everything, digest: fold })).toEqual({ bytes, digest: fold(0, read) })
+        }
+      }
     })
 
     test('a flipped byte in a unit of a blob is damage of its object alone, though caches have it whole', async () => {

@@ -9,8 +9,8 @@
  * 3. What was let in runs at once and once; nothing runs after `stop`.
  * 4. Something of each side, clients and others, is always let in: either may wait for the other to end (a write for the
  *    recovery of its object).
- * 5. Background work that does not say when it is done counts as done after a while: what was lost with an interval must not
- *    take up room for good.
+ * 5. Background work that does not say when it is done counts as done after a while: what was lost must not take up room for
+ *    good. What ends with an interval is given back at once.
  */
 import { type Env, Histogram, type HistogramSummary, type Timer } from '@shoal/base'
 import type { BackgroundWork } from '@shoal/placement-group'
@@ -25,6 +25,22 @@ const underWayMsMax = 500
 interface Waiting {
   readonly run: () => void
   readonly sinceMs: number
+  /** Of background work. */
+  readonly owner?: WorkOwner
+  readonly round?: number
+}
+
+/** Who has background work: a placement group. */
+export interface WorkOwner {
+  /** Grows with each interval: what was asked for before is nobody's work any more. */
+  readonly round: number
+}
+
+interface UnderWay {
+  readonly work: BackgroundWork
+  readonly cost: number
+  readonly sinceMs: number
+  readonly owner: WorkOwner
 }
 
 interface ClassSummary {
@@ -57,7 +73,7 @@ export class OpScheduler {
   private readonly costs: Record<Work, number> = perWork(() => 0)
   private readonly waitUs: Record<Work, Histogram> = perWork(() => new Histogram())
   /** Background work that was let in, oldest first. */
-  private underWay: { readonly work: BackgroundWork; readonly cost: number; readonly sinceMs: number }[] = []
+  private underWay: UnderWay[] = []
   /** Background work rests until then, while there are clients. */
   private restUntilMs = 0
   private timer: Timer | undefined
@@ -108,25 +124,32 @@ export class OpScheduler {
   }
 
   /** Calls `run` when it is the work's turn, at once or later. It is taken to move as much as the last ones did. */
-  submit(work: BackgroundWork, run: () => void): void {
-    this.enqueue(work, this.expected[work], run)
+  submit(owner: WorkOwner, work: BackgroundWork, run: () => void): void {
+    this.enqueue(work, this.expected[work], run, owner)
   }
 
   /** Work of this kind that was let in is done, and has moved so many bytes: it pays what they are more than was expected. */
-  spent(work: BackgroundWork, bytes: number): void {
+  spent(owner: WorkOwner, work: BackgroundWork, bytes: number): void {
     const more = bytes - this.expected[work]
     this.learn(work, bytes)
     if (more > 0) {
       this.queue.add(work, more)
       this.costs[work] += more
     }
-    const at = this.underWay.findIndex((one) => one.work === work)
+    const at = this.underWay.findIndex((one) => one.owner === owner && one.work === work)
     const [done] = at >= 0 ? this.underWay.splice(at, 1) : []
     if (done !== undefined) {
       const nowMs = this.env.clock.monotonicMs()
       this.restUntilMs = nowMs + this.shares.rest * Math.min(nowMs - done.sinceMs, underWayMsMax)
     }
     this.pump()
+  }
+
+  /** None of the owner's work goes on. What waits takes up no room when its turn comes, once `round` has grown. */
+  giveBack(owner: WorkOwner): void {
+    const before = this.underWay.length
+    this.underWay = this.underWay.filter((one) => one.owner !== owner)
+    if (this.underWay.length < before) this.pump()
   }
 
   /** Work that could not wait for its turn: what comes after it does. */
@@ -151,10 +174,11 @@ export class OpScheduler {
     this.expected[work] += (bytes - this.expected[work]) * learning
   }
 
-  private enqueue(work: Work, bytes: number, run: () => void): void {
+  private enqueue(work: Work, bytes: number, run: () => void, owner?: WorkOwner): void {
     if (this.stopped) return
     const nowMs = this.env.clock.monotonicMs()
-    this.queue.enqueue(work, this.costOf(bytes), { run, sinceMs: nowMs }, nowMs)
+    const item = owner === undefined ? { run, sinceMs: nowMs } : { run, sinceMs: nowMs, owner, round: owner.round }
+    this.queue.enqueue(work, this.costOf(bytes), item, nowMs)
     this.pump()
   }
 
@@ -190,7 +214,10 @@ export class OpScheduler {
         const { of: work, cost, item } = next
         this.costs[work] += cost
         this.waitUs[work].record((nowMs - item.sinceMs) * 1_000)
-        if (work !== 'client') this.underWay.push({ work, cost, sinceMs: nowMs })
+        const { owner, round } = item
+        if (work !== 'client' && owner !== undefined && owner.round === round) {
+          this.underWay.push({ work, cost, sinceMs: nowMs, owner })
+        }
         item.run()
       }
     } finally {

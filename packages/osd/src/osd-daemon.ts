@@ -385,6 +385,7 @@ export class OsdDaemon {
     this.table.onMap(map, latest)
     const { placement } = this.table
     if (placement === undefined) return
+    this.stats.onMap(map)
     this.choosePeers(placement)
     this.dispatcher.onMap()
     this.links.deliverWaiting()

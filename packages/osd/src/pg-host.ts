@@ -16,6 +16,7 @@ import type {
   ReservationSlot,
 } from '@shoal/placement-group'
 import { headSnap, type ObjectId, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
+import type { WorkOwner } from './op-scheduler.ts'
 import type { PgServices } from './pg-services.ts'
 import { ReadExecutor } from './read-executor.ts'
 import { examineCopies } from './scrub-reader.ts'
@@ -34,8 +35,10 @@ export interface PgMachine {
 
 type Effect<K extends PgEffect['kind']> = Extract<PgEffect, { kind: K }>
 
-export class PgHost {
+export class PgHost implements WorkOwner {
   readonly pgId: PgId
+  /** Grows when what waits for its turn at the disk is of no use any more. */
+  round = 0
   private readonly machine: PgMachine
   private readonly services: PgServices
   private readonly reads: ReadExecutor
@@ -113,6 +116,12 @@ export class PgHost {
     this.queue = []
     for (const timer of this.timers.values()) timer.cancel()
     for (const slot of this.reserved) this.releaseSlot(slot)
+    this.giveBack()
+  }
+
+  private giveBack(): void {
+    this.round++
+    this.services.scheduler.giveBack(this)
   }
 
   private step(input: PgInput): void {
@@ -145,12 +154,14 @@ export class PgHost {
         return services.park(effect.session, effect.tid)
       case 'admit': {
         const { work, token } = effect
-        return services.scheduler.submit(work, () => this.feed({ kind: 'admitted', token }))
+        return services.scheduler.submit(this, work, () => this.feed({ kind: 'admitted', token }))
       }
       case 'spent':
         return effect.admitted
-          ? services.scheduler.spent(effect.work, effect.bytes)
+          ? services.scheduler.spent(this, effect.work, effect.bytes)
           : services.scheduler.charge(effect.work, effect.bytes)
+      case 'give-back':
+        return this.giveBack()
       case 'transact':
         return this.transact(effect)
       case 'load':

@@ -55,6 +55,8 @@ export class PgTable {
   private readonly entries = new Map<PgId, Entry>()
   private readonly splitting = new Set<PgId>()
   private current: PlacementCache | undefined
+  /** By the name of an erasure-coded PG: which of its shards answers here under this map. Looked for by every operation. */
+  private readonly leading = new Map<PgId, PgId>()
 
   constructor(options: PgTableOptions) {
     this.options = options
@@ -77,11 +79,19 @@ export class PgTable {
   find(pgId: PgId): PgHost | undefined {
     const entry = this.entries.get(pgId)
     if (entry !== undefined || this.current === undefined) return entry?.host
-    if (mappingIfPresent(this.current, pgId) === undefined) return undefined
-    const { whoami } = this.options
-    const shares = sharesOf(this.current, pgId, whoami)
-    const leading = shares.find((share) => this.isLedHere(share)) ?? shares[0]
-    return leading === undefined ? undefined : this.entries.get(leading)?.host
+    let leading = this.leading.get(pgId)
+    if (leading === undefined) {
+      leading = this.leadingShare(this.current, pgId)
+      if (leading === undefined) return undefined
+      this.leading.set(pgId, leading)
+    }
+    return this.entries.get(leading)?.host
+  }
+
+  private leadingShare(placement: PlacementCache, pgId: PgId): PgId | undefined {
+    if (mappingIfPresent(placement, pgId) === undefined) return undefined
+    const shares = sharesOf(placement, pgId, this.options.whoami)
+    return shares.find((share) => this.isLedHere(share)) ?? shares[0]
   }
 
   private isLedHere(share: PgId): boolean {
@@ -195,6 +205,7 @@ export class PgTable {
     const before = this.current
     const placement = new PlacementCache(map, before)
     this.current = placement
+    this.leading.clear()
     const ended = new Set<PgId>()
     // They have no machine any more to say so.
     if (before !== undefined)
@@ -270,10 +281,10 @@ export class PgTable {
   }
 
   private intervalEnded(before: PlacementCache, after: PlacementCache, pgId: PgId): boolean {
-    const pool = pgPool(pgId)
     return isNewInterval(
-      { mapping: mappingIfPresent(before, pgId) ?? nowhere, pool: before.map.pools.get(pool) },
-      { mapping: mappingIfPresent(after, pgId) ?? nowhere, pool: after.map.pools.get(pool) },
+      pgId,
+      { mapping: mappingIfPresent(before, pgId) ?? nowhere, map: before.map },
+      { mapping: mappingIfPresent(after, pgId) ?? nowhere, map: after.map },
     )
   }
 

@@ -1,11 +1,12 @@
 /**
  * Tells the monitors how the OSD and the placement groups that it leads are doing. Quiet when nothing changes.
  *
- * A change of a PG's states is told within a quarter of a second, for people wait for `active+clean`; changes of counters
- * within the report interval; everything again each minute, so that a new leader or a lost report does not matter.
+ * A change of a PG's states is told within a quarter of a second, for people wait for `active+clean`, and so is all that is
+ * new when a pool has changed; changes of counters within the report interval; everything again each minute, so that a new
+ * leader or a lost report does not matter.
  */
 import type { Env, PgId, Timer } from '@shoal/base'
-import type { PgStats } from '@shoal/cluster-map'
+import { type OsdMap, onlyChangedPg, type PgStats } from '@shoal/cluster-map'
 import type { OsdSettings } from './settings.ts'
 
 /** Read at use. */
@@ -49,6 +50,13 @@ export class StatsReporter {
   /** What concerns the OSD as a whole has changed: how many placement groups lie here. */
   touch(): void {
     this.reportWithin(this.intervalMs)
+  }
+
+  /** All PGs have published what they are under this map. The next step of what changes their pool may wait for it. */
+  onMap(map: OsdMap): void {
+    for (const pool of map.pools.values()) {
+      if (pool.lastChange === map.epoch && onlyChangedPg(pool) === undefined) this.reportWithin(stateChangeMs)
+    }
   }
 
   /** Everything, now: after a boot. */

@@ -1,7 +1,7 @@
 /** Pools that get fewer placement groups, with everything real but the monitors and the machines. */
-import { type Epoch, type PgId, type PoolId, pgId } from '@shoal/base'
+import { type Epoch, type PgId, type PoolId, pgId, pgSeed } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
-import { nextMerge, type Pool, withMerge, withPendingMerge } from '@shoal/cluster-map'
+import { featureOwnIntervals, nextMerge, type Pool, pgIdsOf, withMerge, withPendingMerge } from '@shoal/cluster-map'
 import { FileObjectStore } from '@shoal/object-store'
 import type { FrozenPg } from '@shoal/placement-group'
 import { makeSimEnv } from '@shoal/testkit'
@@ -26,6 +26,7 @@ async function expectAll(cluster: MiniCluster, things: PoolHandle): Promise<void
 
 async function filled(seed: number, pgNum: number) {
   const cluster = await MiniCluster.create(seed, 3)
+  cluster.monitors.change({ requiredFeatures: featureOwnIntervals })
   const pool = await cluster.pool('things', pgNum, 3, 2)
   const things = await cluster.client('things')
   for (const [at, name] of names.entries()) await cluster.put(things, name, bytesOf(at, 5_000 + at))
@@ -60,9 +61,17 @@ describe('a pool that gets fewer placement groups', () => {
     for (const id of [0, 1, 2]) moved.push((await cluster.counters(id))['recoveredObjects'] ?? 0)
     for (let left = 6; left >= 3; left--) {
       const merge = await ready(cluster, pool)
+      const { target } = nextMerge(poolOf(cluster, pool)) as NonNullable<ReturnType<typeof nextMerge>>
+      const cleanSince = () =>
+        pgIdsOf(poolOf(cluster, pool)).map((id) => cluster.monitors.pgStats.get(id)?.lastEpochClean)
+      const before = cleanSince().slice(0, left)
       merge()
       await cluster.untilClean(pool)
       expect(poolOf(cluster, pool).pgNum).toBe(left)
+      // The intervals of all others go on.
+      expect(cleanSince()).toEqual(
+        before.map((since, at) => (at === pgSeed(target) ? poolOf(cluster, pool).lastChange : since)),
+      )
       await expectAll(cluster, things)
     }
     for (const id of [0, 1, 2]) {

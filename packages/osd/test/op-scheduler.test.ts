@@ -22,6 +22,7 @@ function setUp(profile: string) {
   const done = { client: 0, recovery: 0 }
   let clientOps = 0
   let busyUntilMs = 0
+  const owner = { round: 0 }
   const scheduler = new OpScheduler(env, changing, () => clientOps)
   const onDisk = (cost: number, then: () => void): void => {
     const nowMs = env.clock.monotonicMs()
@@ -30,11 +31,11 @@ function setUp(profile: string) {
   }
   /** Always another piece, as soon as one was let in and moved. */
   const recover = (): void =>
-    scheduler.submit('recovery', () =>
+    scheduler.submit(owner, 'recovery', () =>
       onDisk(pieceBytes + costPerOp, () => {
         done.recovery += pieceBytes + costPerOp
         recover()
-        scheduler.spent('recovery', pieceBytes)
+        scheduler.spent(owner, 'recovery', pieceBytes)
       }),
     )
   const op = (then: () => void): void => {
@@ -55,7 +56,7 @@ function setUp(profile: string) {
     for (let i = 0; i < inFlight; i++) again()
   }
   const advance = (ms: number): Promise<void> => world.time.advance(ms)
-  return { env, scheduler, changing, done, recover, work, op, advance }
+  return { env, scheduler, owner, changing, done, recover, work, op, advance }
 }
 
 async function shareOfRecovery(profile: string): Promise<number> {
@@ -100,28 +101,53 @@ describe('the scheduler', () => {
   })
 
   it('lets recovery in at once after a time in which clients alone were busy', async () => {
-    const { scheduler, work, advance } = setUp('high_client_ops')
+    const { scheduler, owner, work, advance } = setUp('high_client_ops')
     work(64)
     await advance(1_000)
     let letIn = false
-    scheduler.submit('recovery', () => {
+    scheduler.submit(owner, 'recovery', () => {
       letIn = true
     })
     expect(letIn).toBe(true)
   })
 
   it('lets one side in while the other waits for it', async () => {
-    const { scheduler, done, recover, work, advance } = setUp('high_recovery_ops')
+    const { scheduler, owner, done, recover, work, advance } = setUp('high_recovery_ops')
     work(64)
     for (let i = 0; i < 32; i++) recover()
     await advance(100)
     // What is lost with its interval never says that it is done.
-    for (let i = 0; i < 100; i++) scheduler.submit('recovery', () => {})
+    for (let i = 0; i < 100; i++) scheduler.submit(owner, 'recovery', () => {})
     await advance(2_000)
     const before = done.client
     await advance(5_000)
     expect(done.client).toBeGreaterThan(before)
     expect(scheduler.summary().classes.recovery.waiting).toBeLessThan(100)
+  })
+
+  it('gets back at once what ends with the interval of a placement group, and counts nothing of it that waited', () => {
+    // Clients are in: else there is always room.
+    const { scheduler, op } = setUp('balanced')
+    op(() => {})
+    const [ending, other] = [{ round: 0 }, { round: 0 }]
+    const letIn = { ending: 0, other: 0 }
+    const fill = (owner: { readonly round: number }, name: 'ending' | 'other'): void =>
+      scheduler.submit(owner, 'recovery', () => {
+        letIn[name]++
+      })
+    for (let i = 0; i < 4 * (mebibyte / costPerOp); i++) fill(ending, 'ending')
+    const full = letIn.ending
+    expect(scheduler.summary().classes.recovery.waiting).toBeGreaterThan(0)
+    fill(other, 'other')
+    expect(letIn.other).toBe(0)
+    ending.round++
+    scheduler.giveBack(ending)
+    // No time has passed. What waited of the old interval is answered, and is in nobody's way; another one fits as often.
+    expect(letIn.ending).toBe(4 * (mebibyte / costPerOp))
+    expect(letIn.other).toBe(1)
+    for (let i = 0; i < full; i++) fill(other, 'other')
+    expect(letIn.other).toBe(full)
+    expect(scheduler.summary().classes.recovery.waiting).toBe(1)
   })
 
   it('keeps the order of clients, whether they waited or not', async () => {

@@ -96,6 +96,8 @@ export type PgEffect =
   | { readonly kind: 'admit'; readonly work: BackgroundWork; readonly token: number }
   /** What such work has moved; `admitted`: it had waited for its turn. */
   | { readonly kind: 'spent'; readonly work: BackgroundWork; readonly bytes: number; readonly admitted: boolean }
+  /** The interval has ended: what was admitted or waits for it is of no use any more. It may still be answered. */
+  | { readonly kind: 'give-back' }
   /** Lists objects after a cursor with their versions; input `scanned` follows. */
   | { readonly kind: 'scan'; readonly after: ObjectId | undefined; readonly limit: number; readonly token: number }
   /**

@@ -77,6 +77,7 @@ export class ObjectTransfer {
   private pull(fetch: Fetch): void {
     const token = this.core.expectInInterval(() => {
       if (this.fetches.get(objectKey(fetch.object)) === fetch) this.ask(fetch)
+      else this.spent(0)
     })
     this.core.emit({ kind: 'admit', work: 'recovery', token })
   }

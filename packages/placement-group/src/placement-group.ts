@@ -321,20 +321,19 @@ export class PlacementGroup {
     const before = core.map as OsdMap | undefined
     const incarnations = this.incarnationsOf(map, mapping)
     const { interval } = core
-    const pool = map.pools.get(pgPool(core.pgId))
     const first = interval.since === noEpoch
     // Maps that are gone may have held intervals: the past is to be learnt from others.
     if (!first && map.epoch > interval.mapEpoch + 1) core.setHistory({ epochCreated: noEpoch })
-    const oldPool = before === undefined ? pool : before.pools.get(pgPool(core.pgId))
     const ended =
       first ||
-      isNewInterval({ mapping: interval, pool: oldPool }, { mapping, pool }) ||
+      isNewInterval(core.pgId, { mapping: interval, map: before ?? map }, { mapping, map }) ||
       incarnations.some((incarnation, at) => incarnation !== interval.incarnations[at])
     core.map = map
     core.mapping = mapping
     if (!ended) {
       core.interval = { ...interval, mapEpoch: map.epoch }
-      const goesOn = before !== undefined && isMerging(oldPool, core.pgId) && !core.isMerging
+      const wasMerging = isMerging(before?.pools.get(pgPool(core.pgId)), core.pgId)
+      const goesOn = wasMerging && !core.isMerging
       if (this.quota.onMap() || goesOn) this.clientIo.retry()
       return
     }
@@ -377,6 +376,7 @@ export class PlacementGroup {
 
   private resetParts(): void {
     this.core.clean = false
+    this.core.emit({ kind: 'give-back' })
     this.strays.clear()
     this.clientIo.reset()
     this.quota.reset()

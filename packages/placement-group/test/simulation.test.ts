@@ -3,7 +3,8 @@
  * kind. A failure names its seed, and the same seed always gives the same run.
  */
 import { describe, expect, test } from 'vitest'
-import { type Fault, type Plant, SimulatedCluster, type SimulationOptions } from './simulation/simulated-cluster.ts'
+import { type Plant, SimulatedCluster, type SimulationOptions } from './simulation/simulated-cluster.ts'
+import type { Fault } from './simulation/simulated-faults.ts'
 
 const more = Number(process.env['SHOAL_PG_SEEDS'] ?? 0)
 const seeds = (count: number): readonly number[] => Array.from({ length: count + more }, (_, at) => at + 1)

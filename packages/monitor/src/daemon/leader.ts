@@ -17,7 +17,7 @@ import { planMembershipStep } from '../services/monitor-membership.ts'
 import { bootOsd, markDown, markOut, raiseUpThru, shutDownOsd } from '../services/osd-lifecycle.ts'
 import { poolToScale } from '../services/pg-autoscaler.ts'
 import { PgMerges, takeMergeStep } from '../services/pg-merges.ts'
-import { poolsToStep, stepPool } from '../services/pg-num.ts'
+import { concernsPgNum, poolsToStep, stepPool } from '../services/pg-num.ts'
 import { QuotaLedger } from '../services/quota-ledger.ts'
 import { notePurged, purgedSnaps } from '../services/snap-purge.ts'
 import { Statistics } from '../services/statistics.ts'
@@ -55,6 +55,7 @@ export class Leader {
   private readonly sinceMs: number
   private nextAutoscaleMs: number
   private changingMembers = false
+  private steppingPgNums = false
   private health: ReadonlyMap<string, HealthCheck> | undefined
 
   constructor(env: Pick<Env, 'clock'>, log: Log, options: LeaderOptions) {
@@ -91,7 +92,7 @@ export class Leader {
     switch (report.kind) {
       case 'stats':
         this.statistics.report(report.stats, state.osdMap, this.env.clock.monotonicMs())
-        return undefined
+        return concernsPgNum(report.stats.pgs, state.osdMap) ? this.stepPgNums() : undefined
       case 'failure':
         return this.onFailure(report.failure)
       case 'boot':
@@ -160,7 +161,7 @@ export class Leader {
     const purged = purgedSnaps(osdMap, this.statistics)
     if (purged.size > 0) work.push(proposer.mutate((draft) => notePurged(draft, purged)))
     work.push(this.followMonitorMap(), this.logHealth(), this.expireBlocklist(osdMap), this.expireCrashes())
-    work.push(this.balance(nowMs), this.growPools(osdMap), this.mergePgs(osdMap, nowMs), this.autoscale(osdMap, nowMs))
+    work.push(this.balance(nowMs), this.stepPgNums(), this.autoscale(osdMap, nowMs))
     for (const one of work)
       one?.catch((error: unknown) => this.log.debug('a tick came to nothing', { error: String(error) }))
   }
@@ -224,20 +225,22 @@ export class Leader {
     })
   }
 
-  private growPools(map: OsdMap): Promise<unknown> | undefined {
-    const ready = poolsToStep(map, this.statistics)
-    if (ready.length === 0) return undefined
-    return this.options.proposer.mutate((draft) => {
-      for (const pool of ready) if (draft.map.pools.get(pool.id) === pool) stepPool(draft, pool)
-    })
-  }
-
-  private mergePgs(map: OsdMap, nowMs: number): Promise<unknown> | undefined {
-    const steps = this.merges.steps(map, this.statistics, nowMs)
-    if (steps.length === 0) return undefined
-    return this.options.proposer.mutate((draft) => {
-      for (const step of steps) takeMergeStep(draft, step)
-    })
+  /** One proposal at a time: the next one needs reports that know of this one. */
+  private stepPgNums(): Promise<unknown> | undefined {
+    const { state, proposer } = this.options
+    if (this.steppingPgNums) return undefined
+    const pools = poolsToStep(state.osdMap, this.statistics)
+    const merges = this.merges.steps(state.osdMap, this.statistics, this.env.clock.monotonicMs())
+    if (pools.length === 0 && merges.length === 0) return undefined
+    this.steppingPgNums = true
+    return proposer
+      .mutate((draft) => {
+        for (const pool of pools) if (draft.map.pools.get(pool.id) === pool) stepPool(draft, pool)
+        for (const step of merges) takeMergeStep(draft, step)
+      })
+      .finally(() => {
+        this.steppingPgNums = false
+      })
   }
 
   private autoscale(map: OsdMap, nowMs: number): Promise<unknown> | undefined {

@@ -11,7 +11,6 @@
 import type { PgId } from '@shoal/base'
 import {
   featurePgMerge,
-  hasFeatures,
   type MergingPair,
   nextMerge,
   type OsdMap,
@@ -24,7 +23,7 @@ import {
   withPendingMerge,
 } from '@shoal/cluster-map'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
-import { isSettled, osdThatCannotMerge, shrinks, targetOf, withPgNumTarget } from './pg-num.ts'
+import { isSettled, osdThatCannotMerge, requireForPgNum, shrinks, targetOf, withPgNumTarget } from './pg-num.ts'
 import type { Statistics } from './statistics.ts'
 
 /** Writes are held no longer for a merge that does not come about. */
@@ -42,7 +41,7 @@ export class PgMerges {
   private readonly pendingMs = new Map<string, number>()
   private readonly pausedUntilMs = new Map<number, number>()
 
-  /** Once a second. */
+  /** Once a second, and when a report may have made one possible. */
   steps(map: OsdMap, statistics: Pick<Statistics, 'rows' | 'pg'>, nowMs: number): readonly MergeStep[] {
     const steps: MergeStep[] = []
     const seen = new Set<string>()
@@ -147,9 +146,7 @@ function begin(draft: ProposalDraft, pool: Pool, pair: MergingPair): void {
     return draft.osd.setPool({ ...pool, lastChange: draft.osd.epoch })
   }
   draft.osd.setPool(withPendingMerge(pool, draft.osd.epoch))
-  if (!hasFeatures(map.requiredFeatures, featurePgMerge)) {
-    draft.osd.setRequiredFeatures(map.requiredFeatures + featurePgMerge)
-  }
+  requireForPgNum(draft.osd, featurePgMerge)
 }
 
 function isException({ upmap, upmapItems, upmapPrimaries }: OsdMap, id: PgId): boolean {

@@ -1,18 +1,21 @@
 /**
  * How the number of a pool's PGs changes. It grows in two steps: first they are split where they lie (pg_num), then the parts are placed as the
- * PGs they are (pgp_num follows). One step at a time, each when all of the pool is clean: a split ends the interval of every
- * PG, and data that is on its way already would begin anew. It shrinks the other way round: first pgp_num, so that PGs which
- * become one lie together, then one PG at a time (pg-merges.ts).
+ * PGs they are (pgp_num follows). One step at a time, each when all of the pool is clean: a split ends the intervals of the
+ * PGs that it divides, and data that is on its way already would begin anew. It shrinks the other way round: first pgp_num,
+ * so that PGs which become one lie together, then one PG at a time (pg-merges.ts).
  *
  * The wish is the option `pg_num_target` of the pool; it goes when it has come true. A leader that takes over goes on.
  */
-import { type PgId, pgId } from '@shoal/base'
+import { type PgId, type PoolId, pgId, pgPool } from '@shoal/base'
 import {
+  featureOwnIntervals,
   featurePgMerge,
   featurePgSplit,
   hasFeatures,
   type OsdInfo,
   type OsdMap,
+  onlyChangedPg,
+  type PgStats,
   type Pool,
   splitSeeds,
   withPendingMerge,
@@ -59,6 +62,13 @@ function osdWithout(map: OsdMap, feature: number): OsdInfo | undefined {
   return [...map.osds.values()].find(({ incarnation, features }) => incarnation > 0 && !hasFeatures(features, feature))
 }
 
+/** Whether one of the PGs has become what the next step of its pool may wait for. */
+export function concernsPgNum(pgs: readonly PgStats[], map: OsdMap): boolean {
+  const stepping = new Set<PoolId>()
+  for (const pool of map.pools.values()) if (targetOf(pool) !== undefined) stepping.add(pool.id)
+  return stepping.size > 0 && pgs.some(({ pgId, states }) => states.includes('clean') && stepping.has(pgPool(pgId)))
+}
+
 /** The pools that are on their way and may take their next step. */
 export function poolsToStep(map: OsdMap, statistics: Statistics): readonly Pool[] {
   // Once they lie together, merges have a pace of their own.
@@ -70,10 +80,20 @@ export function poolsToStep(map: OsdMap, statistics: Statistics): readonly Pool[
   return pools.filter((pool) => isSettled(map, pool, statistics))
 }
 
-/** Every PG has said, since the pool was changed last, that it is where it should be. */
+/** From now on OSDs need it, and begin new intervals only for the PGs that are split or merged if all of them know how. */
+export function requireForPgNum(change: OsdMapChange, feature: number): void {
+  const { map } = change
+  const wanted = osdWithout(map, featureOwnIntervals) === undefined ? [feature, featureOwnIntervals] : [feature]
+  const missing = wanted.filter((one) => !hasFeatures(map.requiredFeatures, one))
+  if (missing.length > 0) change.setRequiredFeatures(missing.reduce((sum, one) => sum + one, map.requiredFeatures))
+}
+
+/** Every PG that was concerned by the last change of the pool has said since that it is where it should be; others once. */
 export function isSettled(map: OsdMap, pool: Pool, statistics: Pick<Statistics, 'rows'>): boolean {
-  for (const { stats, states } of statistics.rows(map, pool.id)) {
-    if (stats === undefined || stats.reportedEpoch < pool.lastChange) return false
+  const only = hasFeatures(map.requiredFeatures, featureOwnIntervals) ? onlyChangedPg(pool) : undefined
+  for (const { pgId, stats, states } of statistics.rows(map, pool.id)) {
+    if (stats === undefined) return false
+    if ((only === undefined || only === pgId) && stats.reportedEpoch < pool.lastChange) return false
     if (!states.includes('active') || !states.includes('clean') || states.includes('stale')) return false
   }
   return true
@@ -123,9 +143,7 @@ export function copiesWith(map: OsdMap, replaced: Pool | undefined, copies: numb
 export function growPool(change: OsdMapChange, pool: Pool, pgNum: number): void {
   const { map } = change
   change.setPool({ ...withPendingMerge(pool, undefined), pgNum, lastChange: change.epoch })
-  change.setRequiredFeatures(
-    hasFeatures(map.requiredFeatures, featurePgSplit) ? map.requiredFeatures : map.requiredFeatures + featurePgSplit,
-  )
+  requireForPgNum(change, featurePgSplit)
   for (let seed = 0; seed < pool.pgNum; seed++) {
     const whole = pgId(pool.id, seed)
     const upmap = map.upmap.get(whole)

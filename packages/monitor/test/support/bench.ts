@@ -1,6 +1,6 @@
 /** The monitors' state and statistics without monitors: commands are run, epochs made, PGs report as the test says. */
-import type { Epoch, OsdId, PgId } from '@shoal/base'
-import { featurePgSplit, type OsdMap, type PgState, type PgStats, PlacementCache, pgIdsOf } from '@shoal/cluster-map'
+import type { Epoch, PgId } from '@shoal/base'
+import { featurePgSplit, type OsdMap, type PgState, PlacementCache, pgIdsOf } from '@shoal/cluster-map'
 import { findCommand } from '../../src/commands/command-table.ts'
 import { defaultSettings } from '../../src/config.ts'
 import { initialOsdMap } from '../../src/index.ts'
@@ -9,6 +9,7 @@ import { Statistics } from '../../src/services/statistics.ts'
 import { ClusterState } from '../../src/state/cluster-state.ts'
 import { ProposalDraft } from '../../src/state/proposal-draft.ts'
 import { bootOf } from './monitor-cluster.ts'
+import { osdStatsOf, pgStatsOf } from './told-stats.ts'
 
 /** Six OSDs on three hosts and a pool. */
 export class Bench {
@@ -46,45 +47,9 @@ export class Bench {
   reportAll(states: readonly PgState[], only?: PgId): void {
     const pgs = [...this.map.pools.values()].flatMap(pgIdsOf).filter((id) => only === undefined || id === only)
     const placement = new PlacementCache(this.map)
-    const stats = pgs.map(
-      (pgId): PgStats => ({
-        pgId,
-        states,
-        reportedEpoch: this.map.epoch,
-        reportedSequence: ++this.sequence,
-        version: "3'1",
-        ...placement.mapping(pgId),
-        objects: 0,
-        bytes: 0,
-        logEntries: 0,
-        degradedCopies: 0,
-        misplacedCopies: 0,
-        unfoundObjects: 0,
-        lastScrubMs: 0,
-        lastDeepScrubMs: 0,
-        scrubErrors: 0,
-        lastEpochClean: 1 as Epoch,
-        readOps: 0,
-        writeOps: 0,
-        readBytes: 0,
-        writeBytes: 0,
-        recoveredObjects: 0,
-        recoveredBytes: 0,
-      }),
-    )
-    const osd = {
-      osd: 0 as OsdId,
-      totalBytes: 1,
-      usedBytes: 0,
-      metadataBytes: 0,
-      pgs: pgs.length,
-      commitLatencyMs: 0,
-      applyLatencyMs: 0,
-      slowOps: 0,
-      silentPeers: [],
-      checksumErrors: 0,
-      repairedBlocks: 0,
-    }
+    const told = { states, reportedEpoch: this.map.epoch, version: "3'1", lastEpochClean: 1 as Epoch }
+    const stats = pgs.map((id) => pgStatsOf(id, ++this.sequence, { ...told, ...placement.mapping(id) }))
+    const osd = osdStatsOf(0, { totalBytes: 1, usedBytes: 0, pgs: pgs.length })
     this.statistics.report({ osd, pgs: stats, incarnation: 1 } as never, this.map, 0)
   }
 }

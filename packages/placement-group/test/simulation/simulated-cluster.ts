@@ -1,12 +1,10 @@
 /**
- * A placement group on several OSDs, with clients and faults, under virtual time: everything follows from one seed.
- *
- * Faults: crashes that lose what was not synced, restarts, partitions of one OSD (from peers, clients or monitors), false
- * reports of failure, OSDs marked out and in, a lost store, bad blocks, slow disks and reordered delivery between pairs.
+ * A placement group on several OSDs, with clients and faults (simulated-faults.ts), slow disks and reordered delivery between
+ * pairs, under virtual time: everything follows from one seed.
  */
 import { concatBytes, type Epoch, type OsdId, osdId, Prng } from '@shoal/base'
 import type { PgStats } from '@shoal/cluster-map'
-import { type PgSettings, type ScrubRequest, scrubRequests } from '@shoal/placement-group'
+import type { PgSettings } from '@shoal/placement-group'
 import {
   type ClientOp,
   type ClientOpReply,
@@ -22,40 +20,21 @@ import { setMissing } from '../../src/pg-store.ts'
 import { checkHistory } from './checkers.ts'
 import { EventQueue } from './event-queue.ts'
 import { MapAuthority, placeSimulated, simulatedPg } from './map-authority.ts'
-import { type HistoryEntry, SimulatedClient, simulatedObject } from './simulated-client.ts'
+import { type HistoryEntry, SimulatedClient } from './simulated-client.ts'
+import { type FaultOptions, type FaultyWorld, SimulatedFaults } from './simulated-faults.ts'
 import { type OsdWorld, SimulatedOsd } from './simulated-osd.ts'
 
-export interface SimulationOptions {
-  readonly seed: number
+export interface SimulationOptions extends FaultOptions {
   readonly osds?: number
   readonly size?: number
   readonly minSize?: number
   readonly clients?: number
   readonly faultsMs?: number
-  /** Which faults may happen. */
-  readonly faults?: readonly Fault[]
   readonly settings?: Partial<PgSettings>
   readonly verbose?: boolean
   /** A bug of the world, which the checkers must find. */
   readonly plant?: Plant
 }
-
-const faults = [
-  'crash',
-  'power-loss',
-  'isolate',
-  'apart',
-  'cut-off-monitors',
-  'false-report',
-  'out',
-  'wipe',
-  'rot',
-  'scrub',
-] as const
-export type Fault = (typeof faults)[number]
-const faultsWithoutRot = faults.filter((kind) => kind !== 'rot')
-/** A bad block and the loss of the other copies at once is more than two faults: nobody survives that. */
-const faultsWithRot: readonly Fault[] = ['rot', 'rot', 'false-report', 'cut-off-monitors', 'scrub']
 
 export interface SimulationResult {
   readonly problems: readonly string[]
@@ -92,23 +71,17 @@ function describeMessage(from: OsdId, to: OsdId, sealed: PgEnvelope): string {
   return `osd.${from}>osd.${to} e${sealed.epoch} ${kind} ${text}`
 }
 
-export class SimulatedCluster implements OsdWorld {
+export class SimulatedCluster implements OsdWorld, FaultyWorld {
   readonly queue = new EventQueue()
   readonly random: Prng
   readonly osds: SimulatedOsd[] = []
   readonly clients: SimulatedClient[] = []
   readonly history: HistoryEntry[] = []
   readonly authority: MapAuthority
+  readonly objectNames = objectNames
   private readonly options: SimulationOptions
   private readonly traceLines: string[] = []
   private traceHash = 0
-  /** Cut off from everybody. */
-  private readonly isolated = new Set<number>()
-  private readonly withoutMonitors = new Set<number>()
-  /** Cut off from peers and monitors, not from clients. */
-  private readonly apart = new Set<number>()
-  /** Clients that get no maps. */
-  private readonly staleClients = new Set<number>()
   /** Latest delivery of each directed pair, so that its order is kept. */
   private readonly channelMs = new Map<string, number>()
   /** Messages between OSDs on their way, by directed pair. */
@@ -117,8 +90,7 @@ export class SimulatedCluster implements OsdWorld {
   private readonly asked = new Map<string, ObjectId>()
   private readonly broken: string[] = []
   private readonly earlyAnswers: string[] = []
-  private healing = false
-  private hasRotted = false
+  private readonly faults: SimulatedFaults
 
   constructor(options: SimulationOptions) {
     this.options = options
@@ -130,6 +102,7 @@ export class SimulatedCluster implements OsdWorld {
       minSize: options.minSize ?? 2,
       onEpoch: () => this.publish?.(),
     })
+    this.faults = new SimulatedFaults(this, options)
     for (let id = 0; id < osds; id++) this.osds.push(new SimulatedOsd(osdId(id), this, options.plant, options.settings))
     for (let id = 1; id <= (options.clients ?? 3); id++) {
       this.clients.push(new SimulatedClient(id, this, this.history, objectNames))
@@ -139,7 +112,7 @@ export class SimulatedCluster implements OsdWorld {
   // The world of OSDs and clients
 
   get isQuiet(): boolean {
-    return this.healing
+    return this.faults.isOver
   }
 
   trace(text: string): void {
@@ -152,7 +125,7 @@ export class SimulatedCluster implements OsdWorld {
     return this.authority.mapAt(epoch)
   }
 
-  private delayMs(): number {
+  delayMs(): number {
     return this.random.below(30) === 0 ? this.random.below(150) : 0.1 + this.random.fraction()
   }
 
@@ -203,7 +176,7 @@ export class SimulatedCluster implements OsdWorld {
   }
 
   private deliverHeld(from: OsdId, to: OsdId): void {
-    if (this.isCutOff(from) || this.isCutOff(to)) {
+    if (this.faults.isCutOff(from) || this.faults.isCutOff(to)) {
       this.queue.after(20, () => this.deliverHeld(from, to))
       return
     }
@@ -213,7 +186,7 @@ export class SimulatedCluster implements OsdWorld {
   reply(from: OsdId, session: number, reply: ClientOpReply): void {
     this.checkAnswer(from, session, reply)
     const client = this.clients[Math.floor(session / 1000) - 1]
-    if (this.isolated.has(from)) return
+    if (this.faults.isIsolated(from)) return
     this.inOrder(`${from}>c${session}`, () => client?.onReply(reply))
   }
 
@@ -238,7 +211,7 @@ export class SimulatedCluster implements OsdWorld {
     const osd = this.osd(osdId(to))
     this.asked.set(`${session} ${op.request.tid}`, op.object)
     this.inOrder(`c${session}>${to}`, () => {
-      if (osd.running && !this.isolated.has(to)) osd.deliverOp(session, op)
+      if (osd.running && !this.faults.isIsolated(to)) osd.deliverOp(session, op)
     })
   }
 
@@ -256,7 +229,7 @@ export class SimulatedCluster implements OsdWorld {
   }
 
   publishStats(from: OsdId, stats: PgStats): void {
-    if (stats.scrubErrors > 0 && !this.hasRotted) this.broken.push(`osd.${from} found damage that nobody did`)
+    if (stats.scrubErrors > 0 && !this.faults.hasRotted) this.broken.push(`osd.${from} found damage that nobody did`)
   }
 
   /** An interval with too few members for clients is no start: nobody would ask its members later on. */
@@ -278,13 +251,9 @@ export class SimulatedCluster implements OsdWorld {
     const osd = this.osd(from)
     const { incarnation } = osd
     this.queue.after(this.delayMs(), () => {
-      if (osd.incarnation !== incarnation || this.isCutOff(from) || this.withoutMonitors.has(from)) return
+      if (osd.incarnation !== incarnation || !this.faults.hearsMonitors(from)) return
       run()
     })
-  }
-
-  private isCutOff(id: number): boolean {
-    return this.isolated.has(id) || this.apart.has(id)
   }
 
   private osd(id: OsdId): SimulatedOsd {
@@ -297,7 +266,7 @@ export class SimulatedCluster implements OsdWorld {
     for (const osd of this.osds ?? []) this.offerMap(osd)
     for (const client of this.clients ?? []) {
       this.queue.after(this.delayMs() * 5, () => {
-        if (!this.staleClients.has(client.id)) client.onMap(this.authority.map)
+        if (!this.faults.isStale(client)) client.onMap(this.authority.map)
       })
     }
   }
@@ -306,7 +275,7 @@ export class SimulatedCluster implements OsdWorld {
     const { incarnation } = osd
     this.queue.after(this.delayMs() * 3, () => {
       if (!osd.running || osd.incarnation !== incarnation) return
-      if (this.isCutOff(osd.id) || this.withoutMonitors.has(osd.id)) return
+      if (!this.faults.hearsMonitors(osd.id)) return
       const { map } = this.authority
       if (map.epoch > osd.epoch) osd.onMap(map, map.epoch)
     })
@@ -333,7 +302,8 @@ export class SimulatedCluster implements OsdWorld {
   private ping(from: SimulatedOsd, to: SimulatedOsd): void {
     const sentMs = from.nowMs
     const { epoch, incarnation } = from
-    const reachable = (): boolean => !this.isCutOff(from.id) && !this.isCutOff(to.id) && from.running && to.running
+    const reachable = (): boolean =>
+      !this.faults.isCutOff(from.id) && !this.faults.isCutOff(to.id) && from.running && to.running
     this.queue.after(this.delayMs(), () => {
       if (!reachable() || from.incarnation !== incarnation || to.epoch === 0) return
       const seen = this.mapAt(to.epoch).osds.get(from.id)
@@ -349,28 +319,17 @@ export class SimulatedCluster implements OsdWorld {
   /** Whoever has been gone for long enough is marked down. */
   private watchFailures(): void {
     for (const osd of this.osds) {
-      const gone = !osd.running || this.isCutOff(osd.id)
+      const gone = !osd.running || this.faults.isCutOff(osd.id)
       if (gone && this.authority.map.osds.get(osd.id)?.up === true) {
         this.queue.after(detectionMs * (0.5 + this.random.fraction()), () => {
-          if (!osd.running || this.isCutOff(osd.id)) this.authority.markDown(osd.id)
+          if (!osd.running || this.faults.isCutOff(osd.id)) this.authority.markDown(osd.id)
         })
       }
     }
     this.queue.after(300, () => this.watchFailures())
   }
 
-  // Faults
-
-  private crash(osd: SimulatedOsd): void {
-    if (!osd.running) return
-    osd.crash(this.random.below(osd.store.unsynced + 1))
-    for (const client of this.clients) {
-      this.queue.after(this.delayMs(), () => client.onSessionLost(osd.id))
-    }
-    for (const client of this.clients) for (const other of this.osds) other.closeSession(client.sessionWith(osd.id))
-  }
-
-  private restart(osd: SimulatedOsd): void {
+  restart(osd: SimulatedOsd): void {
     if (osd.running) return
     osd.start()
     this.trace(`osd.${osd.id} starts`)
@@ -391,105 +350,13 @@ export class SimulatedCluster implements OsdWorld {
   }
 
   /** Every OSD runs, is known to, and has what it should have. */
-  private get isWhole(): boolean {
+  get isWhole(): boolean {
     const { map } = this.authority
     const present = this.osds.every((osd) => {
       const info = map.osds.get(osd.id)
-      return osd.running && !this.isCutOff(osd.id) && info?.up === true && info.incarnation === osd.incarnation
+      return osd.running && !this.faults.isCutOff(osd.id) && info?.up === true && info.incarnation === osd.incarnation
     })
     return present && this.isClean
-  }
-
-  private fault(): void {
-    if (this.healing) return
-    const kinds = this.options.faults ?? (this.options.seed % 4 === 0 ? faultsWithRot : faultsWithoutRot)
-    const osd = this.osds[this.random.below(this.osds.length)] as SimulatedOsd
-    const kind = kinds[this.random.below(kinds.length)] as Fault
-    this.inject(kind, osd)
-    this.queue.after(this.random.fraction() * 1_500, () => this.fault())
-  }
-
-  private inject(kind: Fault, osd: SimulatedOsd): void {
-    const { random, queue } = this
-    const laterMs = 100 + random.fraction() * (random.below(3) === 0 ? 6_000 : 1_500)
-    this.trace(`fault ${kind} osd.${osd.id} for ${laterMs.toFixed(0)}`)
-    switch (kind) {
-      case 'crash':
-        this.crash(osd)
-        queue.after(laterMs, () => this.restart(osd))
-        return
-      case 'isolate':
-        this.isolated.add(osd.id)
-        queue.after(laterMs, () => this.isolated.delete(osd.id))
-        return
-      case 'power-loss':
-        for (const each of this.osds) {
-          this.crash(each)
-          queue.after(random.fraction() * 1_000, () => this.restart(each))
-        }
-        return
-      case 'apart': {
-        const client = this.clients[random.below(this.clients.length)] as SimulatedClient
-        this.apart.add(osd.id)
-        this.staleClients.add(client.id)
-        client.onlyReads = true
-        queue.after(laterMs, () => {
-          this.apart.delete(osd.id)
-          this.staleClients.delete(client.id)
-          client.onlyReads = false
-          client.onMap(this.authority.map)
-        })
-        return
-      }
-      case 'cut-off-monitors':
-        this.withoutMonitors.add(osd.id)
-        queue.after(laterMs, () => this.withoutMonitors.delete(osd.id))
-        return
-      case 'false-report':
-        this.authority.markDown(osd.id)
-        return
-      case 'out':
-        this.authority.setWeight(osd.id, 0)
-        queue.after(laterMs, () => this.authority.setWeight(osd.id, 0x1_0000))
-        return
-      case 'wipe':
-        // Only where every other copy is whole: losing the last copies is not survivable by anybody.
-        if (!this.isWhole) return
-        this.crash(osd)
-        osd.store.wipe()
-        queue.after(laterMs, () => this.restart(osd))
-        return
-      case 'rot':
-        return this.rot(osd)
-      case 'scrub': {
-        const what = scrubRequests[random.below(scrubRequests.length)] as ScrubRequest
-        for (const each of this.osds) each.scrub(what)
-        return
-      }
-    }
-  }
-
-  private rot(osd: SimulatedOsd): void {
-    if (!this.isWhole) return
-    const name = objectNames[this.random.below(objectNames.length)] as string
-    const id = simulatedObject(name)
-    if (this.osds.some((other) => other.store.find(id)?.bad === true)) return
-    osd.store.corrupt(id)
-    this.hasRotted = true
-  }
-
-  private heal(): void {
-    this.healing = true
-    this.trace('heal')
-    this.staleClients.clear()
-    for (const client of this.clients) client.onMap(this.authority.map)
-    for (const osd of this.osds) {
-      this.isolated.delete(osd.id)
-      this.apart.delete(osd.id)
-      this.withoutMonitors.delete(osd.id)
-      this.authority.setWeight(osd.id, 0x1_0000)
-      this.restart(osd)
-    }
   }
 
   // The run
@@ -528,9 +395,9 @@ export class SimulatedCluster implements OsdWorld {
     this.heartbeat()
     this.watchFailures()
     for (const client of this.clients) this.queue.after(1 + this.random.fraction() * 100, () => client.begin())
-    this.queue.after(1_000, () => this.fault())
+    this.queue.after(1_000, () => this.faults.strike())
     this.runUntil(1_000 + (this.options.faultsMs ?? 12_000))
-    this.heal()
+    this.faults.heal()
     this.runUntil(this.queue.nowMs + 2_000)
     for (const client of this.clients) client.stop()
     const settled = (): boolean => this.isClean && this.clients.every((client) => client.idle)

@@ -361,6 +361,7 @@ export class SimulatedOsd {
       case 'mark':
       case 'park':
       case 'spent':
+      case 'give-back':
       case 'watch-event':
         return
       case 'log':

@@ -27,6 +27,15 @@ function exactCopy(target, source, collection, epoch) {
     scenario: 'merges',
   },
   {
+    name: 'merge-target-goes-on',
+    mechanism: 'the interval of a placement group that another goes into does not end',
+    promise: 'operations are answered',
+    file: 'cluster-map/dist/interval.js',
+    find: 'return seed >= fewer || splitSeeds(seed, fewer, Math.max(oldNum, newNum)).length > 0;',
+    replace: 'return seed >= fewer;',
+    scenario: 'merges',
+  },
+  {
     name: 'merge-forgets-requests',
     mechanism: 'the target does not know which requests were done in the source',
     promise: 'what a client sends again is done once',
