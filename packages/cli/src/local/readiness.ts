@@ -3,19 +3,23 @@ import { ClusterError } from '@shoal/base'
 import type { HealthReport } from '@shoal/monitor-client'
 import type { CommandContext } from '../context.ts'
 
-/** The present health, as `shoal health` gives it. */
-async function fetchHealth(context: CommandContext): Promise<HealthReport> {
-  return (await context.command({ prefix: 'health' })).data as HealthReport
+interface Answer {
+  readonly health: HealthReport
+  readonly osdMap: { readonly up: number }
 }
 
-/** Resolves with HEALTH_OK, or with the last answer when the time is over; ETIMEDOUT when there was none at all. */
-export async function waitForHealth(context: CommandContext, timeoutMs: number): Promise<HealthReport> {
+/**
+ * Resolves with HEALTH_OK, or with the last answer when the time is over; ETIMEDOUT when there was none at all. The health
+ * of a new cluster speaks only of OSDs that the map knows: `osds` is how many there must be, or it is well with the first three.
+ */
+export async function waitForHealth(context: CommandContext, osds: number, timeoutMs: number): Promise<HealthReport> {
   const deadlineMs = performance.now() + timeoutMs
   let last: HealthReport | undefined
   while (performance.now() < deadlineMs) {
     try {
-      last = await fetchHealth(context)
-      if (last.status === 'HEALTH_OK') return last
+      const { health, osdMap } = (await context.command({ prefix: 'status' })).data as Answer
+      last = health
+      if (health.status === 'HEALTH_OK' && osdMap.up >= osds) return health
     } catch (error) {
       if (!(error instanceof ClusterError && (error.retry || error.code === 'ENOQUORUM' || error.code === 'ETIMEDOUT')))
         throw error

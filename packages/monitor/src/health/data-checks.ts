@@ -3,12 +3,13 @@ import type { PgState } from '@shoal/cluster-map'
 import type { AutoscaleRow } from '@shoal/monitor-client'
 import type { ClusterView } from '../commands/command.ts'
 import { autoscaleRows } from '../services/pg-autoscaler.ts'
+import { pgRows } from '../services/pg-rows.ts'
 import type { PgSummaryRow } from '../services/statistics.ts'
 import { type CheckRow, count, type Finding, firstOf, statsOf } from './health-check.ts'
 import { spaceChecks } from './space-checks.ts'
 
 function pgsWhere(view: ClusterView, holds: (row: PgSummaryRow) => boolean): readonly PgSummaryRow[] {
-  return view.isLeader ? [...view.statistics.rows(view.map)].filter(holds) : []
+  return view.isLeader ? [...pgRows(view)].filter(holds) : []
 }
 
 function pgLines(rows: readonly PgSummaryRow[]): readonly string[] {
