@@ -86,7 +86,8 @@ test('what is stored cannot be found, comes back after kill -9, and needs its ke
   // Every monitor is lost, and the keyring too: the backup of keys opens the stores, and the monitors are made anew of them.
   const more = await cluster.put('written-before-the-loss', content.subarray(0, 70_000))
   await cluster.powerCut()
-  for (const lost of ['mon.a', 'mon.b', 'mon.c', 'keyring']) await rm(join(cluster.directory, lost), { recursive: true })
+  for (const lost of ['mon.a', 'mon.b', 'mon.c', 'keyring'])
+    await rm(join(cluster.directory, lost), { recursive: true })
   expect(await cluster.run('mon', 'rebuild')).toMatchObject({
     code: 13,
     stderr: expect.stringMatching(/osd\.0 is encrypted[^]*--key-backup FILE/),

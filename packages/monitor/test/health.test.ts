@@ -222,7 +222,8 @@ describe('health checks', () => {
     await ward.pgIs(['active', 'clean'])
     expect((await ward.health()).status).toBe('HEALTH_OK')
     const peers = async (state: string) => {
-      const states = ((await ward.run('status')) as { readonly pgMap: { readonly states: readonly object[] } }).pgMap.states
+      const states = ((await ward.run('status')) as { readonly pgMap: { readonly states: readonly object[] } }).pgMap
+        .states
       expect(states).toEqual([{ state, count: 1 }])
       const found = (await ward.health()).checks.find(({ code }) => code === 'PG_AVAILABILITY')
       expect(found?.summary).toContain('1 pg peering')

@@ -1,6 +1,13 @@
 /** New monitors out of what OSDs kept: the plan, and its way to the disk through every crash. */
 import { address, type Epoch, isClusterError, osdId, type PgId, type PoolId } from '@shoal/base'
-import { diffOsdMaps, emptySnapshots, firstSnapshots, type MonitorMap, type OsdMap, type Pool } from '@shoal/cluster-map'
+import {
+  diffOsdMaps,
+  emptySnapshots,
+  firstSnapshots,
+  type MonitorMap,
+  type OsdMap,
+  type Pool,
+} from '@shoal/cluster-map'
 import { SimWorld } from '@shoal/testkit'
 import { describe, expect, it } from 'vitest'
 import {

@@ -44,7 +44,10 @@ export function addMonitorCommands(program: Command): void {
     withPassphrase(mon.command('rebuild'))
       .option('--from <directories...>', "directories of OSDs (default: those of the cluster's directory)")
       .option('--force', 'set healthy monitors aside, too')
-      .option('--key-backup <file>', 'of `shoal osd key backup`: opens encrypted OSDs and gives the monitors their keys')
+      .option(
+        '--key-backup <file>',
+        'of `shoal osd key backup`: opens encrypted OSDs and gives the monitors their keys',
+      )
       .option('--epoch-margin <n>', 'epochs and pool ids to pass over: more than the lost monitors went on by', '256')
       .description('make all monitors anew from what the OSDs know; for when every one of them is lost'),
     async (context, _args, options) => {
