@@ -17,7 +17,7 @@ import {
   waitForExit,
   writeRunFile,
 } from '../local/process-table.ts'
-import { waitForHealth } from '../local/readiness.ts'
+import { patiently, waitForHealth } from '../local/readiness.ts'
 import { Supervisor, stopDaemon } from '../local/supervisor.ts'
 import { formatBytes, formatDuration, parseBytes, parseInteger } from '../output/units.ts'
 
@@ -129,28 +129,24 @@ function stopOnSignals(supervisor: Supervisor): Promise<void> {
   })
 }
 
+/** A new cluster on a busy machine has pools, too, however long its monitors take to start. A repeated creation makes no second one. */
+async function createPools(context: CommandContext, { poolSize }: ClusterFile): Promise<void> {
+  for (const [pool, application] of [
+    ['block', 'block'],
+    ['objects', 'object'],
+  ]) {
+    const command = { prefix: 'osd pool create', pool, pg_num: 32, size: poolSize, application }
+    await patiently(healthTimeoutMs, () => context.command(command))
+  }
+}
+
 async function serve(
   context: CommandContext,
   cluster: ClusterFile,
   isNew: boolean,
   startedMs: number,
 ): Promise<HealthReport> {
-  if (isNew) {
-    await context.command({
-      prefix: 'osd pool create',
-      pool: 'block',
-      pg_num: 32,
-      size: cluster.poolSize,
-      application: 'block',
-    })
-    await context.command({
-      prefix: 'osd pool create',
-      pool: 'objects',
-      pg_num: 32,
-      size: cluster.poolSize,
-      application: 'object',
-    })
-  }
+  if (isNew) await createPools(context, cluster)
   const health = await waitForHealth(context, isNew ? cluster.osds.length : 0, healthTimeoutMs)
   process.stdout.write(`${welcome(context, cluster, health, performance.now() - startedMs)}\n`)
   return health

@@ -3,6 +3,29 @@ import { ClusterError } from '@shoal/base'
 import type { HealthReport } from '@shoal/monitor-client'
 import type { CommandContext } from '../context.ts'
 
+const pauseMs = 50
+
+/** Repeats what fails because monitors are still starting or electing, until the time is over: then it fails with that. */
+export async function patiently<T>(timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  const deadlineMs = performance.now() + timeoutMs
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isPassing(error) || performance.now() > deadlineMs) throw error
+    }
+    await pause()
+  }
+}
+
+function isPassing(error: unknown): boolean {
+  return error instanceof ClusterError && (error.retry || error.code === 'ENOQUORUM' || error.code === 'ETIMEDOUT')
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, pauseMs))
+}
+
 interface Answer {
   readonly health: HealthReport
   readonly osdMap: { readonly up: number }
@@ -21,10 +44,9 @@ export async function waitForHealth(context: CommandContext, osds: number, timeo
       last = health
       if (health.status === 'HEALTH_OK' && osdMap.up >= osds) return health
     } catch (error) {
-      if (!(error instanceof ClusterError && (error.retry || error.code === 'ENOQUORUM' || error.code === 'ETIMEDOUT')))
-        throw error
+      if (!isPassing(error)) throw error
     }
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await pause()
   }
   if (last === undefined)
     throw new ClusterError('ETIMEDOUT', 'the monitors did not answer in time', {
