@@ -217,6 +217,16 @@ describe('health checks', () => {
     expect(await codes()).not.toContain(code)
   })
 
+  it('say how a group that waits for min_size may serve before its members are back', async () => {
+    const ward = await Ward.open(78)
+    await ward.pgIs(['peered', 'undersized', 'degraded'])
+    await ward.run('osd down', { ids: [1, 2] })
+    await ward.mons.world.time.advance(1_000)
+    await ward.pgIs(['peered', 'undersized', 'degraded'])
+    const { mend } = (await ward.health()).checks.find(({ code }) => code === 'PG_AVAILABILITY') ?? {}
+    expect(mend).toContain('shoal pool set things min_size 1')
+  })
+
   it('do not take what was told of an earlier map for what is: a group whose members changed peers until it tells', async () => {
     const ward = await Ward.open(77)
     await ward.pgIs(['active', 'clean'])
