@@ -73,13 +73,13 @@ export class KnownObjects {
   async writeWhile(during: () => Promise<void>): Promise<number> {
     const before = this.hashes.size
     const pool = await this.pool()
-    let isOver = false
+    const over = new AbortController()
     const writers = Array.from({ length: workers }, async () => {
-      while (!isOver) await this.writeOne(pool)
+      while (!over.signal.aborted) await this.writeOne(pool)
       await this.writeOne(pool)
     })
     const fault = during().finally(() => {
-      isOver = true
+      over.abort()
     })
     await Promise.all([fault, ...writers])
     return this.hashes.size - before
