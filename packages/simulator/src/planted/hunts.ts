@@ -198,12 +198,12 @@ export const hunts: Readonly<Record<string, Hunt>> = {
   pieces: {
     ...small,
     workloads: ['counters'],
-    clients: 8,
+    clients: 12,
     patterns: ['flap'],
     everySeconds: 1.5,
     pgNum: 1,
     pauseFactor: 1,
-    network: { delayMs: { min: 1, max: 60 }, chunkBytesMax: 300 },
+    network: { delayMs: { min: 1, max: 250 }, chunkBytesMax: 300 },
     ...quickDown,
   },
   resends: {
