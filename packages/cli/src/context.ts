@@ -57,7 +57,11 @@ export class CommandContext {
 
   /** A session with the monitors. The big imports happen here, so that offline commands start at once. */
   monitor(): Promise<MonitorClient> {
-    this.monitorClient ??= this.connectMonitor()
+    this.monitorClient ??= this.connectMonitor().catch((error: unknown) => {
+      // Monitors that do not answer yet may do so when they are asked again.
+      this.monitorClient = undefined
+      throw error
+    })
     return this.monitorClient
   }
 

@@ -1,5 +1,9 @@
-/** Encrypted stores in real processes: nothing to be found on the disk, keys with the monitors, and a backup of them. */
+/**
+ * Encrypted stores in real processes: nothing to be found on the disk, keys with the monitors, and a backup of them, with
+ * which monitors that are all lost are rebuilt.
+ */
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -78,4 +82,29 @@ test('what is stored cannot be found, comes back after kill -9, and needs its ke
   await cluster.ok('osd', 'unset', 'noout')
   await cluster.untilHealthy()
   expect(await cluster.hashOf(name)).toBe(hash)
-}, 400_000)
+
+  // Every monitor is lost, and the keyring too: the backup of keys opens the stores, and the monitors are made anew of them.
+  const more = await cluster.put('written-before-the-loss', content.subarray(0, 70_000))
+  await cluster.powerCut()
+  for (const lost of ['mon.a', 'mon.b', 'mon.c', 'keyring'])
+    await rm(join(cluster.directory, lost), { recursive: true })
+  expect(await cluster.run('mon', 'rebuild')).toMatchObject({
+    code: 13,
+    stderr: expect.stringMatching(/osd\.0 is encrypted[^]*--key-backup FILE/),
+  })
+  expect(await cluster.run('mon', 'rebuild', '--key-backup', backup)).toMatchObject({
+    code: 22,
+    stderr: expect.stringContaining('--passphrase-file'),
+  })
+  expect(existsSync(join(cluster.directory, 'mon.a'))).toBe(false)
+  const withKeys = ['--key-backup', backup, '--passphrase-file', secret]
+  expect(await cluster.json('mon', 'rebuild', ...withKeys)).toMatchObject({
+    storeKeys: [0, 1, 2],
+    missing: [],
+    unreadable: [],
+    keyring: 'restored',
+  })
+  await cluster.start()
+  expect(await cluster.hashOf(name)).toBe(hash)
+  expect(await cluster.hashOf('written-before-the-loss')).toBe(more)
+}, 600_000)

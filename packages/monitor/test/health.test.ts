@@ -10,7 +10,7 @@ import type { HealthEventRow, HealthReport, HuntingMonitorClient } from '@shoal/
 import { describe, expect, it } from 'vitest'
 import { healthCodes } from '../src/health/health-report.ts'
 import { bootOf, MonitorCluster } from './support/monitor-cluster.ts'
-import { gibibyte, osdStatsOf, pgStatsOf } from './support/told-stats.ts'
+import { gibibyte, osdStatsOf, pgStatsOf, placeOf } from './support/told-stats.ts'
 
 const osds = [0, 1, 2]
 
@@ -55,7 +55,9 @@ class Ward {
 
   pg(pool: number, seed: number, states: readonly PgState[], more: Partial<PgStats> = {}): PgStats {
     const reportedEpoch = this.client.osdMap?.epoch ?? (0 as Epoch)
-    return pgStatsOf(pgId(poolId(pool), seed), ++this.sequence, { states, reportedEpoch, ...more })
+    const id = pgId(poolId(pool), seed)
+    const told = { states, reportedEpoch, ...placeOf(id, this.client.osdMap) }
+    return pgStatsOf(id, ++this.sequence, { ...told, ...more })
   }
 
   /** The one placement group of the pool `things`, made if it is missing. */
@@ -213,6 +215,37 @@ describe('health checks', () => {
     expect(check?.count).toBeGreaterThan(0)
     await clear(ward)
     expect(await codes()).not.toContain(code)
+  })
+
+  it('say how a group that waits for min_size may serve before its members are back', async () => {
+    const ward = await Ward.open(78)
+    await ward.pgIs(['peered', 'undersized', 'degraded'])
+    await ward.run('osd down', { ids: [1, 2] })
+    await ward.mons.world.time.advance(1_000)
+    await ward.pgIs(['peered', 'undersized', 'degraded'])
+    const { mend } = (await ward.health()).checks.find(({ code }) => code === 'PG_AVAILABILITY') ?? {}
+    expect(mend).toContain('shoal pool set things min_size 1')
+  })
+
+  it('do not take what was told of an earlier map for what is: a group whose members changed peers until it tells', async () => {
+    const ward = await Ward.open(77)
+    await ward.pgIs(['active', 'clean'])
+    expect((await ward.health()).status).toBe('HEALTH_OK')
+    const peers = async (state: string) => {
+      const states = ((await ward.run('status')) as { readonly pgMap: { readonly states: readonly object[] } }).pgMap
+        .states
+      expect(states).toEqual([{ state, count: 1 }])
+      const found = (await ward.health()).checks.find(({ code }) => code === 'PG_AVAILABILITY')
+      expect(found?.summary).toContain('1 pg peering')
+    }
+    await ward.run('osd out', { ids: [1] })
+    await peers('peering')
+    await ward.pgIs(['active', 'undersized'])
+    expect((await ward.health()).checks.map(({ code }) => code)).toEqual(['PG_DEGRADED'])
+    await ward.run('osd in', { ids: [1] })
+    await peers('peering+undersized')
+    await ward.pgIs(['active', 'clean'])
+    expect((await ward.health()).status).toBe('HEALTH_OK')
   })
 
   it('are all tried here, and each has its page', () => {

@@ -1,6 +1,13 @@
 /** New monitors out of what OSDs kept: the plan, and its way to the disk through every crash. */
 import { address, type Epoch, isClusterError, osdId, type PgId, type PoolId } from '@shoal/base'
-import { diffOsdMaps, emptySnapshots, firstSnapshots, type OsdMap, type Pool } from '@shoal/cluster-map'
+import {
+  diffOsdMaps,
+  emptySnapshots,
+  firstSnapshots,
+  type MonitorMap,
+  type OsdMap,
+  type Pool,
+} from '@shoal/cluster-map'
 import { SimWorld } from '@shoal/testkit'
 import { describe, expect, it } from 'vitest'
 import {
@@ -60,7 +67,13 @@ describe('the plan', () => {
     const plan = planRebuild([source(0, maps.slice(3, 9)), source(1, [...maps.slice(0, 2), ...maps.slice(7)])], options)
     expect(plan.maps.map(({ epoch }) => epoch)).toEqual(Array.from({ length: 27 }, (_, i) => i + 4))
     expect(plan.maps.slice(0, 17)).toEqual(maps.slice(3))
-    const state = rebuiltState(plan, { fsid, epoch: 30, monitors: [] }, 1_000, 10)
+    const state = rebuiltState(plan, {
+      monitors: { fsid, epoch: 30, monitors: [] },
+      wallMs: 1_000,
+      logMax: 10,
+      configKeys: new Map([['dm-crypt/osd/uuid-0/luks', 'sealed']]),
+    })
+    expect([...state.configKeys]).toEqual([['dm-crypt/osd/uuid-0/luks', 'sealed']])
     expect([state.osdMaps.first, state.osdMaps.last]).toEqual([4, 30])
     expect(state.osdMaps.at(11 as Epoch)).toEqual(maps[10])
     expect(state.log.map(({ level }) => level)).toEqual(['warn'])
@@ -141,7 +154,7 @@ describe('the way to the disk', () => {
     poolSize: 3,
     fsid,
     monitorMapEpoch: 15,
-    state: (map: Parameters<typeof rebuiltState>[1]) => rebuiltState(plan, map, 0, 10),
+    state: (monitors: MonitorMap) => rebuiltState(plan, { monitors, wallMs: 0, logMax: 10 }),
   }
 
   async function prepared(seed: number) {

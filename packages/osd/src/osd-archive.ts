@@ -25,14 +25,21 @@ export interface OsdArchive {
   readonly key: Uint8Array | undefined
 }
 
+export interface OsdArchiveOptions {
+  /** The key of an encrypted store, 32 bytes, by the uuid of its OSD; undefined: there is none. */
+  readonly storeKey?: ((uuid: string) => Uint8Array | undefined) | undefined
+  readonly stores?: ObjectStoreFactory
+}
+
 /**
  * Mounts the store, reads, and closes it: nothing of it changes but what every mount does (a journal is replayed).
- * Rejects with ENOENT (no OSD's directory), EBUSY (its daemon runs), EIO or EBADMSG (damaged).
+ * Rejects with ENOENT (no OSD's directory), EBUSY (its daemon runs), EACCES (encrypted, and its key is missing or wrong),
+ * EIO or EBADMSG (damaged).
  */
 export async function readOsdArchive(
   env: Env,
   directory: string,
-  stores: ObjectStoreFactory = fileObjectStores,
+  { storeKey, stores = fileObjectStores }: OsdArchiveOptions = {},
 ): Promise<OsdArchive> {
   const superblock = await readSuperblock(env.disk, directory)
   if (superblock === undefined) {
@@ -43,7 +50,8 @@ export async function readOsdArchive(
   const empty: OsdArchive = { osd, uuid, fsid, ready, maps: [], pools: [], key: undefined }
   const path = storeDirectory(directory)
   if (!ready && !(await stores.exists(env, path))) return empty
-  const store = await stores.mount(env, path, defaultOsdSettings)
+  const key = (await stores.encrypted?.(env, path)) === true ? neededKey(osd, storeKey?.(uuid)) : undefined
+  const store = await stores.mount(env, path, defaultOsdSettings, key)
   try {
     if (!store.hasCollection(metaCollection)) return empty
     const maps: OsdMap[] = []
@@ -53,10 +61,17 @@ export async function readOsdArchive(
     )
     const pools = new Set<PoolId>()
     for (const pgId of store.collections()) if (pgId !== metaCollection) pools.add(pgPool(pgId))
-    const key = await readKeyCopy(store)
-    if (key === 'damaged') env.log.warn('the copy of the key is damaged', { osd })
-    return { ...empty, maps, pools: [...pools], key: key === 'damaged' ? undefined : key }
+    const copy = await readKeyCopy(store)
+    if (copy === 'damaged') env.log.warn('the copy of the key is damaged', { osd })
+    return { ...empty, maps, pools: [...pools], key: copy === 'damaged' ? undefined : copy }
   } finally {
     await store.close()
   }
+}
+
+function neededKey(osd: OsdId, key: Uint8Array | undefined): Uint8Array {
+  if (key !== undefined) return key
+  throw new ClusterError('EACCES', `the store of osd.${osd} is encrypted, and its key is not at hand`, {
+    hint: 'monitors keep the keys; without them a backup has them, if one was made: --key-backup FILE',
+  })
 }

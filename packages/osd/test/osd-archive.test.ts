@@ -72,6 +72,26 @@ it('does without a key whose copy is damaged; an OSD that knows the key writes i
   expect(await readOsdArchive(env, directory)).toMatchObject({ key: key(1) })
 })
 
+it('opens an encrypted store with its key, and says so where that is missing or wrong', async () => {
+  const { env } = makeSimEnv({ seed: 1 })
+  await env.disk.makeDirectory(directory)
+  await writeSuperblock(env.disk, directory, superblock)
+  const sizes = { sizeBytes: 2 ** 20, journalBytes: 2 ** 20 }
+  await FileObjectStore.create(env, storeDirectory(directory), { ...sizes, storeKey: key(7) })
+  const store = await FileObjectStore.mount(env, storeDirectory(directory), { storeKey: key(7) })
+  await claimStore(store, { ...superblock, state: 'preparing' })
+  await keepKeyCopy(store, key(1))
+  await store.close()
+  await expect(readOsdArchive(env, directory)).rejects.toMatchObject({
+    code: 'EACCES',
+    message: expect.stringContaining('osd.3 is encrypted'),
+    hint: expect.stringContaining('--key-backup'),
+  })
+  await expect(readOsdArchive(env, directory, { storeKey: () => key(8) })).rejects.toMatchObject({ code: 'EACCES' })
+  const keys = new Map([['u', key(7)]])
+  expect(await readOsdArchive(env, directory, { storeKey: (uuid) => keys.get(uuid) })).toMatchObject({ key: key(1) })
+})
+
 it.each([
   ['ENOENT', async () => makeSimEnv({ seed: 1 }).env],
   ['EBUSY', async () => (await made()).env],

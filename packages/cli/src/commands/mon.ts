@@ -5,6 +5,7 @@ import { action } from '../action.ts'
 import type { RebuildReport } from '../local/rebuild-monitors.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { parseInteger } from '../output/units.ts'
+import { namedKeyBackup, withPassphrase } from './osd-key.ts'
 
 export function addMonitorCommands(program: Command): void {
   const mon = program.command('mon').description('monitors')
@@ -40,10 +41,13 @@ export function addMonitorCommands(program: Command): void {
     },
   )
   action(
-    mon
-      .command('rebuild')
+    withPassphrase(mon.command('rebuild'))
       .option('--from <directories...>', "directories of OSDs (default: those of the cluster's directory)")
       .option('--force', 'set healthy monitors aside, too')
+      .option(
+        '--key-backup <file>',
+        'of `shoal osd key backup`: opens encrypted OSDs and gives the monitors their keys',
+      )
       .option('--epoch-margin <n>', 'epochs and pool ids to pass over: more than the lost monitors went on by', '256')
       .description('make all monitors anew from what the OSDs know; for when every one of them is lost'),
     async (context, _args, options) => {
@@ -51,6 +55,7 @@ export function addMonitorCommands(program: Command): void {
       const report = await rebuildMonitors(context.layout, {
         from: options['from'] as readonly string[] | undefined,
         force: options['force'] === true,
+        keyBackup: await namedKeyBackup(options),
         margin: parseInteger(String(options['epochMargin']), '--epoch-margin', 1, 100_000),
       })
       context.print(report, () => formatRebuild(report))
@@ -59,18 +64,19 @@ export function addMonitorCommands(program: Command): void {
 }
 
 function formatRebuild(report: RebuildReport): string {
-  const { completed, monitors, moved, osds = [], missing = [], unreadable = [] } = report
+  const { completed, monitors, moved, osds = [], missing = [], unreadable = [], storeKeys = [] } = report
   const notes = [
     ...moved.map((directory) => `what was there before: ${directory}`),
     ...unreadable.map(({ directory, error }) => `not read: ${directory}: ${error}`),
     ...missing.map(
       (osd) => `osd.${osd} is in the map, its directory was not read: what only it knew is not in the map`,
     ),
+    ...(storeKeys.length > 0 ? [`keys of encrypted stores are back from the backup: ${storeKeys.length}`] : []),
     ...(report.keyring === 'restored' ? ['the keyring was lost as well: it is back from a copy'] : []),
     ...(report.keyring === 'differs' ? ['the OSDs hold another key than the keyring: the keyring was kept'] : []),
     'not recovered: the configuration (shoal config), mutes, crash reports, the cluster log,',
     'and what was changed in the last moments and reached no OSD',
-    'see: shoal osd pool ls, shoal osd blocklist ls. Start the cluster: shoal up',
+    'see: shoal pool ls, shoal osd blocklist ls. Start the cluster: shoal up',
   ]
   if (completed) return [`${monitors.join(', ')} put in place: an earlier rebuild is complete`, ...notes].join('\n')
   const table = formatTable(

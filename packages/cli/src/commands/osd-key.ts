@@ -4,6 +4,7 @@ import { ClusterError } from '@shoal/base'
 import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
+import type { KeyBackup } from '../local/key-backup.ts'
 
 type Options = Readonly<Record<string, unknown>>
 
@@ -89,17 +90,20 @@ async function monitorKeys(context: CommandContext): Promise<Map<string, Uint8Ar
   return keys
 }
 
+/** The backup that `--key-backup` names; undefined without the option. Throws as `readKeyBackup`, and without a passphrase. */
+export async function namedKeyBackup(options: Options): Promise<KeyBackup | undefined> {
+  const file = options['keyBackup']
+  if (file === undefined) return undefined
+  const { readKeyBackup } = await import('../local/key-backup.ts')
+  return readKeyBackup(String(file), readPassphrase(options))
+}
+
 /** The key of one store that does not run: from a backup that is named, else from the monitors. */
 export async function storeKeyFor(context: CommandContext, uuid: string, options: Options): Promise<Uint8Array> {
-  const { readKeyBackup } = await import('../local/key-backup.ts')
-  const backup = options['keyBackup']
-  const keys =
-    backup === undefined
-      ? await monitorKeys(context)
-      : (await readKeyBackup(String(backup), readPassphrase(options))).keys
-  const key = keys.get(uuid)
+  const backup = await namedKeyBackup(options)
+  const key = (backup?.keys ?? (await monitorKeys(context))).get(uuid)
   if (key !== undefined) return key
-  const where = backup === undefined ? 'the monitors have' : `${String(backup)} has`
+  const where = backup === undefined ? 'the monitors have' : `${String(options['keyBackup'])} has`
   throw new ClusterError('EACCES', `${where} no key for the encrypted store ${uuid}`, {
     hint: backup === undefined ? '--key-backup FILE takes it from a backup' : 'is it a later store?',
   })

@@ -17,7 +17,7 @@ import {
   waitForExit,
   writeRunFile,
 } from '../local/process-table.ts'
-import { waitForHealth } from '../local/readiness.ts'
+import { patiently, waitForHealth } from '../local/readiness.ts'
 import { Supervisor, stopDaemon } from '../local/supervisor.ts'
 import { formatBytes, formatDuration, parseBytes, parseInteger } from '../output/units.ts'
 
@@ -65,8 +65,13 @@ async function up(context: CommandContext, options: Readonly<Record<string, unkn
   supervisor.start()
   const interrupted = stopOnSignals(supervisor)
   try {
-    const healthy = serve(context, cluster, isNew, startedMs)
-    healthy.catch((error: unknown) => process.stderr.write(`${String(error)}\nStill trying; see: shoal status\n`))
+    serve(context, cluster, isNew, startedMs).then(
+      (health) => tellParent({ health }),
+      (error: unknown) => {
+        process.stderr.write(`${String(error)}\nStill trying; see: shoal status\n`)
+        tellParent({ error: String(error) })
+      },
+    )
     await interrupted
   } finally {
     await supervisor.stop()
@@ -124,25 +129,27 @@ function stopOnSignals(supervisor: Supervisor): Promise<void> {
   })
 }
 
-async function serve(context: CommandContext, cluster: ClusterFile, isNew: boolean, startedMs: number): Promise<void> {
-  if (isNew) {
-    await context.command({
-      prefix: 'osd pool create',
-      pool: 'block',
-      pg_num: 32,
-      size: cluster.poolSize,
-      application: 'block',
-    })
-    await context.command({
-      prefix: 'osd pool create',
-      pool: 'objects',
-      pg_num: 32,
-      size: cluster.poolSize,
-      application: 'object',
-    })
+/** A new cluster on a busy machine has pools, too, however long its monitors take to start. A repeated creation makes no second one. */
+async function createPools(context: CommandContext, { poolSize }: ClusterFile): Promise<void> {
+  for (const [pool, application] of [
+    ['block', 'block'],
+    ['objects', 'object'],
+  ]) {
+    const command = { prefix: 'osd pool create', pool, pg_num: 32, size: poolSize, application }
+    await patiently(healthTimeoutMs, () => context.command(command))
   }
-  const health = await waitForHealth(context, healthTimeoutMs)
+}
+
+async function serve(
+  context: CommandContext,
+  cluster: ClusterFile,
+  isNew: boolean,
+  startedMs: number,
+): Promise<HealthReport> {
+  if (isNew) await createPools(context, cluster)
+  const health = await waitForHealth(context, isNew ? cluster.osds.length : 0, healthTimeoutMs)
   process.stdout.write(`${welcome(context, cluster, health, performance.now() - startedMs)}\n`)
+  return health
 }
 
 function welcome(context: CommandContext, cluster: ClusterFile, health: HealthReport, tookMs: number): string {
@@ -171,15 +178,24 @@ function credentialsLine({ layout }: CommandContext, { ms_auth }: ClusterFile): 
   return `  keyring      ${layout.keyringFile}: the key to all data; monitors and NBD ask for none`
 }
 
-/** Starts the same command in the background and waits for its health. */
+type Outcome = { readonly health: HealthReport } | { readonly error: string }
+
+/** To the command with `--detach` that started this process, if one did. */
+function tellParent(outcome: Outcome): void {
+  if (process.connected) process.send?.(outcome, () => process.disconnect())
+}
+
+/**
+ * Starts the same command in the background and waits until that says that the cluster is healthy: only it knows which
+ * pools and OSDs a new cluster is still to get, and without them there is nothing that could be unwell.
+ */
 async function upDetached(context: CommandContext): Promise<void> {
   const { layout } = context
   layout.makeDirectories()
   const log = openSync(layout.logFile('up'), 'a')
   const main = fileURLToPath(new URL('../main.js', import.meta.url))
   const words = [...preload, main, ...process.argv.slice(2).filter((word) => word !== '--detach')]
-  const child = spawn(process.execPath, words, { detached: true, stdio: ['ignore', log, log] })
-  child.unref()
+  const child = spawn(process.execPath, words, { detached: true, stdio: ['ignore', log, log, 'ipc'] })
   const failed = new Promise<never>((_, reject) => {
     child.once('exit', (code) =>
       reject(
@@ -187,17 +203,20 @@ async function upDetached(context: CommandContext): Promise<void> {
       ),
     )
   })
-  const health = await Promise.race([failed, detachedHealth(context)])
+  const told = new Promise<Outcome>((resolve) => child.once('message', (outcome) => resolve(outcome as Outcome)))
+  const outcome = await Promise.race([failed, told])
   child.removeAllListeners('exit')
+  child.unref()
+  if ('error' in outcome) {
+    throw new ClusterError('ETIMEDOUT', `the cluster runs and is not healthy: ${outcome.error}`, {
+      hint: `shoal status; see ${layout.logFile('up')}; shoal down stops it`,
+    })
+  }
+  const { health } = outcome
   context.print(
     { pid: child.pid, health },
     () => `${health.status}; running as process ${child.pid}, stop it with \`shoal down\``,
   )
-}
-
-async function detachedHealth(context: CommandContext): Promise<HealthReport> {
-  while (!context.layout.exists()) await new Promise((resolve) => setTimeout(resolve, 50))
-  return waitForHealth(context, healthTimeoutMs)
 }
 
 async function down(context: CommandContext): Promise<void> {

@@ -7,6 +7,7 @@ import { resolve } from 'node:path'
 import { address, ClusterError, type Env, equalBytes, isClusterError } from '@shoal/base'
 import type { OsdFate, RebuildPlan } from '@shoal/monitor'
 import type { OsdArchive } from '@shoal/osd'
+import type { KeyBackup } from './key-backup.ts'
 import { createKeyring, readKeyring } from './keyring.ts'
 import type { ClusterFile, ClusterLayout } from './layout.ts'
 import { runningDaemons } from './process-table.ts'
@@ -18,6 +19,8 @@ export interface RebuildMonitorsOptions {
   readonly force: boolean
   /** Epochs and pool ids that are passed over. */
   readonly margin: number
+  /** Of encrypted stores: opens them, and goes back to the monitors. */
+  readonly keyBackup: KeyBackup | undefined
 }
 
 export interface RebuildReport {
@@ -38,6 +41,8 @@ export interface RebuildReport {
   readonly missing?: readonly number[]
   readonly unreadable?: readonly { readonly directory: string; readonly error: string }[]
   readonly keyring: 'kept' | 'differs' | 'restored' | 'none'
+  /** OSDs whose store key the new monitors have from the backup. */
+  readonly storeKeys?: readonly number[]
 }
 
 interface Archive extends OsdArchive {
@@ -46,10 +51,17 @@ interface Archive extends OsdArchive {
 
 const logMax = 1_000
 
-/** Rejects with EBUSY (a daemon runs), EEXIST (a monitor is healthy), and what `planRebuild` and the directories reject with. */
+/**
+ * Rejects with EBUSY (a daemon runs), EEXIST (a monitor is healthy), EACCES (stores are encrypted, and no backup of their keys
+ * is given), EINVAL (a backup of another cluster), and what `planRebuild` and the directories reject with.
+ */
 export async function rebuildMonitors(layout: ClusterLayout, options: RebuildMonitorsOptions): Promise<RebuildReport> {
   const cluster = layout.read()
   refuseWhileRunning(layout)
+  const { keyBackup } = options
+  if (keyBackup !== undefined && keyBackup.fsid !== cluster.fsid) {
+    throw new ClusterError('EINVAL', `the backup of keys is of cluster ${keyBackup.fsid}, this one is ${cluster.fsid}`)
+  }
   const [{ createRealEnv }, monitor] = await Promise.all([import('@shoal/runtime'), import('@shoal/monitor')])
   const env = createRealEnv({ name: 'rebuild', logLevel: 'error' })
   const staging = layout.dataDirectory('mon.rebuild')
@@ -68,10 +80,11 @@ export async function rebuildMonitors(layout: ClusterLayout, options: RebuildMon
       if ((await monitor.inspectMonitorStore(env, directory)) === 'healthy') throw healthy(name, directory)
     }
   }
-  const { archives, unreadable } = await readArchives(env, osdDirectories(layout, cluster, options.from))
+  const { archives, unreadable } = await readArchives(env, osdDirectories(layout, cluster, options.from), keyBackup)
   const wallMs = env.clock.wallMs()
   const plan = monitor.planRebuild(archives, { fsid: cluster.fsid, margin: options.margin, wallMs })
   const keyring = restoreKeyring(layout, cluster, archives, plan)
+  const storeKeys = await sealedStoreKeys(env, layout, plan, archives, keyBackup)
   const epoch = plan.maps.at(-1)?.epoch ?? 0
   await monitor.stageRebuiltStores(env, {
     staging,
@@ -79,7 +92,7 @@ export async function rebuildMonitors(layout: ClusterLayout, options: RebuildMon
     poolSize: cluster.poolSize,
     fsid: cluster.fsid,
     monitorMapEpoch: epoch,
-    state: (map) => monitor.rebuiltState(plan, map, wallMs, logMax),
+    state: (map) => monitor.rebuiltState(plan, { monitors: map, wallMs, logMax, configKeys: storeKeys.sealed }),
   })
   const moved = await monitor.placeRebuiltStores(env, { staging, monitors })
   const directories = new Map(archives.map(({ osd, directory }) => [osd, directory]))
@@ -94,6 +107,7 @@ export async function rebuildMonitors(layout: ClusterLayout, options: RebuildMon
     missing: plan.missing,
     unreadable,
     keyring,
+    storeKeys: storeKeys.osds,
   }
 }
 
@@ -116,20 +130,53 @@ function osdDirectories(layout: ClusterLayout, cluster: ClusterFile, from: reado
   return cluster.osds.map(({ id }) => layout.dataDirectory(`osd.${id}`)).filter((directory) => existsSync(directory))
 }
 
-/** One damaged directory of many does not stand in the way; that an OSD is in use does. */
-async function readArchives(env: Env, directories: readonly string[]) {
+/**
+ * One damaged directory of many does not stand in the way, nor one whose key the backup has not. That an OSD is in use
+ * does; and that no backup is given for an encrypted one: its key would be missing when it starts.
+ */
+async function readArchives(env: Env, directories: readonly string[], keyBackup: KeyBackup | undefined) {
   const { readOsdArchive } = await import('@shoal/osd')
+  const storeKey = (uuid: string): Uint8Array | undefined => keyBackup?.keys.get(uuid)
   const archives: Archive[] = []
   const unreadable: { directory: string; error: string }[] = []
+  let first: ClusterError | undefined
   for (const directory of directories) {
     try {
-      archives.push({ ...(await readOsdArchive(env, directory)), directory })
+      archives.push({ ...(await readOsdArchive(env, directory, { storeKey })), directory })
     } catch (error) {
       if (!isClusterError(error) || error.code === 'EBUSY') throw error
+      if (error.code === 'EACCES' && keyBackup === undefined) throw error
+      first ??= error
       unreadable.push({ directory, error: error.message })
     }
   }
+  if (archives.length === 0 && first !== undefined) throw first
   return { archives, unreadable }
+}
+
+/** Keys of the backup as monitors keep them, of OSDs that may come back: not of those that an operator removed. */
+async function sealedStoreKeys(
+  env: Env,
+  layout: ClusterLayout,
+  plan: RebuildPlan,
+  archives: readonly Archive[],
+  keyBackup: KeyBackup | undefined,
+): Promise<{ readonly sealed: ReadonlyMap<string, string>; readonly osds: readonly number[] }> {
+  const sealed = new Map<string, string>()
+  const osds: number[] = []
+  if (keyBackup === undefined) return { sealed, osds }
+  const { sealStoreKey, storeKeyName } = await import('@shoal/osd')
+  const secret = readKeyring(layout.keyringFile)
+  const uuids = new Map([...(plan.maps.at(-1)?.osds.values() ?? [])].map(({ id, uuid }) => [uuid, id]))
+  const preparing = new Set(plan.sources.filter(({ fate }) => fate === 'preparing').map(({ osd }) => osd))
+  for (const { osd, uuid } of archives) if (preparing.has(osd)) uuids.set(uuid, osd)
+  for (const [uuid, storeKey] of keyBackup.keys) {
+    const osd = uuids.get(uuid)
+    if (osd === undefined) continue
+    sealed.set(storeKeyName(uuid), sealStoreKey(env.random, secret, uuid, storeKey))
+    osds.push(osd)
+  }
+  return { sealed, osds: osds.sort((a, b) => a - b) }
 }
 
 /** The OSD with the newest map ran last, so its copy is the key that was in use. */

@@ -196,6 +196,13 @@ export class TestCluster {
     process.kill((await this.daemon(name)).pid, signal)
   }
 
+  /** Kill -9, and nobody starts it again: its machine is gone. Until `daemon start`. */
+  async killForGood(name: string): Promise<void> {
+    const { pid } = await this.daemon(name)
+    await writeFile(join(this.directory, 'run', `${name}.stopped`), '')
+    process.kill(pid, 'SIGKILL')
+  }
+
   health(): Promise<Health> {
     return this.json<Health>('health')
   }

@@ -12,6 +12,7 @@ import type { DrainReply, OkToStopReply, SafeToDestroyReply } from '@shoal/monit
 import { z } from 'zod'
 import { deviceWeight } from '../services/crush-topology.ts'
 import { requireOsd } from '../services/osd-lifecycle.ts'
+import { isCurrent } from '../services/pg-rows.ts'
 import type { PgSummaryRow } from '../services/statistics.ts'
 import {
   type ClusterView,
@@ -34,13 +35,6 @@ function* pgsOn(ids: readonly OsdId[], view: ClusterView, where: 'acting' | 'up 
     const has = (osds: readonly OsdId[]): boolean => ids.some((id) => osds.includes(id))
     if (has(acting) || (where === 'up or acting' && has(up))) yield row
   }
-}
-
-/** Whether what the primary told is about the acting set of the map. */
-function isCurrent(row: PgSummaryRow, view: ClusterView): boolean {
-  const { acting } = view.placement().mapping(row.pgId)
-  const told = row.stats?.acting
-  return told !== undefined && told.length === acting.length && told.every((osd, at) => osd === acting[at])
 }
 
 function okToStop(ids: readonly OsdId[], view: ClusterView) {

@@ -3,6 +3,7 @@ import { ClusterError, type OsdId, type PgId } from '@shoal/base'
 import { noOsd, type OsdMap, pgStates } from '@shoal/cluster-map'
 import type { PgRow, PgSummary } from '@shoal/monitor-client'
 import { z } from 'zod'
+import { pgRows } from '../services/pg-rows.ts'
 import type { PgSummaryRow } from '../services/statistics.ts'
 import {
   type ClusterView,
@@ -22,7 +23,7 @@ export function pgSummary(view: ClusterView): PgSummary {
   let pgs = 0
   let copies = 0
   for (const pool of view.map.pools.values()) {
-    for (const { stats, states: words } of view.statistics.rows(view.map, pool.id)) {
+    for (const { stats, states: words } of pgRows(view, pool.id)) {
       pgs++
       const state = words.join('+')
       states.set(state, (states.get(state) ?? 0) + 1)
@@ -98,7 +99,7 @@ const listArguments = z.object({
 function listPgs(args: z.output<typeof listArguments>, view: ClusterView): readonly PgRow[] {
   const pool = args.pool === undefined ? undefined : requirePool(view.map, args.pool)
   const rows: PgRow[] = []
-  for (const row of view.statistics.rows(view.map, pool?.id)) {
+  for (const row of pgRows(view, pool?.id)) {
     if (args.states?.every((state) => row.states.includes(state)) === false) continue
     const shown = pgRow(row, view)
     if (args.osd !== undefined && !shown.up.includes(args.osd) && !shown.acting.includes(args.osd)) continue

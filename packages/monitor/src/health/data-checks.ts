@@ -1,14 +1,16 @@
 /** Checks of placement groups and slowness: from statistics, which only the leader has. */
-import type { PgState } from '@shoal/cluster-map'
+import { pgPool } from '@shoal/base'
+import { noOsd, type PgState } from '@shoal/cluster-map'
 import type { AutoscaleRow } from '@shoal/monitor-client'
 import type { ClusterView } from '../commands/command.ts'
 import { autoscaleRows } from '../services/pg-autoscaler.ts'
+import { pgRows } from '../services/pg-rows.ts'
 import type { PgSummaryRow } from '../services/statistics.ts'
 import { type CheckRow, count, type Finding, firstOf, statsOf } from './health-check.ts'
 import { spaceChecks } from './space-checks.ts'
 
 function pgsWhere(view: ClusterView, holds: (row: PgSummaryRow) => boolean): readonly PgSummaryRow[] {
-  return view.isLeader ? [...view.statistics.rows(view.map)].filter(holds) : []
+  return view.isLeader ? [...pgRows(view)].filter(holds) : []
 }
 
 function pgLines(rows: readonly PgSummaryRow[]): readonly string[] {
@@ -33,8 +35,17 @@ function unavailable(view: ClusterView): Finding | undefined {
     count: rows.length,
     summary: `Reduced data availability: ${summary}`,
     detail: pgLines(rows),
-    mend: 'bring down OSDs back (shoal osd tree); shoal pg query PG says what it waits for',
+    mend: `bring down OSDs back (shoal osd tree); shoal pg query PG says what it waits for${orServeWithFewer(view, rows)}`,
   }
+}
+
+/** A group that knows everything and waits for `min_size` may serve with what is left, if an operator wants that. */
+function orServeWithFewer(view: ClusterView, rows: readonly PgSummaryRow[]): string {
+  const [first] = rows.filter((row) => row.states.includes('peered'))
+  const pool = first === undefined ? undefined : view.map.pools.get(pgPool(first.pgId))
+  const members = first?.stats?.acting.filter((osd) => osd !== noOsd).length ?? 0
+  if (pool === undefined || members === 0 || members >= pool.minSize) return ''
+  return `; until then it serves with the ${members} members that are left after: shoal pool set ${pool.name} min_size ${members}`
 }
 
 function degraded(view: ClusterView): Finding | undefined {

@@ -86,8 +86,19 @@ export function planRebuild(sources: readonly MapSource[], options: RebuildOptio
   }
 }
 
+export interface RebuiltStateOptions {
+  /** With every new monitor in it. */
+  readonly monitors: MonitorMap
+  readonly wallMs: number
+  /** Lines that the cluster log keeps. */
+  readonly logMax: number
+  /** What is known of it from elsewhere, as the keys of encrypted stores from a backup. */
+  readonly configKeys?: ReadonlyMap<string, string>
+}
+
 /** The state of the new monitors. Configuration, cluster log, crash reports and answers to commands begin empty. */
-export function rebuiltState(plan: RebuildPlan, monitors: MonitorMap, wallMs: number, logMax: number): ClusterState {
+export function rebuiltState(plan: RebuildPlan, options: RebuiltStateOptions): ClusterState {
+  const { monitors, wallMs, logMax, configKeys = new Map() } = options
   const [first, ...rest] = plan.maps as [OsdMap, ...OsdMap[]]
   const maps = new OsdMapHistory(first)
   for (const map of rest) maps.append(diffOsdMaps(maps.map, map))
@@ -97,7 +108,7 @@ export function rebuiltState(plan: RebuildPlan, monitors: MonitorMap, wallMs: nu
     osdMap: undefined,
     monitorMap: undefined,
     operations: undefined,
-    configKeys: new Map(),
+    configKeys,
     log: [{ from: 'mon', wallMs, level: 'warn', message }],
     replies: [],
     trimOsdMapsBefore: 0 as Epoch,

@@ -3,7 +3,7 @@ import type { Epoch, OsdId, PgId } from '@shoal/base'
 import { featureQuotas, type PgStats } from '@shoal/cluster-map'
 import type { HealthReport, HuntingMonitorClient, PlacementReply } from '@shoal/monitor-client'
 import { bootOf, MonitorCluster } from './monitor-cluster.ts'
-import { gibibyte, osdStatsOf, pgStatsOf } from './told-stats.ts'
+import { gibibyte, osdStatsOf, pgStatsOf, placeOf } from './told-stats.ts'
 
 /** Three OSDs and a pool of one PG, as far as the monitors know. */
 export class Told {
@@ -24,6 +24,8 @@ export class Told {
       await this.mons.settle(this.client.boot({ ...bootOf(osd, 1, `host-${osd}`), features }))
     }
     await this.command({ prefix: 'osd pool create', pool: 'p', pg_num: 1 })
+    // The map with the pool comes to the OSDs.
+    await this.mons.world.time.advance(1_000)
     return this
   }
 
@@ -47,7 +49,8 @@ export class Told {
 
   private stats(pg: Partial<PgStats>): PgStats {
     const reported = { reportedEpoch: 100 as Epoch, lastEpochClean: 1 as Epoch }
-    return pgStatsOf('1.0' as PgId, ++this.sequence, { ...reported, ...pg })
+    const id = '1.0' as PgId
+    return pgStatsOf(id, ++this.sequence, { ...reported, ...placeOf(id, this.client.osdMap), ...pg })
   }
 
   async acting(): Promise<readonly OsdId[]> {

@@ -1,6 +1,6 @@
 /** What OSDs and primaries report when all is well; a test changes what it is about. */
-import { type OsdId, osdId, type PgId } from '@shoal/base'
-import type { OsdStats, PgStats } from '@shoal/cluster-map'
+import { must, type OsdId, osdId, type PgId, parsePgId } from '@shoal/base'
+import { type OsdMap, type OsdStats, type PgStats, PlacementCache } from '@shoal/cluster-map'
 
 export const gibibyte = 1024 ** 3
 
@@ -22,6 +22,14 @@ export function osdStatsOf(osd: number, change: Partial<OsdStats> = {}): OsdStat
     repairedBlocks: 0,
     ...change,
   }
+}
+
+/** Where the map has the group, as its primary would tell; nothing where the map does not have it yet. */
+export function placeOf(id: PgId, map: OsdMap | undefined): Partial<PgStats> {
+  const { pool, seed } = must(parsePgId(id), 'the id of a placement group')
+  if (map === undefined || seed >= (map.pools.get(pool)?.pgNum ?? 0)) return {}
+  const { up, acting, actingPrimary } = new PlacementCache(map).mapping(id)
+  return { up, acting, actingPrimary }
 }
 
 /** Active and clean on osd.0, osd.1 and osd.2, and empty. `sequence`: must grow with each report. */

@@ -1,0 +1,10 @@
+// `node scripts/show-rados.mjs [SECTION...]`: shows on real processes what the object store survives. Builds what is stale.
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { prepare, root } from './lib/prepare.mjs'
+
+prepare()
+const tsx = join(root, 'node_modules', '.bin', 'tsx')
+const words = ['--conditions=source', join(root, 'packages', 'e2e', 'show', 'main.ts'), ...process.argv.slice(2)]
+const { status } = spawnSync(tsx, words, { stdio: 'inherit' })
+process.exitCode = status ?? 1
