@@ -7,7 +7,7 @@
 import { Histogram, Prng } from '../packages/base/src/index.ts'
 import type { PoolHandle } from '../packages/client/src/index.ts'
 import type { ObjectOp } from '../packages/wire/src/index.ts'
-import { argument, cpuSeconds, LocalCluster, pause, report, round } from './support/local-cluster.ts'
+import { argument, cpuSeconds, LocalCluster, pause, report, round, shoalCommand } from './support/local-cluster.ts'
 
 const objectBytes = 4 * 1024 * 1024
 const blockBytes = 4096
@@ -94,7 +94,7 @@ async function main(cluster: LocalCluster): Promise<readonly object[]> {
 
 const cluster = LocalCluster.temporary()
 try {
-  await cluster.start([process.execPath, new URL('../scripts/shoal', import.meta.url).pathname, 'up', '--osds', '6'])
+  await cluster.start([process.execPath, shoalCommand, 'up', '--osds', '6'])
   report('erasure-coded', { monitors: 3, osds: 6, copies: 3, code: '4+2' }, await main(cluster))
 } finally {
   await cluster.remove()

@@ -11,7 +11,7 @@ import { GrpcMonitorClient } from '../../packages/monitor-client/src/index.ts'
 import { createRealEnv } from '../../packages/runtime/src/index.ts'
 
 const root = new URL('../../', import.meta.url).pathname
-const shoal = join(root, 'scripts', 'shoal')
+export const shoalCommand = join(root, 'scripts', 'shoal')
 const startTimeoutMs = 120_000
 const clockTicksPerSecond = 100
 
@@ -80,11 +80,11 @@ export class LocalCluster {
   }
 
   /** Starts it as a user would; resolves once it says HEALTH_OK, with the time that took. */
-  start(command: readonly string[] = [process.execPath, shoal, 'up']): Promise<number> {
+  start(command: readonly string[] = [process.execPath, shoalCommand, 'up'], osdCapacity = '4G'): Promise<number> {
     const [program = '', ...words] = command
     const startedMs = performance.now()
     return new Promise((resolve, reject) => {
-      const child = spawn(program, [...words, '--data', this.directory, '--osd-capacity', '4G'], {
+      const child = spawn(program, [...words, '--data', this.directory, '--osd-capacity', osdCapacity], {
         cwd: root,
         // A process group of its own, as a terminal makes one.
         detached: true,
@@ -123,7 +123,7 @@ export class LocalCluster {
 
   shoal(...words: readonly string[]): Promise<string> {
     return new Promise((resolve, reject) => {
-      const command = [shoal, '--data', this.directory, '--format', 'json', ...words]
+      const command = [shoalCommand, '--data', this.directory, '--format', 'json', ...words]
       execFile(process.execPath, command, { maxBuffer: 64 * 1024 * 1024 }, (error, stdout) =>
         error === null ? resolve(stdout) : reject(new Error(`shoal ${words.join(' ')}: ${stdout}`, { cause: error })),
       )
