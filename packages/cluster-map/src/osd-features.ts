@@ -12,8 +12,12 @@ export const featurePgSplit = 0x10
 /** Merges them when it becomes smaller. */
 export const featurePgMerge = 0x20
 
+/** Makes clones of shards for snapshots of erasure-coded pools. */
+export const featureShardSnapshots = 0x80
+
 /** Of this build. */
-export const osdFeatures: number = featureQuotas + featureLostObjects + featureShards + featurePgSplit + featurePgMerge
+export const osdFeatures: number =
+  featureQuotas + featureLostObjects + featureShards + featurePgSplit + featurePgMerge + featureShardSnapshots
 
 export function hasFeatures(features: number, required: number): boolean {
   const wanted = BigInt(required)

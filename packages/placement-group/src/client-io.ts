@@ -17,6 +17,7 @@ import {
   type ClientOp,
   headOf,
   headSnap,
+  isClone,
   isWriteOp,
   type ObjectId,
   type ObjectOpResult,
@@ -478,8 +479,10 @@ export class ClientIo {
     if (planned.cloned === true) this.core.count('clonesMade')
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
-    const plan = this.backend.plan(planned.entries, planned.steps, before, planned.after)
-    this.replicate(queue, planned.entries, plan, { session, op, results: execution.results })
+    const { entries, steps, after } = planned
+    this.forgetClones(entries)
+    const plan = this.backend.plan(entries, steps, { before, after })
+    this.replicate(queue, entries, plan, { session, op, results: execution.results })
     if (this.quota.isLimited) this.quota.onOrdered()
   }
 
@@ -504,9 +507,15 @@ export class ClientIo {
     }
     if (planned.head !== undefined) this.cache.set(object, planned.head)
     if (planned.dir !== undefined) this.cache.set(snapDirOf(object), planned.dir)
+    this.forgetClones(planned.entries)
     queue.inFlight++
-    this.writes.replicateOwn(queue, planned.entries, planned.steps, trim)
+    this.writes.replicateOwn(queue, planned.entries, this.backend.plan(planned.entries, planned.steps), trim)
     return true
+  }
+
+  /** They are others now, or there now: reads at snapshots have remembered what they were. */
+  private forgetClones(entries: readonly LogEntry[]): void {
+    for (const { object } of entries) if (isClone(object)) this.cache.delete(object)
   }
 
   private replicate(
