@@ -8,6 +8,7 @@ import {
   quickOut,
   shortLogs,
   small,
+  smallScans,
 } from './hunt-settings.ts'
 
 export const shardHunts: Readonly<Record<string, Hunt>> = {
@@ -47,6 +48,38 @@ export const shardHunts: Readonly<Record<string, Hunt>> = {
     code: { k: 2, m: 2 },
     ...quickOut,
     osdSettings: { ...osdSettings, ...shortLogs },
+  },
+  /** Clones made by writes that are undone, recovered, backfilled and trimmed. */
+  'shard-snapshots': {
+    ...small,
+    virtualSeconds: 50,
+    workloads: ['snapshots', 'pool-snapshots'],
+    clients: 4,
+    faults: ['crash', 'outage', 'outage'],
+    patterns: ['halfCut', 'slowThenDark', 'changeThenDark', 'returnAndCrash'],
+    everySeconds: 5,
+    pauseFactor: 1,
+    osds: 5,
+    code: { k: 2, m: 2 },
+    ...quickDown,
+  },
+  /** The same where copies are filled from nothing, and where disks rot. */
+  'shard-snapshot-moves': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['snapshots'],
+    clients: 4,
+    faults: ['osd-out', 'outage', 'outage', 'crash', 'crush-reweight', 'bit-rot'],
+    patterns: ['leapfrog', 'halfCut'],
+    lastsSecondsMax: 10,
+    pauseFactor: 1,
+    osds: 6,
+    pgNum: 2,
+    code: { k: 2, m: 2 },
+    compression,
+    ...quickOut,
+    osdSettings: { ...osdSettings, ...shortLogs },
+    tuning: smallScans,
   },
   'shard-disks-full': {
     ...small,
