@@ -104,63 +104,71 @@ class Bench {
 }
 
 describe('a write that makes a clone', () => {
-  it.each(everybody)('survives a power cut of %s at every step', async (_who, seed, victims) => {
-    const bench = await Bench.create(seed, victims)
-    const { cluster, pool } = bench
-    const expected = bytesOf(seed, 20_000)
-    await cluster.put(pool, 'thing', expected)
-    const snaps = new Map<number, Uint8Array>()
-    let cuts = 0
-    for (let step = 1; ; step++) {
-      snaps.set(await bench.snapshot(), expected.slice())
-      const data = bytesOf(seed + step, 6_000)
-      const offset = (step * 1_913) % 14_000
-      expected.set(data, offset)
-      let written: Promise<unknown> = Promise.resolve()
-      const dark = await bench.cutAt(step, () => {
-        written = pool.execute('thing', [{ kind: 'write', offset, data }])
-      })
-      await cluster.run(written, 120_000)
-      expect(await cluster.get(pool, 'thing')).toEqual(expected)
-      if (dark === 0) break
-      cuts += dark
-    }
-    expect(cuts).toBeGreaterThan(victims.length > 1 ? 2 : 0)
-    await bench.expectAt(snaps)
-    expect(await bench.stored()).toEqual([...snaps.keys(), 'head'])
-    expect(await bench.deepScrub()).toBe(0)
-    // Each shard in turn is made from the two others.
-    for (const id of [0, 1, 2]) {
-      cluster.kill(id)
-      await cluster.until(() => cluster.monitors.map.osds.get(id as OsdId)?.up === false)
+  it.each(everybody)(
+    'survives a power cut of %s at every step',
+    async (_who, seed, victims) => {
+      const bench = await Bench.create(seed, victims)
+      const { cluster, pool } = bench
+      const expected = bytesOf(seed, 20_000)
+      await cluster.put(pool, 'thing', expected)
+      const snaps = new Map<number, Uint8Array>()
+      let cuts = 0
+      for (let step = 1; ; step++) {
+        snaps.set(await bench.snapshot(), expected.slice())
+        const data = bytesOf(seed + step, 6_000)
+        const offset = (step * 1_913) % 14_000
+        expected.set(data, offset)
+        let written: Promise<unknown> = Promise.resolve()
+        const dark = await bench.cutAt(step, () => {
+          written = pool.execute('thing', [{ kind: 'write', offset, data }])
+        })
+        await cluster.run(written, 120_000)
+        expect(await cluster.get(pool, 'thing')).toEqual(expected)
+        if (dark === 0) break
+        cuts += dark
+      }
+      expect(cuts).toBeGreaterThan(victims.length > 1 ? 2 : 0)
       await bench.expectAt(snaps)
-      await bench.restart([id])
-    }
-  }, 180_000)
+      expect(await bench.stored()).toEqual([...snaps.keys(), 'head'])
+      expect(await bench.deepScrub()).toBe(0)
+      // Each shard in turn is made from the two others.
+      for (const id of [0, 1, 2]) {
+        cluster.kill(id)
+        await cluster.until(() => cluster.monitors.map.osds.get(id as OsdId)?.up === false)
+        await bench.expectAt(snaps)
+        await bench.restart([id])
+      }
+    },
+    180_000,
+  )
 })
 
 describe('a trim', () => {
-  it.each(everybody)('survives a power cut of %s at every step, and leaves nothing behind', async (_who, seed, victims) => {
-    const bench = await Bench.create(seed + 10, victims)
-    const { cluster, pool } = bench
-    const snaps = new Map<number, Uint8Array>()
-    for (let at = 0; at < 12; at++) {
-      const bytes = bytesOf(seed + at, 9_000 + at)
-      await cluster.put(pool, 'thing', bytes)
-      snaps.set(await bench.snapshot(), bytes)
-    }
-    await cluster.put(pool, 'thing', bytesOf(seed, 5))
-    let cuts = 0
-    for (const [at, snap] of [...snaps.keys()].entries()) {
-      cuts += await bench.cutAt(at + 1, () => dropSnapshot(cluster, bench.id, snap))
-      snaps.delete(snap)
-      await cluster.until(() => isPurged(cluster, bench.id, snap), 120_000)
-      expect(await bench.stored()).toEqual([...snaps.keys(), 'head'])
-      await bench.expectAt(snaps)
-    }
-    expect(cuts).toBeGreaterThan(0)
-    expect(await bench.deepScrub()).toBe(0)
-  }, 180_000)
+  it.each(everybody)(
+    'survives a power cut of %s at every step, and leaves nothing behind',
+    async (_who, seed, victims) => {
+      const bench = await Bench.create(seed + 10, victims)
+      const { cluster, pool } = bench
+      const snaps = new Map<number, Uint8Array>()
+      for (let at = 0; at < 12; at++) {
+        const bytes = bytesOf(seed + at, 9_000 + at)
+        await cluster.put(pool, 'thing', bytes)
+        snaps.set(await bench.snapshot(), bytes)
+      }
+      await cluster.put(pool, 'thing', bytesOf(seed, 5))
+      let cuts = 0
+      for (const [at, snap] of [...snaps.keys()].entries()) {
+        cuts += await bench.cutAt(at + 1, () => dropSnapshot(cluster, bench.id, snap))
+        snaps.delete(snap)
+        await cluster.until(() => isPurged(cluster, bench.id, snap), 120_000)
+        expect(await bench.stored()).toEqual([...snaps.keys(), 'head'])
+        await bench.expectAt(snaps)
+      }
+      expect(cuts).toBeGreaterThan(0)
+      expect(await bench.deepScrub()).toBe(0)
+    },
+    180_000,
+  )
 })
 
 describe('a clone', () => {

@@ -1,6 +1,13 @@
 /** Features that OSDs must have for what the map holds: asked for before, and required as long as it is there. */
 import { ClusterError } from '@shoal/base'
-import { featureQuotas, featureShardSnapshots, featureShards, hasFeatures, type OsdMap, poolQuotaOf } from '@shoal/cluster-map'
+import {
+  featureQuotas,
+  featureShardSnapshots,
+  featureShards,
+  hasFeatures,
+  type OsdMap,
+  poolQuotaOf,
+} from '@shoal/cluster-map'
 import type { WriteView } from './command.ts'
 
 type Draft = WriteView['draft']

@@ -12,13 +12,7 @@ import {
   stripeLayoutOf,
   stripeWidth,
 } from '@shoal/erasure'
-import {
-  type ClientOp,
-  type ObjectId,
-  type ObjectOp,
-  type TransactionOp,
-  type Version,
-} from '@shoal/wire'
+import { type ClientOp, type ObjectId, type ObjectOp, type TransactionOp, type Version } from '@shoal/wire'
 import type { HeadStates, OnFetched, PgBackend, WriteSteps } from '../backend.ts'
 import type { PgCore } from '../core.ts'
 import type { LoadRequest, ObjectState } from '../effects.ts'

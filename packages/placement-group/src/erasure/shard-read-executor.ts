@@ -18,8 +18,8 @@ import {
   snapDirOf,
 } from '@shoal/wire'
 import type { ObjectState } from '../effects.ts'
-import { readsSnaps } from '../snapshot-family.ts'
 import { noSnapSet, resolveSnap, snapSetIn } from '../snap-set.ts'
+import { readsSnaps } from '../snapshot-family.ts'
 import { executeShardRead, rangesOf } from './shard-read-ops.ts'
 
 export interface ByteRange {

@@ -35,8 +35,7 @@ export function storeSubWrite(
   if (ops.length > 0) {
     const stashes = stashesIn(ops)
     const spoiled = spoiledBy(core, entries, ops)
-    for (const { object, version } of entries)
-      if (spoiled.includes(object)) core.missing.set({ object, need: version })
+    for (const { object, version } of entries) if (spoiled.includes(object)) core.missing.set({ object, need: version })
     for (const entry of entries) {
       const makesStash = stashes.has(objectKey(stashName(entry.object, entry.version)))
       steps.push(...applied(core, rollback, entry, makesStash))
