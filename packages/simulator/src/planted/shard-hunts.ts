@@ -7,6 +7,7 @@ import {
   quickDown,
   quickOut,
   shortLogs,
+  slowDisk,
   small,
   smallScans,
 } from './hunt-settings.ts'
@@ -61,6 +62,21 @@ export const shardHunts: Readonly<Record<string, Hunt>> = {
     pauseFactor: 1,
     osds: 5,
     code: { k: 2, m: 2 },
+    ...quickDown,
+  },
+  /** Snapshots come and go all the time, and trims are cut off. */
+  'shard-trims': {
+    ...small,
+    virtualSeconds: 50,
+    workloads: ['snapshots', 'pool-snapshots'],
+    clients: 6,
+    patterns: ['halfCut', 'halfCut', 'slowThenDark', 'changeThenDark'],
+    everySeconds: 3,
+    pauseFactor: 1,
+    osds: 4,
+    pgNum: 2,
+    code: { k: 2, m: 2 },
+    ioDelayMs: slowDisk,
     ...quickDown,
   },
   /** The same where copies are filled from nothing, and where disks rot. */
