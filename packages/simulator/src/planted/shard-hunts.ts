@@ -53,9 +53,9 @@ export const shardHunts: Readonly<Record<string, Hunt>> = {
   /** Clones made by writes that are undone, recovered, backfilled and trimmed. */
   'shard-snapshots': {
     ...small,
-    virtualSeconds: 50,
+    virtualSeconds: 40,
     workloads: ['snapshots', 'pool-snapshots'],
-    clients: 4,
+    clients: 2,
     faults: ['crash', 'outage', 'outage'],
     patterns: ['halfCut', 'slowThenDark', 'changeThenDark', 'returnAndCrash'],
     everySeconds: 5,
@@ -67,9 +67,9 @@ export const shardHunts: Readonly<Record<string, Hunt>> = {
   /** Snapshots come and go all the time, and trims are cut off. */
   'shard-trims': {
     ...small,
-    virtualSeconds: 50,
+    virtualSeconds: 40,
     workloads: ['snapshots', 'pool-snapshots'],
-    clients: 6,
+    clients: 3,
     patterns: ['halfCut', 'halfCut', 'slowThenDark', 'changeThenDark'],
     everySeconds: 3,
     pauseFactor: 1,
@@ -84,7 +84,7 @@ export const shardHunts: Readonly<Record<string, Hunt>> = {
     ...small,
     virtualSeconds: 60,
     workloads: ['snapshots'],
-    clients: 4,
+    clients: 3,
     faults: ['osd-out', 'outage', 'outage', 'crash', 'crush-reweight', 'bit-rot'],
     patterns: ['leapfrog', 'halfCut'],
     lastsSecondsMax: 10,
