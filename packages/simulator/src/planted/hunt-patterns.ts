@@ -39,6 +39,7 @@ export type PatternName =
   | 'lonelyThenDead'
   | 'splitAndCrash'
   | 'mergeAndCrash'
+  | 'mergeWhileAway'
   | 'lonelyAndForgotten'
   | 'halfCut'
   | 'stalePrimaryAndClients'
@@ -74,6 +75,14 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       params: { node: osd(random.below(plan.osds.length)) },
     }))
     return [{ atMs: 0, kind: 'pg-merge', params: { pool: name, part: random.fraction() } }, ...crashes]
+  },
+  /** PGs are merged, while one that had all of them is away: others take its place first, and what it has is old. */
+  mergeWhileAway(random, plan) {
+    const { name } = plan.pools[random.below(plan.pools.length)] as Plan['pools'][number]
+    return [
+      { atMs: 0, kind: 'pg-merge', params: { pool: name, part: random.fraction() / 2 } },
+      outage(2_000 + random.below(8_000), 30_000, osd(random.below(plan.osds.length))),
+    ]
   },
   /** An OSD that clients reach and its peers do not; then it dies for a while. */
   lonelyThenDead(random, plan) {

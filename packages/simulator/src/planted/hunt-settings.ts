@@ -71,6 +71,8 @@ export const small: Pick<Hunt, 'virtualSeconds' | 'everySeconds' | 'lastsSeconds
 }
 export const slowDisk = { min: 1, max: 15 }
 export const smallMemory: Scenario['store']['mount'] = { dataCacheBytes: 16 * 1024, largeWriteBytes: 8 * 1024 }
+/** What is written is soon on the disk itself, where it can rot. */
+export const quickCheckpoints: Scenario['store']['mount'] = { ...smallMemory, pendingBytesMax: 64 * 1024 }
 export const compression = {
   compression_mode: 'force',
   compression_algorithm: 'lz4',

@@ -4,12 +4,18 @@ import type { PlantedBug } from './planted-bug.ts'
 export const mergeBugs: readonly PlantedBug[] = [
   {
     name: 'merge-believes-every-copy',
-    mechanism: 'a copy that missed writes before the merge counts as one that has all',
+    mechanism: 'copies that missed writes before the merge begin where the others do, as if they had all',
     promise: 'acknowledged writes are kept',
     file: 'placement-group/dist/pg-merge.js',
-    find: 'return upTo(target, targetVersion) && upTo(source, sourceVersion);',
-    replace: 'return true;',
-    scenario: 'merges',
+    find: `    return upTo(target, targetVersion) && upTo(source, sourceVersion);
+}
+function exactCopy(target, source, collection, epoch) {
+    const head = mergedVersion(epoch, source.log.head, target.log.head);`,
+    replace: `    return true;
+}
+function exactCopy(target, source, collection, epoch) {
+    const head = { epoch, version: 1_000_000 };`,
+    scenario: 'merges-while-away',
   },
   {
     name: 'merge-writes-go-on',
@@ -21,13 +27,13 @@ export const mergeBugs: readonly PlantedBug[] = [
     scenario: 'merges',
   },
   {
-    name: 'merge-not-undone-after-crash',
-    mechanism: 'a merge that a crash cut off leaves objects in the other collection while both placement groups go on',
-    promise: 'acknowledged writes are kept',
-    file: 'osd/dist/pg-merger.js',
-    find: '=== pgSeed(source) ? 0 : -1)',
-    replace: '=== -1 ? 0 : -1)',
-    scenario: 'merges-and-crashes',
+    name: 'merge-forgets-requests',
+    mechanism: 'the target does not know which requests were done in the source',
+    promise: 'what a client sends again is done once',
+    file: 'placement-group/dist/pg-merge.js',
+    find: 'mergeRequests(target.log.openRequests(), source.log.openRequests())',
+    replace: 'target.log.openRequests().requests',
+    scenario: 'merges-and-resends',
   },
   {
     name: 'merge-leaves-records-of-clones',

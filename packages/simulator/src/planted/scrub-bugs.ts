@@ -9,7 +9,7 @@ export const scrubBugs: readonly PlantedBug[] = [
     file: 'osd/dist/scrub-reader.js',
     find: 'examined.damage.reduce((sum, each) => sum + bits[each], 0)',
     replace: 'examined.damage.slice(0, 0).reduce((sum, each) => sum + bits[each], 0)',
-    scenario: 'scrubs',
+    scenario: 'scrubs-at-rest',
   },
   {
     name: 'repair-blames-the-good',
