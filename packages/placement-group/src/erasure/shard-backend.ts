@@ -5,6 +5,7 @@
 import { ClusterError, errorTable, type OsdId, shardPgId } from '@shoal/base'
 import { erasureProfileOf } from '@shoal/cluster-map'
 import {
+  type ByteRange,
   createErasureCode,
   type ErasureCode,
   parseErasureCodeProfile,
@@ -28,7 +29,7 @@ import type { ShardCheck } from '../scrub-compare.ts'
 import type { InFlightWrite, WriteReplicator, WriteTargets } from '../write-replicator.ts'
 import { decodeShardAttribute, shardAttributeName } from './shard-attribute.ts'
 import { familySteps } from './shard-family.ts'
-import { type ByteRange, ShardReadExecutor, withinObject } from './shard-read-executor.ts'
+import { ShardReadExecutor, withinObject } from './shard-read-executor.ts'
 import { ShardReader } from './shard-reader.ts'
 import { ShardReplicator, settledBelow, spoiledBy, storeSubWrite } from './shard-replicator.ts'
 import { ShardRules } from './shard-rules.ts'

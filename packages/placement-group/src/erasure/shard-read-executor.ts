@@ -5,6 +5,7 @@
  * The machine has checked lease and order: nothing is written to the object or its clones until the answer is there.
  */
 import { type ErrorCode, errorTable, type PgId } from '@shoal/base'
+import type { ByteRange } from '@shoal/erasure'
 import {
   type ClientOp,
   cloneOf,
@@ -21,11 +22,6 @@ import type { ObjectState } from '../effects.ts'
 import { noSnapSet, resolveSnap, snapSetIn } from '../snap-set.ts'
 import { readsSnaps } from '../snapshot-family.ts'
 import { executeShardRead, rangesOf } from './shard-read-ops.ts'
-
-export interface ByteRange {
-  readonly offset: number
-  readonly length: number
-}
 
 export interface ShardReads {
   readonly pgId: PgId
