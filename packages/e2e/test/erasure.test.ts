@@ -65,6 +65,10 @@ async function expectAll(): Promise<void> {
   }
 }
 
+async function expectHash(name: string, hash: string | undefined): Promise<void> {
+  expect(sha(await pool.read(name, 0, 2_000_000))).toBe(hash)
+}
+
 describe('an erasure-coded pool, 4+2 on six OSDs', () => {
   test('keeps objects of any size, attributes, and refuses omap', async () => {
     for (const [at, size] of [1, 4096, 16_384, 16_385, 100_000, 1_048_577].entries()) {
@@ -179,10 +183,44 @@ describe('an erasure-coded pool, 4+2 on six OSDs', () => {
     await cluster.untilHealthy()
   }, 120_000)
 
-  test('has no snapshots, and says so', async () => {
-    const refused = await cluster.run('pool', 'mksnap', 'coded', 'before')
-    expect(refused).toMatchObject({ code: 95, stderr: expect.stringContaining('EOPNOTSUPP') })
-  }, 30_000)
+  test('keeps what there was at a snapshot, whatever is written and whoever dies', async () => {
+    const names = ['object-4', 'object-5', 'object-6', 'object-7']
+    const before = new Map(names.map((name) => [name, sha(contents.get(name) ?? Buffer.alloc(0))]))
+    await cluster.ok('pool', 'mksnap', 'coded', 'monday')
+    const snap = await pool.snapshotId('monday')
+    const { pid } = await cluster.daemon('osd.2')
+    for (let i = 0; i < 120; i++) {
+      if (i === 40) process.kill(pid, 'SIGKILL')
+      await overwrite(names[i % 4] as string, 731 * (i % 20), randomBytes(100 + 97 * i))
+    }
+    await cluster.ok('object', 'rm', 'object-7', '--pool', 'coded')
+    await cluster.untilHealthy()
+    const atSnapshot = async (): Promise<void> => {
+      for (const [name, hash] of before) expect(sha(await pool.at(snap).read(name, 0, 2_000_000))).toBe(hash)
+    }
+    await atSnapshot()
+    await cluster.ok('pool', 'set', 'coded', 'min_size', '4')
+    await cluster.ok('daemon', 'stop', 'osd.0')
+    await cluster.ok('daemon', 'stop', 'osd.1')
+    await atSnapshot()
+    await cluster.ok('daemon', 'start', 'osd.0')
+    await cluster.ok('daemon', 'start', 'osd.1')
+    await cluster.untilHealthy()
+    await cluster.ok('pool', 'set', 'coded', 'min_size', '5')
+    await cluster.ok('object', 'rollback', 'object-7', 'monday', '--pool', 'coded')
+    await expectHash('object-7', before.get('object-7'))
+    await cluster.ok('pool', 'rmsnap', 'coded', 'monday')
+    await cluster.until('nothing is left of it', async () => {
+      const pools = await cluster.json<readonly { readonly name: string; readonly snapshots?: object }[]>('pool', 'ls')
+      const entry = pools.find(({ name }) => name === 'coded')
+      return (entry?.snapshots as { readonly trimming: number } | undefined)?.trimming === 0
+    })
+    for (const name of names) {
+      expect(await cluster.json('object', 'listsnaps', name, '--pool', 'coded')).toMatchObject({ clones: [] })
+    }
+    contents.set('object-7', Buffer.from(await pool.read('object-7', 0, 2_000_000)))
+    await expectAll()
+  }, 240_000)
 
   test('all processes killed at once: every acknowledged byte is there', async () => {
     await overwrite('object-4', 12_345, randomBytes(9_999))

@@ -1,6 +1,6 @@
 /** Erasure code profiles and the pools that are made from them, as commands. */
 import { isClusterError } from '@shoal/base'
-import { erasureProfileOf, featureQuotas, featureShards } from '@shoal/cluster-map'
+import { erasureProfileOf, featureQuotas, featureShardSnapshots, featureShards } from '@shoal/cluster-map'
 import { expect, it } from 'vitest'
 import { bootOf, MonitorCluster } from './support/monitor-cluster.ts'
 import { Told } from './support/told-cluster.ts'
@@ -73,9 +73,13 @@ it('no older OSD is given shards: neither before there are any, nor later', asyn
   await told.command(create)
   await told.command({ prefix: 'osd pool set-quota', pool: 'data', field: 'max_bytes', val: '1G' })
   await expect(boot(1, 3, featureQuotas)).rejects.toMatchObject({ code: 'EPERM' })
-  await expect(told.command({ prefix: 'osd pool mksnap', pool: 'data', snap: 's' })).rejects.toMatchObject({
-    code: 'EOPNOTSUPP',
-  })
+  const snapshot = { prefix: 'osd pool mksnap', pool: 'data', snap: 's' }
+  await expect(told.command(snapshot)).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
+  const managed = { prefix: 'osd pool selfmanaged-snap create', pool: 'data' }
+  await expect(told.command(managed)).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
+  for (const osd of [0, 1, 2]) await boot(osd, 4, features + featureShardSnapshots)
+  await told.command(snapshot)
+  await expect(boot(1, 5, features)).rejects.toMatchObject({ code: 'EPERM' })
   const sure = { pool: 'data', pool2: 'data', yes_i_really_really_mean_it: true }
   await told.command({ prefix: 'osd pool rm', ...sure })
   await boot(1, 3, 0)

@@ -83,18 +83,12 @@ function noSnapshot(pool: Pool, snap: number): Refusal {
 }
 
 /** What shards cannot do; checked first, for it has nothing to do with what the pool holds. */
-function checkShardSteps({ object, ops, snapContext }: ClientOp): Refusal | undefined {
+function checkShardSteps({ ops }: ClientOp): Refusal | undefined {
   const step = ops.find((one) => !isShardOp(one))
-  if (step !== undefined) {
-    const detail = `${step.kind}: objects of an erasure-coded pool have no omap: use a replicated pool for it`
-    return { code: 'EOPNOTSUPP', detail }
-  }
-  const usesSnaps = object.snap !== headSnap || snapContext !== undefined || ops.some(({ kind }) => snapSteps.has(kind))
-  if (!usesSnaps) return undefined
-  return { code: 'EOPNOTSUPP', detail: 'erasure-coded pools have no snapshots: use a replicated pool for them' }
+  if (step === undefined) return undefined
+  const detail = `${step.kind}: objects of an erasure-coded pool have no omap: use a replicated pool for it`
+  return { code: 'EOPNOTSUPP', detail }
 }
-
-const snapSteps: ReadonlySet<ObjectOp['kind']> = new Set(['rollback', 'list-snaps'])
 
 function isListing(op: ClientOp): boolean {
   return op.ops.every((step) => step.kind === 'list-objects')

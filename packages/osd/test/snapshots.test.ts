@@ -1,27 +1,36 @@
-/** Snapshots from the client to the stores and back, on OSDs that are real but for their machines and monitors. */
-import { ClusterError, type Epoch, isClusterError, type OsdId, pgId, utf8Encode } from '@shoal/base'
+/**
+ * Snapshots from the client to the stores and back, on OSDs that are real but for their machines and monitors; in pools of
+ * copies, and in pools of shards.
+ */
+import { ClusterError, type Epoch, isClusterError, must, type OsdId, pgId, shardPgId, utf8Encode } from '@shoal/base'
 import type { PoolHandle } from '@shoal/client'
-import { emptySnapshots, type Pool, withoutSnapshot, withQuota } from '@shoal/cluster-map'
+import { type Pool, withQuota } from '@shoal/cluster-map'
 import { headSnap, type ObjectId } from '@shoal/wire'
 import { describe, expect, it } from 'vitest'
 import type { OsdStore } from '../src/index.ts'
 import { bytesOf, MiniCluster } from './support/mini-cluster.ts'
+import { dropSnapshot, isPurged, takeSnapshot } from './support/pool-snapshots.ts'
 
 const name = 'thing'
+const kinds = ['copies', 'shards'] as const
+type Kind = (typeof kinds)[number]
 
 class Bench {
   readonly cluster: MiniCluster
   readonly pool: PoolHandle
+  readonly kind: Kind
 
-  private constructor(cluster: MiniCluster, pool: PoolHandle) {
+  private constructor(cluster: MiniCluster, pool: PoolHandle, kind: Kind) {
     this.cluster = cluster
     this.pool = pool
+    this.kind = kind
   }
 
-  static async create(seed: number): Promise<Bench> {
+  static async create(seed: number, kind: Kind): Promise<Bench> {
     const cluster = await MiniCluster.create(seed, 3)
-    await cluster.pool('things', 1, 3, 2)
-    return new Bench(cluster, await cluster.client('things'))
+    if (kind === 'copies') await cluster.pool('things', 1, 3, 2)
+    else await cluster.codedPool('things', 1, 2, 1)
+    return new Bench(cluster, await cluster.client('things'), kind)
   }
 
   private get entry(): Pool {
@@ -32,30 +41,19 @@ class Bench {
     this.cluster.monitors.change({ pools: new Map([[pool.id, pool]]) })
   }
 
-  /** As the monitors do it; the client has the map at once, as after a command. */
-  take(mode: 'pool' | 'selfmanaged' = 'pool'): number {
-    const { entry } = this
-    const snapshots = entry.snapshots ?? emptySnapshots(mode)
-    const seq = snapshots.seq + 1
-    const snaps = mode === 'pool' ? [...snapshots.snaps, { id: seq, name: `s${seq}`, createdMs: 0 }] : []
-    this.entry = { ...entry, snapshots: { ...snapshots, seq, snaps } }
-    return seq
-  }
-
   limit(maxBytes: number): void {
     const epoch = (this.cluster.monitors.map.epoch + 1) as Epoch
     this.entry = withQuota(this.entry, { maxBytes, maxObjects: 0, epoch })
   }
 
   async takeAndSettle(mode: 'pool' | 'selfmanaged' = 'pool'): Promise<number> {
-    const snap = this.take(mode)
+    const snap = takeSnapshot(this.cluster, this.entry.id, mode)
     await this.cluster.world.time.advance(200)
     return snap
   }
 
   drop(snap: number): void {
-    const { entry } = this
-    this.entry = { ...entry, snapshots: withoutSnapshot(entry.snapshots ?? emptySnapshots('pool'), snap) }
+    dropSnapshot(this.cluster, this.entry.id, snap)
   }
 
   async dropAndSettle(snap: number): Promise<void> {
@@ -64,13 +62,8 @@ class Bench {
   }
 
   async untilPurged(snap: number): Promise<void> {
-    await this.cluster.until(() => this.isPurged(snap))
+    await this.cluster.until(() => isPurged(this.cluster, this.entry.id, snap))
     await this.cluster.untilClean(this.entry.id)
-  }
-
-  private isPurged(snap: number): boolean {
-    const stats = this.cluster.monitors.pgStats.get(pgId(this.entry.id, 0))
-    return stats?.purgedSnaps?.some(({ first, last }) => first <= snap && snap <= last) === true
   }
 
   put(data: Uint8Array, pool = this.pool): Promise<void> {
@@ -91,12 +84,16 @@ class Bench {
     }
   }
 
-  /** Ids in each OSD's store: all alike, or the test fails. */
+  /** Ids in each OSD's store: all alike, or the test fails. Among shards, once nothing is kept to undo the last write. */
   async stored(): Promise<readonly ObjectId[]> {
+    if (this.kind === 'shards') await this.cluster.world.time.advance(1_000)
+    const id = pgId(this.entry.id, 0)
+    const { acting } = must(this.cluster.monitors.pgStats.get(id), 'statistics of the group')
     const lists: { readonly objects: readonly ObjectId[] }[] = []
-    for (const daemon of this.cluster.daemons) {
+    for (const [osd, daemon] of this.cluster.daemons.entries()) {
       const { store } = daemon as unknown as { readonly store: OsdStore }
-      lists.push(await this.run(store.list(pgId(this.entry.id, 0), undefined, 100)))
+      const collection = this.kind === 'copies' ? id : shardPgId(id, acting.indexOf(osd as OsdId))
+      lists.push(await this.run(store.list(collection, undefined, 100)))
     }
     for (const list of lists) expect(list.objects).toEqual(lists[0]?.objects)
     return lists[0]?.objects ?? []
@@ -107,16 +104,18 @@ class Bench {
   }
 }
 
-describe('snapshots', () => {
+describe.each(kinds)('snapshots of %s', (kind) => {
   it('keep what was there: bytes, attributes, omap, and that there was nothing', async () => {
-    const bench = await Bench.create(1)
+    const bench = await Bench.create(1, kind)
     const { pool } = bench
+    const hasOmap = kind === 'copies'
+    const entries = [{ key: utf8Encode('k'), value: utf8Encode('v') }]
     const before = await bench.takeAndSettle()
     await bench.run(
       pool.execute(name, [
         { kind: 'write-full', data: bytesOf(1, 20_000) },
         { kind: 'set-xattr', name: 'colour', value: utf8Encode('blue') },
-        { kind: 'omap-set', entries: [{ key: utf8Encode('k'), value: utf8Encode('v') }] },
+        ...(hasOmap ? [{ kind: 'omap-set', entries } as const] : []),
       ]),
     )
     const first = await bench.takeAndSettle()
@@ -124,7 +123,7 @@ describe('snapshots', () => {
       pool.execute(name, [
         { kind: 'write', offset: 5_000, data: bytesOf(2, 1_000) },
         { kind: 'set-xattr', name: 'colour', value: utf8Encode('red') },
-        { kind: 'omap-clear' },
+        ...(hasOmap ? [{ kind: 'omap-clear' } as const] : []),
       ]),
     )
     const second = await bench.takeAndSettle()
@@ -141,7 +140,7 @@ describe('snapshots', () => {
     const { results } = await bench.run(
       old.execute(name, [{ kind: 'omap-get-keys', keys: [utf8Encode('k')] }, { kind: 'stat' }]),
     )
-    expect(results[0]).toMatchObject({ entries: [{ key: utf8Encode('k'), value: utf8Encode('v') }] })
+    expect(results[0]).toMatchObject({ entries: hasOmap ? entries : [] })
     expect(results[1]).toMatchObject({ sizeBytes: 20_000 })
     expect(await bench.snapsStored()).toEqual([first, second, 'snapdir'])
     await bench.put(bytesOf(3, 10))
@@ -151,7 +150,7 @@ describe('snapshots', () => {
   })
 
   it('cost one clone however often an object is written, and none while it is not', async () => {
-    const bench = await Bench.create(2)
+    const bench = await Bench.create(2, kind)
     await bench.put(bytesOf(1, 30_000))
     await bench.takeAndSettle()
     const snap = await bench.takeAndSettle()
@@ -167,7 +166,7 @@ describe('snapshots', () => {
   })
 
   it('are read alone: what writes at one, reads at none, or mixes a rollback with writes is refused', async () => {
-    const bench = await Bench.create(3)
+    const bench = await Bench.create(3, kind)
     const { pool } = bench
     await bench.put(bytesOf(1, 10))
     const snap = await bench.takeAndSettle()
@@ -195,7 +194,7 @@ describe('snapshots', () => {
   })
 
   it('take an object back, and leave its locks where they are', async () => {
-    const bench = await Bench.create(4)
+    const bench = await Bench.create(4, kind)
     const { pool } = bench
     await bench.run(pool.lock(name, 'old'))
     await bench.put(bytesOf(1, 9_000))
@@ -217,7 +216,7 @@ describe('snapshots', () => {
   })
 
   it('show the names that there were', async () => {
-    const bench = await Bench.create(5)
+    const bench = await Bench.create(5, kind)
     const { pool, cluster } = bench
     for (const one of ['a', 'b', 'c']) await cluster.put(pool, one, bytesOf(1, 100))
     const snap = await bench.takeAndSettle()
@@ -238,7 +237,7 @@ describe('snapshots', () => {
   })
 
   it('of clients’ own count for the writes that name them', async () => {
-    const bench = await Bench.create(6)
+    const bench = await Bench.create(6, kind)
     const { pool } = bench
     await bench.put(bytesOf(1, 100))
     const [one, two] = [await bench.takeAndSettle('selfmanaged'), await bench.takeAndSettle('selfmanaged')]
@@ -251,7 +250,7 @@ describe('snapshots', () => {
   })
 
   it('that are removed leave nothing behind, and take nothing that others need', async () => {
-    const bench = await Bench.create(7)
+    const bench = await Bench.create(7, kind)
     await bench.put(bytesOf(1, 50_000))
     const first = await bench.takeAndSettle()
     const second = await bench.takeAndSettle()
@@ -271,7 +270,7 @@ describe('snapshots', () => {
   })
 
   it('are recovered with the object, by log and by backfill', async () => {
-    const bench = await Bench.create(8)
+    const bench = await Bench.create(8, kind)
     const { cluster } = bench
     const [id] = cluster.monitors.map.pools.keys()
     await bench.put(bytesOf(1, 40_000))
@@ -294,7 +293,7 @@ describe('snapshots', () => {
   })
 
   it('wait with trimming while a flag says so', async () => {
-    const bench = await Bench.create(9)
+    const bench = await Bench.create(9, kind)
     const { cluster } = bench
     await bench.put(bytesOf(1, 100))
     const snap = await bench.takeAndSettle()
@@ -310,7 +309,7 @@ describe('snapshots', () => {
   })
 
   it('are trimmed from a clone that could not be read for a while: until then nothing counts as purged', async () => {
-    const bench = await Bench.create(10)
+    const bench = await Bench.create(10, kind)
     const { cluster } = bench
     await bench.put(bytesOf(1, 10_000))
     const snap = await bench.takeAndSettle()
@@ -340,7 +339,7 @@ describe('snapshots', () => {
   })
 
   it('count against the quota of their pool with the write that makes the clone', async () => {
-    const bench = await Bench.create(11)
+    const bench = await Bench.create(11, kind)
     const { cluster } = bench
     await bench.put(bytesOf(1, 10_000))
     bench.limit(25_000)

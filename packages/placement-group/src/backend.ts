@@ -20,6 +20,12 @@ import { type InFlightWrite, WriteReplicator, type WriteTargets } from './write-
 /** What one ordered write does: the same on every member, or a share for each. */
 export type WriteSteps = readonly TransactionOp[] | ShardSteps
 
+/** The object of a write, before and after it. */
+export interface HeadStates {
+  readonly before: ObjectState
+  readonly after: CachedObject
+}
+
 /** errno 0: the object is here, durably. `failed`: who could not give it. */
 export type OnFetched = (errno: number, bytes: number, failed: readonly OsdId[]) => void
 
@@ -35,13 +41,8 @@ export interface PgBackend {
   load(request: LoadRequest, token: number): void
   /** `read-done` answers the token. */
   executeRead(op: ClientOp, token: number): void
-  /** `steps` change the object as a whole; what they become on the members. */
-  plan(
-    entries: readonly LogEntry[],
-    steps: readonly TransactionOp[],
-    before: ObjectState,
-    after: CachedObject,
-  ): WriteSteps
+  /** `steps` change the object and its clones as a whole; what they become on the members. `head`: where its bytes may change. */
+  plan(entries: readonly LogEntry[], steps: readonly TransactionOp[], head?: HeadStates): WriteSteps
   /** What becomes of an object that is given up: own, and of other members. */
   planGivenUp(object: ObjectId): { readonly steps: WriteSteps; readonly memberSteps: WriteSteps }
   createReplicator<Q>(targets: WriteTargets, onDone: (write: InFlightWrite<Q>) => void): WriteReplicator<Q>

@@ -39,8 +39,7 @@ import {
   type TrimRequest,
   type Waiting,
 } from './object-queue.ts'
-import { isTemporary } from './object-transfer.ts'
-import { noResults, OpAnswers } from './op-answers.ts'
+import { bytesOf, noResults, OpAnswers, withoutTemporaries } from './op-answers.ts'
 import { type Execution, executeWrite, type RollbackTarget } from './op-executor.ts'
 import { needsSpace, spaceBytesOf } from './op-space.ts'
 import type { LogEntry } from './pg-log.ts'
@@ -478,8 +477,10 @@ export class ClientIo {
     if (planned.cloned === true) this.core.count('clonesMade')
     this.writeOps++
     for (const step of execution.steps) if (step.kind === 'write') this.writeBytes += step.data.length
-    const plan = this.backend.plan(planned.entries, planned.steps, before, planned.after)
-    this.replicate(queue, planned.entries, plan, { session, op, results: execution.results })
+    const { entries, steps, after } = planned
+    this.cache.forgetClones(entries)
+    const plan = this.backend.plan(entries, steps, { before, after })
+    this.replicate(queue, entries, plan, { session, op, results: execution.results })
     if (this.quota.isLimited) this.quota.onOrdered()
   }
 
@@ -504,8 +505,9 @@ export class ClientIo {
     }
     if (planned.head !== undefined) this.cache.set(object, planned.head)
     if (planned.dir !== undefined) this.cache.set(snapDirOf(object), planned.dir)
+    this.cache.forgetClones(planned.entries)
     queue.inFlight++
-    this.writes.replicateOwn(queue, planned.entries, planned.steps, trim)
+    this.writes.replicateOwn(queue, planned.entries, this.backend.plan(planned.entries, planned.steps), trim)
     return true
   }
 
@@ -581,15 +583,4 @@ export class ClientIo {
   private fail(session: number, op: ClientOp, code: ErrorCode, detail: string): void {
     this.answers.fail(session, op, code, detail)
   }
-}
-
-function withoutTemporaries(result: ObjectOpResult): ObjectOpResult {
-  if (result.kind !== 'objects' || !result.objects.some(isTemporary)) return result
-  return { ...result, objects: result.objects.filter((object) => !isTemporary(object)) }
-}
-
-function bytesOf(results: readonly ObjectOpResult[]): number {
-  let total = 0
-  for (const result of results) if (result.kind === 'data' || result.kind === 'extents') total += result.data.length
-  return total
 }

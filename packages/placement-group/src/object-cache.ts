@@ -1,5 +1,5 @@
 /** What the primary knows of objects without asking the store: those written last. */
-import { type ObjectId, objectKey } from '@shoal/wire'
+import { isClone, type ObjectId, objectKey } from '@shoal/wire'
 import type { CachedObject } from './op-executor.ts'
 
 const objectsMax = 512
@@ -22,6 +22,11 @@ export class ObjectCache {
 
   delete(object: ObjectId): void {
     this.objects.delete(objectKey(object))
+  }
+
+  /** What became of the clones of an object is not remembered: reads at snapshots may have remembered what was before. */
+  forgetClones(changed: readonly { readonly object: ObjectId }[]): void {
+    for (const { object } of changed) if (isClone(object)) this.delete(object)
   }
 
   clear(): void {

@@ -2,6 +2,7 @@
 import { type ErrorCode, errorTable } from '@shoal/base'
 import { type ClientOp, type ClientOpReply, type ObjectOpResult, type Version, zeroVersion } from '@shoal/wire'
 import type { PgCore } from './core.ts'
+import { isTemporary } from './object-transfer.ts'
 
 export class OpAnswers {
   private readonly core: PgCore
@@ -38,4 +39,17 @@ export class OpAnswers {
 /** A request that was done before is answered with its version; what its reads said then is not kept. */
 export function noResults(op: ClientOp): readonly ObjectOpResult[] {
   return op.ops.map(() => ({ kind: 'none' }))
+}
+
+/** Clients see nothing of what only an OSD has. */
+export function withoutTemporaries(result: ObjectOpResult): ObjectOpResult {
+  if (result.kind !== 'objects' || !result.objects.some(isTemporary)) return result
+  return { ...result, objects: result.objects.filter((object) => !isTemporary(object)) }
+}
+
+/** That were read. */
+export function bytesOf(results: readonly ObjectOpResult[]): number {
+  let total = 0
+  for (const result of results) if (result.kind === 'data' || result.kind === 'extents') total += result.data.length
+  return total
 }

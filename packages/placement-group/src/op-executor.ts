@@ -378,6 +378,9 @@ class Run {
     const { rollback, collection, object } = this
     if (rollback === undefined) throw new Failure('EINVAL', 'the pool has no snapshots')
     if (rollback.kind === 'head') return
+    // What it was is not known any more: that is no reason to remove what it is.
+    if (rollback.kind === 'clone' && !rollback.state.exists)
+      throw new Failure('ENOENT', 'what the object was at this snapshot was given up as lost')
     this.changedData = true
     this.changedOmap = true
     if (rollback.kind === 'absent') {

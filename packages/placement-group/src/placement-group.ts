@@ -187,6 +187,7 @@ export class PlacementGroup {
       holders: (object) => this.recovery.holders(object),
       onBadCopy: (object, version) => this.recovery.onBadCopy(object, version),
       onBadPeer: (from, object, version) => this.recovery.onBadPeer(from, object, version),
+      onStalled: (object) => this.recovery.prioritize(object),
       isActive: () => this.replica.active,
       onActivated: (from, missing) => {
         this.recovery.peerMissing.set(from, missing)

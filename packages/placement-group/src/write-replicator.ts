@@ -29,6 +29,8 @@ export interface InFlightWrite<Q> {
   readonly queue: Q
   readonly request: RequestId
   readonly version: Version
+  /** Of the first of its entries: a clone's, where it made one. */
+  readonly first: Version
   /** Of a request that failed; 0 for one that changed something. */
   readonly errno: number
   readonly detail: string
@@ -76,9 +78,9 @@ export class WriteReplicator<Q> {
     return writes
   }
 
-  /** The version of the oldest write that is not on every member. */
+  /** The first version of the oldest write that is not on every member. */
   protected get oldestInFlight(): Version | undefined {
-    for (const { version } of this.inFlight.values()) return version
+    for (const { first } of this.inFlight.values()) return first
     return undefined
   }
 
@@ -86,9 +88,10 @@ export class WriteReplicator<Q> {
   replicate(queue: Q, entries: readonly LogEntry[], steps: WriteSteps, answer: Answer, detail: string): void {
     const entry = entries[entries.length - 1] as LogEntry
     const { request, version, errno } = entry
+    const { version: first } = entries[0] as LogEntry
     const missing = this.membersNow()
     const answers = [answer]
-    const write = { queue, request, version, errno, detail, missing, answers, onDone: undefined }
+    const write = { queue, request, version, first, errno, detail, missing, answers, onDone: undefined }
     this.byRequest.set(request, write)
     this.send(write, entries, steps, steps)
   }
@@ -101,8 +104,9 @@ export class WriteReplicator<Q> {
     { memberSteps = steps, onDone }: OwnWrite,
   ): void {
     const { request, version } = entries[entries.length - 1] as LogEntry
+    const { version: first } = entries[0] as LogEntry
     const missing = this.membersNow()
-    const write = { queue, request, version, errno: 0, detail: '', missing, answers: [], onDone }
+    const write = { queue, request, version, first, errno: 0, detail: '', missing, answers: [], onDone }
     this.send(write, entries, steps, memberSteps)
   }
 

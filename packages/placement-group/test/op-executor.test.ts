@@ -267,6 +267,23 @@ describe('attributes and omap', () => {
   })
 })
 
+describe('a rollback', () => {
+  it('to a clone that was given up as lost fails, and leaves the object as it is', () => {
+    const state = new Bench({ kind: 'append', data: text('here') }).store.load({
+      object: id,
+      omapKeys: [],
+      extents: [],
+    })
+    const lost = { exists: false, sizeBytes: 0, xattrs: new Map(), omap: [], extents: [] }
+    const target = { kind: 'clone', object: { ...id, snap: 3 }, state: lost } as const
+    const caller = { client: 1, nowMs: 0 }
+    expect(executeWrite(simulatedPg, id, [{ kind: 'rollback', snap: 3 }], state, caller, target)).toMatchObject({
+      kind: 'failed',
+      code: 'ENOENT',
+    })
+  })
+})
+
 describe('guards', () => {
   it.each(compareModes)('compares attributes and keys: %s', (mode) => {
     const holds = { equal: 0, 'not-equal': 0, greater: 0, 'greater-or-equal': 0, less: 0, 'less-or-equal': 0 }

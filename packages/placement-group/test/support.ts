@@ -1,7 +1,11 @@
-import { type Epoch, type OsdId, osdId } from '@shoal/base'
+import { type Epoch, type OsdId, osdId, type PgId, pgShard } from '@shoal/base'
 import type { ObjectId, Version } from '@shoal/wire'
+import { defaultPgSettings, PgCore } from '../src/core.ts'
+import { RollbackLog } from '../src/erasure/rollback-log.ts'
+import { MissingSet } from '../src/missing-set.ts'
 import { backfillComplete, newPgInfo, type PastInterval, type PgInfo } from '../src/pg-info.ts'
-import type { LogEntry } from '../src/pg-log.ts'
+import { type LogEntry, PgLog } from '../src/pg-log.ts'
+import { MapAuthority, placeSimulated } from './simulation/map-authority.ts'
 import { simulatedObject } from './simulation/simulated-client.ts'
 
 export const epoch = (value: number): Epoch => value as Epoch
@@ -51,4 +55,35 @@ export function info(changes: {
 
 export function interval(first: number, last: number, acting: readonly OsdId[], maybeWrote = true): PastInterval {
   return { first: epoch(first), last: epoch(last), acting, up: acting, primary: acting[0] ?? osdId(-1), maybeWrote }
+}
+
+/** Of osd.0, a copy or a shard, in a group that osd.1 leads. */
+export function coreOf(pgId: PgId): PgCore {
+  const { map } = new MapAuthority({ osds: 2, size: 2, minSize: 1, onEpoch: () => {} })
+  const leader = osdId(1)
+  const core = new PgCore({
+    pgId,
+    whoami: osdId(0),
+    settings: defaultPgSettings,
+    leases: { heldUntilMs: () => 0, want: () => {}, isLate: () => false, grantedUntilMs: () => 0 },
+    space: { admits: () => true, hasRoomFor: () => true, isBackfillFull: false, roomBytes: 1e9, onRoom: () => {} },
+    clock: { monotonicMs: () => 0, wallMs: () => 0 },
+    info: info({ started: 1 }),
+    log: new PgLog(version("0'0"), []),
+    missing: new MissingSet(),
+    rollback: pgShard(pgId) === undefined ? undefined : new RollbackLog(pgId, []),
+    pastIntervals: [],
+    interval: {
+      mapEpoch: map.epoch,
+      since: epoch(1),
+      up: osds(0, 1),
+      acting: osds(0, 1),
+      upPrimary: leader,
+      actingPrimary: leader,
+      incarnations: [],
+    },
+  })
+  core.map = map
+  core.mapping = { ...placeSimulated(map), acting: osds(0, 1), actingPrimary: leader }
+  return core
 }

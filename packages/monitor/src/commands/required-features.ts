@@ -1,6 +1,13 @@
 /** Features that OSDs must have for what the map holds: asked for before, and required as long as it is there. */
 import { ClusterError } from '@shoal/base'
-import { featureQuotas, featureShards, hasFeatures, type OsdMap, poolQuotaOf } from '@shoal/cluster-map'
+import {
+  featureQuotas,
+  featureShardSnapshots,
+  featureShards,
+  hasFeatures,
+  type OsdMap,
+  poolQuotaOf,
+} from '@shoal/cluster-map'
 import type { WriteView } from './command.ts'
 
 type Draft = WriteView['draft']
@@ -26,6 +33,11 @@ export function updateRequiredFeatures(draft: Draft): void {
     draft,
     featureShards,
     pools.some(({ type }) => type === 'erasure'),
+  )
+  setRequired(
+    draft,
+    featureShardSnapshots,
+    pools.some(({ type, snapshots }) => type === 'erasure' && snapshots !== undefined),
   )
 }
 

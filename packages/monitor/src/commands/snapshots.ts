@@ -1,6 +1,7 @@
 /** Snapshots of pools: those that the cluster names, and ids for those that clients manage. docs/mechanisms/snapshots.md */
 import { ClusterError } from '@shoal/base'
 import {
+  featureShardSnapshots,
   firstSnapshots,
   hasSnap,
   type Pool,
@@ -13,6 +14,7 @@ import type { PoolSnapshotRow } from '@shoal/monitor-client'
 import { z } from 'zod'
 import { type Command, done, numberArgument, readCommand, type WriteView, writeCommand } from './command.ts'
 import { requirePool } from './pool-rows.ts'
+import { requireFeature, updateRequiredFeatures } from './required-features.ts'
 
 const snapshotName = z
   .string()
@@ -27,16 +29,21 @@ const modeNames: Readonly<Record<SnapshotMode, string>> = {
 
 /** What a pool has of snapshots, or its first. A pool is of one kind for good. */
 function snapshotsOf(pool: Pool, mode: SnapshotMode): PoolSnapshots {
-  if (pool.type === 'erasure') {
-    throw new ClusterError('EOPNOTSUPP', `pool '${pool.name}' is erasure-coded: such pools have no snapshots`, {
-      hint: 'use a replicated pool for what needs them',
-    })
-  }
   const snapshots = pool.snapshots ?? firstSnapshots(pool, mode)
   if (snapshots.mode === mode) return snapshots
   throw new ClusterError('EINVAL', `pool '${pool.name}' has ${modeNames[snapshots.mode]}, not ${modeNames[mode]}`, {
     hint: 'one pool is used in one of the two ways',
   })
+}
+
+/** An older OSD would take the clone that a write makes for a part of the write, and end. */
+function requireSnapshots({ map }: WriteView['draft'], pool: Pool): void {
+  if (pool.type === 'erasure') requireFeature(map, featureShardSnapshots, 'keep snapshots of erasure-coded pools')
+}
+
+function setSnapshots(draft: WriteView['draft'], pool: Pool, snapshots: PoolSnapshots): void {
+  draft.osd.setPool({ ...pool, snapshots })
+  if (pool.type === 'erasure') updateRequiredFeatures(draft)
 }
 
 const namedArguments = z.object({ pool: z.string(), snap: snapshotName })
@@ -54,9 +61,10 @@ function makeSnapshot(args: z.output<typeof namedArguments>, { draft }: WriteVie
       hint: `shoal pool rmsnap ${pool.name} ${snapshots.snaps[0]?.name}`,
     })
   }
+  requireSnapshots(draft, pool)
   const id = snapshots.seq + 1
   const snaps = [...snapshots.snaps, { id, name: args.snap, createdMs: draft.wallMs }]
-  draft.osd.setPool({ ...pool, snapshots: { ...snapshots, seq: id, snaps } })
+  setSnapshots(draft, pool, { ...snapshots, seq: id, snaps })
   return done(`created snapshot '${args.snap}' of pool '${pool.name}'`, { snap: id, epoch })
 }
 
@@ -73,8 +81,9 @@ function removeNamed(args: z.output<typeof namedArguments>, { draft }: WriteView
 function createManaged(args: { readonly pool: string }, { draft }: WriteView) {
   const pool = requirePool(draft.map, args.pool)
   const snapshots = snapshotsOf(pool, 'selfmanaged')
+  requireSnapshots(draft, pool)
   const snap = snapshots.seq + 1
-  draft.osd.setPool({ ...pool, snapshots: { ...snapshots, seq: snap } })
+  setSnapshots(draft, pool, { ...snapshots, seq: snap })
   return done(`snapshot ${snap} of pool '${pool.name}'`, { snap, epoch: draft.osd.epoch })
 }
 

@@ -2,9 +2,10 @@
  * An erasure-coded placement group: each member keeps one shard of every object (docs/mechanisms/erasure-code.md, and
  * docs/mechanisms/erasure-coded-pools.md for what makes it crash-safe).
  */
-import { assert, ClusterError, errorTable, type OsdId, shardPgId } from '@shoal/base'
+import { ClusterError, errorTable, type OsdId, shardPgId } from '@shoal/base'
 import { erasureProfileOf } from '@shoal/cluster-map'
 import {
+  type ByteRange,
   createErasureCode,
   type ErasureCode,
   parseErasureCodeProfile,
@@ -12,16 +13,8 @@ import {
   stripeLayoutOf,
   stripeWidth,
 } from '@shoal/erasure'
-import {
-  type ClientOp,
-  type ObjectId,
-  type ObjectOp,
-  type ObjectOpResult,
-  opLimits,
-  type TransactionOp,
-  type Version,
-} from '@shoal/wire'
-import type { OnFetched, PgBackend, WriteSteps } from '../backend.ts'
+import { type ClientOp, type ObjectId, type ObjectOp, type TransactionOp, type Version } from '@shoal/wire'
+import type { HeadStates, OnFetched, PgBackend, WriteSteps } from '../backend.ts'
 import type { PgCore } from '../core.ts'
 import type { LoadRequest, ObjectState } from '../effects.ts'
 import { shardOf } from '../member.ts'
@@ -35,12 +28,13 @@ import { removeMissing, setMissing } from '../pg-store.ts'
 import type { ShardCheck } from '../scrub-compare.ts'
 import type { InFlightWrite, WriteReplicator, WriteTargets } from '../write-replicator.ts'
 import { decodeShardAttribute, shardAttributeName } from './shard-attribute.ts'
-import { executeShardRead, rangesOf } from './shard-read-ops.ts'
+import { familySteps } from './shard-family.ts'
+import { ShardReadExecutor, withinObject } from './shard-read-executor.ts'
 import { ShardReader } from './shard-reader.ts'
-import { ShardReplicator, settledBelow, storeSubWrite } from './shard-replicator.ts'
+import { ShardReplicator, settledBelow, spoiledBy, storeSubWrite } from './shard-replicator.ts'
 import { ShardRules } from './shard-rules.ts'
 import { shardCheck } from './shard-scrub.ts'
-import { ShardSteps, shardSteps, stripesToLoad } from './shard-steps.ts'
+import { ShardSteps, stripesToLoad } from './shard-steps.ts'
 import { ShardTransfer } from './shard-transfer.ts'
 
 /** What the backend asks of the other parts. */
@@ -50,6 +44,8 @@ export interface ShardBackendEvents {
   /** This OSD leads, and its own shard is bad. */
   onBadCopy(object: ObjectId, version: Version): void
   onBadPeer(from: OsdId, object: ObjectId, version: Version): void
+  /** Somebody reads an object of which too few shards can be had now. */
+  onStalled(object: ObjectId): void
   /** This OSD follows writes. */
   isActive(): boolean
   onActivated(from: OsdId, missing: MissingSet): void
@@ -67,6 +63,7 @@ export class ShardBackend implements PgBackend {
   private readonly core: PgCore
   private readonly events: ShardBackendEvents
   private readonly reader: ShardReader
+  private readonly executor: ShardReadExecutor
   private made: { readonly words: string; readonly code: ErasureCode; readonly layout: StripeLayout } | undefined
   private writes: ShardReplicator<unknown> | undefined
   /** Answers that are owed to the machine. */
@@ -80,6 +77,13 @@ export class ShardBackend implements PgBackend {
     this.reader = new ShardReader(core, () => this.coding(), {
       holders: (object) => events.holders(object),
       onBadShard: (object, version) => this.onBadShard(object, version),
+      onStalled: (object) => events.onStalled(object),
+    })
+    this.executor = new ShardReadExecutor({
+      pgId: core.pgId,
+      wallMs: () => core.clock.wallMs(),
+      stateOf: (...args) => this.stateOf(...args),
+      readRanges: (...args) => this.readRanges(...args),
     })
     this.transfer = new ShardTransfer(
       core,
@@ -119,7 +123,8 @@ export class ShardBackend implements PgBackend {
     )
   }
 
-  private loadBytes({ object, extents, ops = [] }: LoadRequest, state: ObjectState, token: number): void {
+  private loadBytes(request: LoadRequest, state: ObjectState, token: number): void {
+    const { object, extents, ops = [] } = request
     const { layout } = this.coding()
     const width = stripeWidth(layout)
     const stripes = stripesToLoad(layout, ops, state.sizeBytes)
@@ -129,21 +134,24 @@ export class ShardBackend implements PgBackend {
     const cut = extents.map((extent) => withinObject(extent, state.sizeBytes))
     const ranges = [...cut, ...stripes.map((stripe) => ({ offset: stripe * width, length: width }))]
     if (!state.exists) return answer({ ...state, extents: extents.map(() => new Uint8Array(0)) })
-    this.readRanges(object, state, ranges, (data) =>
+    const onRead = (data: readonly Uint8Array[]): void =>
       answer({
         ...state,
         extents: data.slice(0, cut.length),
         stripes: new Map(stripes.map((stripe, at) => [stripe, data[cut.length + at] as Uint8Array])),
-      }),
-    )
+      })
+    this.readRanges(object, state, ranges, onRead, () => {
+      if (this.loading.delete(token)) this.load(request, token)
+    })
   }
 
   /** Ranges of no length are not asked for. */
   private readRanges(
     object: ObjectId,
     state: CachedObject,
-    ranges: readonly { readonly offset: number; readonly length: number }[],
+    ranges: readonly ByteRange[],
     onRead: (data: readonly Uint8Array[]) => void,
+    onGone: () => void,
   ): void {
     const version = versionOf(state.xattrs.get(objectAttributeName))
     const asked = ranges.filter(({ length }) => length > 0)
@@ -151,6 +159,7 @@ export class ShardBackend implements PgBackend {
       object,
       version,
       ranges: asked,
+      onGone,
       onRead: (data) => {
         let at = 0
         onRead(ranges.map(({ length }) => (length > 0 ? (data[at++] as Uint8Array) : new Uint8Array(0))))
@@ -184,48 +193,23 @@ export class ShardBackend implements PgBackend {
   // Reading
 
   executeRead(op: ClientOp, token: number): void {
-    const { object, ops } = op
-    const { client } = op.request
+    const { object, ops, request } = op
     if (ops.every(({ kind }) => kind === 'list-objects')) {
-      return this.core.emit({ kind: 'execute-read', client, object, ops, token })
+      return this.core.emit({ kind: 'execute-read', client: request.client, object, ops, token })
     }
     this.reading.add(token)
-    const done = (errno: number, detail: string, results: readonly ObjectOpResult[] = []): void => {
-      if (this.reading.delete(token)) this.core.answer(token, { kind: 'read-done', token, errno, detail, results })
-    }
-    this.stateOf(
-      object,
-      (state) => {
-        const ranges = rangesOf(ops).map((range) => withinObject(range, state.exists ? state.sizeBytes : 0))
-        const total = ranges.reduce((sum, { length }) => sum + length, 0)
-        if (total > opLimits.writeBytesMax) {
-          const detail = `more than ${opLimits.writeBytesMax} bytes in one operation: read in pieces`
-          return done(errorTable.E2BIG.errno, detail)
-        }
-        this.readRanges(object, state, ranges, (data) => {
-          const caller = { client, nowMs: this.core.clock.wallMs() }
-          const outcome = executeShardRead(this.core.pgId, op, { ...state, extents: data }, caller)
-          done(outcome.errno, outcome.detail, outcome.results)
-        })
-      },
-      (errno, detail) => done(errno, detail),
-    )
+    this.executor.execute(op, (answer) => {
+      if (this.reading.delete(token)) this.core.answer(token, { kind: 'read-done', token, ...answer })
+    })
   }
 
   // Writing
 
-  plan(
-    entries: readonly LogEntry[],
-    steps: readonly TransactionOp[],
-    before: ObjectState,
-    after: CachedObject,
-  ): WriteSteps {
-    assert(entries.length === 1, 'a shard has no clones')
+  plan(entries: readonly LogEntry[], steps: readonly TransactionOp[], head?: HeadStates): WriteSteps {
     const { code, layout } = this.coding()
     const { core } = this
     const collections = Array.from({ length: code.k + code.m }, (_, shard) => shardPgId(core.pgId, shard))
-    const { object, version } = entries[0] as LogEntry
-    return shardSteps({ layout, code, collections, object, version, steps, before, after })
+    return familySteps({ layout, code, collections, entries, steps, head })
   }
 
   /** Nothing is kept to undo it: who must, misses the object again. */
@@ -274,9 +258,12 @@ export class ShardBackend implements PgBackend {
     if (!this.events.isActive()) return
     const { core } = this
     const { tid, entries, transaction, trimTo } = message
+    const spoiled = spoiledBy(core, entries, transaction.ops)
     const steps = storeSubWrite(core, entries, transaction.ops, trimTo, message.settledBelow)
     if (entries.length === 0 && steps.length === 0) return
     core.transact(steps, () => {
+      for (const { object, version } of entries)
+        if (spoiled.includes(object)) core.send(from, { kind: 'bad-shard', object, version })
       if (entries.length > 0) core.send(from, { kind: 'replicated', tid, roomBytes: core.space.roomBytes })
     })
   }
@@ -363,11 +350,4 @@ export class ShardBackend implements PgBackend {
     this.reading.clear()
     this.core.emit({ kind: 'cancel-timer', timer: 'settle' })
   }
-}
-
-function withinObject(
-  { offset, length }: { readonly offset: number; readonly length: number },
-  sizeBytes: number,
-): { readonly offset: number; readonly length: number } {
-  return { offset, length: Math.max(0, Math.min(length, sizeBytes - offset)) }
 }

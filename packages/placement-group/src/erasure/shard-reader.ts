@@ -19,6 +19,8 @@ export interface ShardReaderEvents {
   holders(object: ObjectId): readonly OsdId[]
   /** This OSD's own shard cannot be read. */
   onBadShard(object: ObjectId, version: Version): void
+  /** Too few shards of it can be had now. */
+  onStalled(object: ObjectId): void
 }
 
 export interface WholeRead {
@@ -27,6 +29,8 @@ export interface WholeRead {
   /** Within the object. */
   readonly ranges: readonly ByteRange[]
   readonly onRead: (data: readonly Uint8Array[]) => void
+  /** An operator gave the object up: nobody has it any more. */
+  readonly onGone: () => void
 }
 
 /** What is asked of one shard for one range. */
@@ -86,11 +90,7 @@ export class ShardReader {
     const { code, layout } = this.code()
     const holders = new Map<number, OsdId>()
     for (const member of this.events.holders(read.object)) if (!failed.has(member)) holders.set(shardOf(member), member)
-    if (holders.size < code.k) {
-      this.stalled.push(read)
-      this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: stalledRetryMs })
-      return
-    }
+    if (holders.size < code.k) return this.stall(read)
     const plans = read.ranges.map((range) => {
       const wanted = piecesOf(layout, range)
       const shards = wanted.map(({ shard }) => shard)
@@ -114,6 +114,14 @@ export class ShardReader {
     }
     for (const shard of byShard.keys()) waiting.add(holders.get(shard) as OsdId)
     for (const [shard, extents] of byShard) this.ask(holders.get(shard) as OsdId, tid, read.object, extents)
+  }
+
+  /** Nothing is written while it is read: only what is given up can be gone. */
+  private stall(read: WholeRead): void {
+    if (this.core.log.latestOf(read.object)?.kind === 'delete') return read.onGone()
+    this.stalled.push(read)
+    this.core.emit({ kind: 'set-timer', timer: 'recovery-retry', delayMs: stalledRetryMs })
+    this.events.onStalled(read.object)
   }
 
   private ask(member: OsdId, tid: number, object: ObjectId, extents: readonly ShardRange[]): void {

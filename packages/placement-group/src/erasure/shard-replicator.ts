@@ -3,14 +3,15 @@
  * than needed what it takes to undo one.
  */
 import { assert, type OsdId } from '@shoal/base'
-import { compareVersions, type TransactionOp, type Version } from '@shoal/wire'
+import { compareVersions, type ObjectId, objectKey, type TransactionOp, type Version } from '@shoal/wire'
 import type { WriteSteps } from '../backend.ts'
 import type { PgCore } from '../core.ts'
 import { shardOf } from '../member.ts'
 import type { LogEntry } from '../pg-log.ts'
 import { removeMissing, setMissing } from '../pg-store.ts'
 import { WriteReplicator } from '../write-replicator.ts'
-import { type RollbackLog, stashNamespace } from './rollback-log.ts'
+import { type RollbackLog, stashName } from './rollback-log.ts'
+import { sourceOf, stashesIn } from './shard-family.ts'
 import { ShardSteps } from './shard-steps.ts'
 
 /** The version below which every entry is on every member, when these are under way, oldest first. */
@@ -31,20 +32,41 @@ export function storeSubWrite(
   if (entries.length > 0) steps.push(core.appendLog(entries))
   const { rollback } = core
   assert(rollback !== undefined, 'a shard keeps what it takes to undo a write')
-  const stashes = ops.some(makesStash)
-  if (ops.length > 0) for (const entry of entries) steps.push(...applied(core, rollback, entry, stashes))
+  if (ops.length > 0) {
+    const stashes = stashesIn(ops)
+    const spoiled = spoiledBy(core, entries, ops)
+    for (const { object, version } of entries) if (spoiled.includes(object)) core.missing.set({ object, need: version })
+    for (const entry of entries) {
+      const makesStash = stashes.has(objectKey(stashName(entry.object, entry.version)))
+      steps.push(...applied(core, rollback, entry, makesStash))
+    }
+  }
   steps.push(...rollback.rollForward(below), ...core.trimLog(trimTo))
   return steps
 }
 
-function makesStash(op: TransactionOp): boolean {
-  return (op.kind === 'clone' || op.kind === 'rename') && op.to.namespace === stashNamespace
+/**
+ * Objects that the steps make here from a shard that is missing, though it was not when they were ordered: it turned out to
+ * be bad meanwhile, and so is what is made of it.
+ */
+export function spoiledBy(
+  { missing }: PgCore,
+  entries: readonly LogEntry[],
+  ops: readonly TransactionOp[],
+): readonly ObjectId[] {
+  if (missing.size === 0) return []
+  return entries
+    .map(({ object }) => object)
+    .filter((object) => {
+      const source = missing.has(object) ? undefined : sourceOf(ops, object)
+      return source !== undefined && missing.has(source)
+    })
 }
 
-function applied(core: PgCore, rollback: RollbackLog, entry: LogEntry, stashes: boolean): readonly TransactionOp[] {
+function applied(core: PgCore, rollback: RollbackLog, entry: LogEntry, makesStash: boolean): readonly TransactionOp[] {
   const { object, version } = entry
   if (entry.kind === 'error') return []
-  const steps: TransactionOp[] = stashes ? [rollback.add(entry)] : []
+  const steps: TransactionOp[] = makesStash ? [rollback.add(entry)] : []
   if (!core.missing.has(object)) return steps
   // It turned out to be bad while the write was on its way: it is missing still, but in the new version.
   if (entry.kind === 'delete') {

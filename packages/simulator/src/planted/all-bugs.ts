@@ -7,6 +7,7 @@ import type { PlantedBug } from './planted-bug.ts'
 import { recoveryBugs } from './recovery-bugs.ts'
 import { scrubBugs } from './scrub-bugs.ts'
 import { shardBugs } from './shard-bugs.ts'
+import { shardSnapshotBugs } from './shard-snapshot-bugs.ts'
 import { snapshotBugs } from './snapshot-bugs.ts'
 import { spaceBugs } from './space-bugs.ts'
 import { splitBugs } from './split-bugs.ts'
@@ -19,6 +20,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...snapshotBugs,
   ...scrubBugs,
   ...shardBugs,
+  ...shardSnapshotBugs,
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,

@@ -7,7 +7,9 @@ import {
   quickDown,
   quickOut,
   shortLogs,
+  slowDisk,
   small,
+  smallScans,
 } from './hunt-settings.ts'
 
 export const shardHunts: Readonly<Record<string, Hunt>> = {
@@ -47,6 +49,53 @@ export const shardHunts: Readonly<Record<string, Hunt>> = {
     code: { k: 2, m: 2 },
     ...quickOut,
     osdSettings: { ...osdSettings, ...shortLogs },
+  },
+  /** Clones made by writes that are undone, recovered, backfilled and trimmed. */
+  'shard-snapshots': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['snapshots', 'pool-snapshots'],
+    clients: 2,
+    faults: ['crash', 'outage', 'outage'],
+    patterns: ['halfCut', 'slowThenDark', 'changeThenDark', 'returnAndCrash'],
+    everySeconds: 5,
+    pauseFactor: 1,
+    osds: 5,
+    code: { k: 2, m: 2 },
+    ...quickDown,
+  },
+  /** Snapshots come and go all the time, and trims are cut off. */
+  'shard-trims': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['snapshots', 'pool-snapshots'],
+    clients: 3,
+    patterns: ['halfCut', 'halfCut', 'slowThenDark', 'changeThenDark'],
+    everySeconds: 3,
+    pauseFactor: 1,
+    osds: 4,
+    pgNum: 2,
+    code: { k: 2, m: 2 },
+    ioDelayMs: slowDisk,
+    ...quickDown,
+  },
+  /** The same where copies are filled from nothing, and where disks rot. */
+  'shard-snapshot-moves': {
+    ...small,
+    virtualSeconds: 60,
+    workloads: ['snapshots'],
+    clients: 3,
+    faults: ['osd-out', 'outage', 'outage', 'crash', 'crush-reweight', 'bit-rot'],
+    patterns: ['leapfrog', 'halfCut'],
+    lastsSecondsMax: 10,
+    pauseFactor: 1,
+    osds: 6,
+    pgNum: 2,
+    code: { k: 2, m: 2 },
+    compression,
+    ...quickOut,
+    osdSettings: { ...osdSettings, ...shortLogs },
+    tuning: smallScans,
   },
   'shard-disks-full': {
     ...small,

@@ -167,7 +167,7 @@ const codes: readonly (readonly [number, number])[] = [
   [4, 2],
 ]
 
-/** Those that write no omap, and make no pools themselves. */
+/** Those that can do without omap, and make no pools themselves. */
 const codedWorkloads: ReadonlySet<string> = new Set([
   'plain',
   'registers',
@@ -176,6 +176,8 @@ const codedWorkloads: ReadonlySet<string> = new Set([
   'listing',
   'locks',
   'quotas',
+  'snapshots',
+  'pool-snapshots',
 ])
 
 /** Long enough, now and then, for promises between OSDs to run out. */
