@@ -58,7 +58,9 @@ export const balancerCommands: readonly Command[] = [
 ]
 
 function evaluate(view: ClusterView): readonly PoolBalanceRow[] {
-  const ofPool = new Map(measurePrimaries(view.map, view.placement()).map(({ pool, name: _name, ...row }) => [pool, row]))
+  const ofPool = new Map(
+    measurePrimaries(view.map, view.placement()).map(({ pool, name: _name, ...row }) => [pool, row]),
+  )
   return measureBalance(view.map).map((row) => {
     const primaries = ofPool.get(row.pool)
     return primaries === undefined ? row : { ...row, primaries }
