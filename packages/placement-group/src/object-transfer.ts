@@ -9,6 +9,7 @@ import { equalVersions, isClone, type ObjectId, objectKey, type TransactionOp, t
 import type { PgCore } from './core.ts'
 import type { ObjectPiece } from './effects.ts'
 import { stashNamespace } from './erasure/rollback-log.ts'
+import { osdOf } from './member.ts'
 import { objectAttributeName, versionOf } from './object-attribute.ts'
 import type { PeerMessage } from './peer-message.ts'
 import { removeMissing, removeTemporary, setSnapRecords, setTemporary } from './pg-store.ts'
@@ -33,6 +34,8 @@ export interface Fetch {
   omapAfter: Uint8Array | undefined
   pieces: number
   bytes: number
+  /** Who has yet to answer, and as which incarnation it was asked. */
+  readonly asked: Map<OsdId, number | undefined>
 }
 
 const omapEntriesMax = 1024
@@ -64,7 +67,8 @@ export class ObjectTransfer {
   }
 
   fetch(object: ObjectId, version: Version, from: OsdId, onFetched: OnFetched): void {
-    const fetch: Fetch = { object, version, from, onFetched, offset: 0, omapAfter: undefined, pieces: 0, bytes: 0 }
+    const begun = { offset: 0, omapAfter: undefined, pieces: 0, bytes: 0, asked: new Map() }
+    const fetch: Fetch = { object, version, from, onFetched, ...begun }
     this.fetches.set(objectKey(object), fetch)
     this.pull(fetch)
   }
@@ -82,8 +86,38 @@ export class ObjectTransfer {
     this.core.emit({ kind: 'admit', work: 'recovery', token })
   }
 
-  protected ask({ from, object, version, offset, omapAfter }: Fetch): void {
-    this.core.send(from, { kind: 'pull', object, version, offset, omapAfter })
+  protected ask(fetch: Fetch): void {
+    if (this.core.isUp(fetch.from)) this.askOf(fetch, fetch.from)
+    else this.onNoAnswer(fetch, fetch.from)
+  }
+
+  protected askOf({ asked, object, version, offset, omapAfter }: Fetch, member: OsdId): void {
+    asked.set(member, this.incarnationOf(member))
+    this.core.send(member, { kind: 'pull', object, version, offset, omapAfter })
+  }
+
+  /** Undefined: it is not up. */
+  private incarnationOf(member: OsdId): number | undefined {
+    const info = this.core.map.osds.get(osdOf(member))
+    return info?.up === true ? info.incarnation : undefined
+  }
+
+  /**
+   * A map in the middle of an interval: who is not of the interval, and was asked, may have gone down, or be another run of
+   * its OSD. It does not answer any more, and others are asked.
+   */
+  onMap(): void {
+    for (const fetch of [...this.fetches.values()]) {
+      for (const [member, incarnation] of [...fetch.asked]) {
+        const now = this.incarnationOf(member)
+        if (now === undefined || now !== incarnation) this.onNoAnswer(fetch, member)
+      }
+    }
+  }
+
+  private onNoAnswer({ object, version, offset }: Fetch, member: OsdId): void {
+    const { errno } = errorTable.EAGAIN
+    this.onPiece(member, { kind: 'piece', object, version, offset, errno, piece: undefined })
   }
 
   /** The source's side. */
@@ -123,6 +157,7 @@ export class ObjectTransfer {
       fetch.offset !== message.offset
     )
       return
+    fetch.asked.delete(from)
     const { piece } = message
     if (piece === undefined) {
       this.fetches.delete(key)

@@ -397,6 +397,7 @@ export class PlacementGroup {
     if (!this.intervalPending) {
       // So that a restart need not go back to maps that nobody keeps any more.
       if (core.map.epoch - this.storedMapEpoch >= storeMapsEvery) this.storeMapEpoch()
+      this.transfer.onMap()
       if (core.isPrimary) this.onMapWithinInterval()
       else if (!this.toldPrimary) this.tellPrimary()
       return

@@ -86,12 +86,13 @@ export class ShardTransfer extends ObjectTransfer {
   protected override ask(fetch: Fetch): void {
     const rebuild = this.rebuilds.get(objectKey(fetch.object))
     if (rebuild === undefined) return
-    const chosen = this.choose(rebuild.sources.filter((member) => !rebuild.failed.has(member)))
+    const { core } = this
+    const chosen = this.choose(rebuild.sources.filter((member) => !rebuild.failed.has(member) && core.isUp(member)))
     if (chosen === undefined) return this.give(fetch, errorTable.EAGAIN.errno, undefined)
     rebuild.asked = new Set(chosen)
     rebuild.pieces.clear()
-    const { object, version, offset } = fetch
-    for (const member of chosen) this.core.send(member, { kind: 'pull', object, version, offset, omapAfter: undefined })
+    fetch.asked.clear()
+    for (const member of chosen) this.askOf(fetch, member)
   }
 
   override onPiece(from: OsdId, message: PieceMessage): void {
@@ -100,6 +101,7 @@ export class ShardTransfer extends ObjectTransfer {
     const fetch = this.find(message.object)
     if (rebuild === undefined || fetch === undefined || !rebuild.asked.has(from) || rebuild.failed.has(from)) return
     if (!equalVersions(fetch.version, message.version) || fetch.offset !== message.offset) return
+    fetch.asked.delete(from)
     if (message.piece === undefined) {
       rebuild.failed.add(from)
       return this.ask(fetch)
