@@ -213,10 +213,11 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     workloads: ['counters'],
     clients: 12,
     patterns: ['flap'],
-    everySeconds: 1.5,
+    // One interval ends before the placement group serves in it, and the next one begins.
+    everySeconds: 0.5,
     pgNum: 1,
     pauseFactor: 1,
-    network: { delayMs: { min: 1, max: 250 }, chunkBytesMax: 300 },
+    network: { delayMs: { min: 1, max: 60 }, chunkBytesMax: 300 },
     ...quickDown,
   },
   resends: {

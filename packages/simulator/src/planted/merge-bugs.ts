@@ -45,6 +45,18 @@ function exactCopy(target, source, collection, epoch) {
     scenario: 'merges-and-resends',
   },
   {
+    name: 'merge-ends-in-two-steps',
+    mechanism: 'the collection of the source ends in a transaction of its own, before the target has its new record',
+    promise: 'a merge that a crash cuts off begins again',
+    file: 'osd/dist/pg-merger.js',
+    find: 'await store.submit({ ops });\n        stored = merged.stored;',
+    replace: `const end = ops.pop();
+        await store.submit({ ops: [end] });
+        await store.submit({ ops });
+        stored = merged.stored;`,
+    scenario: 'merges-and-crashes',
+  },
+  {
     name: 'merge-leaves-records-of-clones',
     mechanism: 'the target does not get the records that list the clones of the source by snapshot',
     promise: 'snapshots that are removed are trimmed',

@@ -25,8 +25,8 @@ export const scrubBugs: readonly PlantedBug[] = [
     mechanism: 'the digest of a compressed block is that of how it is stored',
     promise: 'scrub finds no difference between copies that are compressed differently',
     file: 'object-store/dist/examiner.js',
-    find: 'this.checksums.low32(bytes.subarray(bit * blockBytes, (bit + 1) * blockBytes))',
-    replace: '(blob.checksums[0] + bit) >>> 0',
+    find: 'unit: holeUnit, checksum: this.checksums.low32(block)',
+    replace: 'unit: holeUnit, checksum: (blob.checksums[0] + bit) >>> 0',
     scenario: 'scrubs-compressed',
   },
   {

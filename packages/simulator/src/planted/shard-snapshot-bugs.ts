@@ -48,7 +48,7 @@ export const shardSnapshotBugs: readonly PlantedBug[] = [
       '            return void onFetched(0, 0, []);\n' +
       '        }\n' +
       '        const key = objectKey(object);\n        const rebuild =',
-    scenario: 'shard-snapshots',
+    scenario: 'shard-snapshot-moves',
   },
   {
     name: 'clone-read-from-the-head',
