@@ -11,7 +11,8 @@
  */
 
 import { argument, report, round } from './support/local-cluster.ts'
-import { installCeph, startCeph } from './vs-ceph/ceph-cluster.ts'
+import { startCeph } from './vs-ceph/ceph-cluster.ts'
+import { install } from './vs-ceph/command.ts'
 import { fill, type Measured, measure, rows } from './vs-ceph/fio.ts'
 import type { Rival, Shape } from './vs-ceph/rival.ts'
 import { startShoal } from './vs-ceph/shoal-cluster.ts'
@@ -75,18 +76,24 @@ async function compare(rivals: readonly Rival[]): Promise<readonly Line[]> {
 }
 
 const ending: (() => Promise<void>)[] = []
+async function endAll(): Promise<void> {
+  for (let end = ending.pop(); end !== undefined; end = ending.pop()) await end()
+}
+
+// Ceph's daemons are nobody's children, and would stay.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void endAll().finally(() => process.exit(1)))
+}
 try {
-  if (!alone) await installCeph()
-  const shoal = await startShoal(shape)
-  ending.push(() => shoal.stop())
+  await install(alone ? ['fio'] : ['fio', 'ceph-osd', 'ceph-mon', 'ceph-mgr', 'ceph-common'])
+  const shoal = await startShoal(shape, ending)
   const rivals = [shoal]
   if (!alone) {
-    const ceph = await startCeph(shape)
-    ending.push(() => ceph.stop())
+    const ceph = await startCeph(shape, ending)
     rivals.push(ceph.rival(false), ceph.rival(true))
   }
   for (const rival of rivals.slice(0, 2)) await fill(rival, shape.imageGib)
   report('vs-ceph', { ...shape, rounds, seconds }, await compare(rivals))
 } finally {
-  for (const end of ending) await end()
+  await endAll()
 }

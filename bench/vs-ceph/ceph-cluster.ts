@@ -7,35 +7,24 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSy
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { run, until } from './command.ts'
 import { imageName, poolName, type Rival, type Shape } from './rival.ts'
 
-const packages = ['ceph-osd', 'ceph-mon', 'ceph-mgr', 'ceph-common', 'fio']
 const startMs = 120_000
 const fsid = '6d1f2b1e-9c38-4a55-9d0b-6f0a4a1f7c11'
 
 export interface CephCluster {
   /** `cache`: the client may acknowledge what it has in memory only, as is Ceph's default. */
   rival(cache: boolean): Rival
-  stop(): Promise<void>
 }
 
-export async function installCeph(): Promise<void> {
-  const script = fileURLToPath(new URL('../../scripts/install-test-tools.sh', import.meta.url))
-  await run(script, packages)
-}
-
-export async function startCeph(shape: Shape): Promise<CephCluster> {
+/** `ending` gets what ends it, before anything of it runs. */
+export async function startCeph(shape: Shape, ending: (() => Promise<void>)[]): Promise<CephCluster> {
   const directory = mkdtempSync(join(tmpdir(), 'vs-ceph-'))
   const ports = { v1: await freePort(), v2: await freePort() }
   const cluster = new Ceph(directory, shape, `[v2:127.0.0.1:${ports.v2},v1:127.0.0.1:${ports.v1}]`)
-  try {
-    await cluster.start()
-  } catch (error) {
-    await cluster.stop()
-    throw error
-  }
+  ending.push(() => cluster.stop())
+  await cluster.start()
   return cluster
 }
 
@@ -60,7 +49,6 @@ class Ceph implements CephCluster {
         const osds = Array.from({ length: this.shape.osds }, (_, id) => this.pid(`osd.${id}`))
         return { all: [this.pid('mon.a'), this.pid('mgr.x'), ...osds], osds }
       },
-      stop: async () => undefined,
     }
   }
 

@@ -8,7 +8,6 @@ export interface Rival {
   readonly env: Readonly<Record<string, string>>
   /** Process ids of all daemons, and of the OSDs alone. */
   pids(): Promise<{ readonly all: readonly number[]; readonly osds: readonly number[] }>
-  stop(): Promise<void>
 }
 
 /** The shape that both have: so many OSDs, copies and placement groups. */

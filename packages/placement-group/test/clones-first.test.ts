@@ -4,51 +4,30 @@ import type { ClientOp, ObjectId } from '@shoal/wire'
 import { beforeEach, expect, test } from 'vitest'
 import { CopyBackend } from '../src/backend.ts'
 import { ClientIo } from '../src/client-io.ts'
-import { defaultPgSettings, PgCore } from '../src/core.ts'
+import { defaultPgSettings, type PgCore } from '../src/core.ts'
 import type { PgEffect } from '../src/effects.ts'
 import { MissingSet } from '../src/missing-set.ts'
 import { openEnvelope, type PeerMessage } from '../src/peer-message.ts'
 import { PgLog } from '../src/pg-log.ts'
 import { QuotaShare } from '../src/quota-share.ts'
 import { Recovery } from '../src/recovery.ts'
-import { MapAuthority, placeSimulated, simulatedPg } from './simulation/map-authority.ts'
-import { entry, epoch, info, object, osds, version } from './support.ts'
+import { simulatedPg } from './simulation/map-authority.ts'
+import { coreOf, entry, epoch, object, osds, version } from './support.ts'
 
 const [primary, peer] = [osdId(0), osdId(1)]
 const head = object('thing')
 const clone: ObjectId = { ...head, snap: 5 }
-const settings = { ...defaultPgSettings, recoveryActiveMax: 4 }
 
 let core: PgCore
 let recovery: Recovery
 let clientIo: ClientIo
 
 beforeEach(() => {
-  const { map } = new MapAuthority({ osds: 2, size: 2, minSize: 1, onEpoch: () => {} })
-  core = new PgCore({
-    pgId: simulatedPg,
-    whoami: primary,
-    settings,
+  core = coreOf(simulatedPg, primary, {
+    settings: { ...defaultPgSettings, recoveryActiveMax: 4 },
     leases: { heldUntilMs: () => 1e9, want: () => {}, isLate: () => false, grantedUntilMs: () => 0 },
-    space: { admits: () => true, hasRoomFor: () => true, isBackfillFull: false, roomBytes: 1e9, onRoom: () => {} },
-    clock: { monotonicMs: () => 0, wallMs: () => 0 },
-    info: info({ started: 1 }),
     log: new PgLog(version("0'0"), [{ ...entry("modify 1'1 thing"), object: clone }, entry("modify 1'2 thing 1'1")]),
-    missing: new MissingSet(),
-    rollback: undefined,
-    pastIntervals: [],
-    interval: {
-      mapEpoch: map.epoch,
-      since: epoch(1),
-      up: osds(0, 1),
-      acting: osds(0, 1),
-      upPrimary: primary,
-      actingPrimary: primary,
-      incarnations: [],
-    },
   })
-  core.map = map
-  core.mapping = { ...placeSimulated(map), acting: osds(0, 1), actingPrimary: primary }
   const backend = new CopyBackend(core, [])
   recovery = new Recovery(core, backend, {
     onNeeded: () => {},

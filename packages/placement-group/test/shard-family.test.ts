@@ -107,7 +107,7 @@ class Bench {
 
   private store(entries: readonly LogEntry[], byShard: ReturnType<typeof familySteps>['byShard']): void {
     for (const [shard, core] of this.cores.entries()) {
-      const ops = storeSubWrite(core, entries, byShard[shard] ?? [], version("0'0"), version("0'0"))
+      const { steps: ops } = storeSubWrite(core, entries, byShard[shard] ?? [], version("0'0"), version("0'0"))
       this.stores[shard]?.submit({ ops })
     }
   }
@@ -240,7 +240,8 @@ describe('a write of several objects on its way', () => {
     expect(spoiledBy(core, entries, ops)).toEqual([])
     core.missing.set({ object: head, need: version("1'1") })
     expect(spoiledBy(core, entries, ops)).toEqual([clone])
-    const steps = storeSubWrite(core, entries, ops, version("0'0"), version("0'0"))
+    const { steps, spoiled } = storeSubWrite(core, entries, ops, version("0'0"), version("0'0"))
+    expect(spoiled).toEqual([clone])
     expect([...core.missing.values()]).toEqual([
       { object: head, need: version("1'3") },
       { object: clone, need: version("1'2") },

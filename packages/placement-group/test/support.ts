@@ -57,10 +57,13 @@ export function interval(first: number, last: number, acting: readonly OsdId[], 
   return { first: epoch(first), last: epoch(last), acting, up: acting, primary: acting[0] ?? osdId(-1), maybeWrote }
 }
 
-/** Of osd.0, a copy or a shard, in a group that osd.1 leads. */
-export function coreOf(pgId: PgId): PgCore {
+/** Of osd.0, a copy or a shard, in a group of osd.0 and osd.1. */
+export function coreOf(
+  pgId: PgId,
+  leader: OsdId = osdId(1),
+  changes: Partial<ConstructorParameters<typeof PgCore>[0]> = {},
+): PgCore {
   const { map } = new MapAuthority({ osds: 2, size: 2, minSize: 1, onEpoch: () => {} })
-  const leader = osdId(1)
   const core = new PgCore({
     pgId,
     whoami: osdId(0),
@@ -82,6 +85,7 @@ export function coreOf(pgId: PgId): PgCore {
       actingPrimary: leader,
       incarnations: [],
     },
+    ...changes,
   })
   core.map = map
   core.mapping = { ...placeSimulated(map), acting: osds(0, 1), actingPrimary: leader }

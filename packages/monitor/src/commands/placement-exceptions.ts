@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { requireOsd } from '../services/osd-lifecycle.ts'
 import { osdThatCannotFollowPrimaries, setUpmapPrimary } from '../services/upmap-primaries.ts'
 import { type Command, done, osdArgument, writeCommand } from './command.ts'
+import { refuseOlder } from './required-features.ts'
 
 function requirePg(map: OsdMap, text: string): PgId {
   const parsed = parsePgId(text)
@@ -42,11 +43,7 @@ function requireReplicated(map: OsdMap, pgId: PgId): void {
 
 /** EOPNOTSUPP while an OSD runs a version that would see another primary. */
 export function requireAllFollowPrimaries(map: OsdMap): void {
-  const osd = osdThatCannotFollowPrimaries(map)
-  if (osd === undefined) return
-  throw new ClusterError('EOPNOTSUPP', `osd.${osd.id} runs a version that does not know upmap primaries`, {
-    hint: `upgrade osd.${osd.id} first`,
-  })
+  refuseOlder(osdThatCannotFollowPrimaries(map), 'follow upmap primaries')
 }
 
 const primaryChanges: readonly Command[] = [

@@ -5,7 +5,6 @@ import {
   compressionOptionValue,
   erasureOptions,
   isCompressionOption,
-  type OsdInfo,
   type OsdMap,
   type Pool,
   type PoolType,
@@ -35,7 +34,7 @@ import {
 } from './command.ts'
 import { belowDataShards, dataShardsOf, prepareErasurePool, ruleOfType } from './erasure-profiles.ts'
 import { innerOptions, poolRow, poolStats, requirePool } from './pool-rows.ts'
-import { updateRequiredFeatures } from './required-features.ts'
+import { refuseOlder, updateRequiredFeatures } from './required-features.ts'
 
 const sizeMax = 10
 const pgNumMax = 65_536
@@ -180,14 +179,6 @@ function setPool(args: z.output<typeof setArguments>, view: WriteView) {
   draft.osd.setPool(newInterval ? { ...changed, lastChange: draft.osd.epoch } : changed)
   draft.log('info', `pool '${pool.name}': ${args.var} set to ${args.val}`)
   return done(`pool '${pool.name}': ${args.var} is ${args.val}`)
-}
-
-/** Also one that is down: what it has would have to follow. */
-function refuseOlder(osd: OsdInfo | undefined, cannot: string): void {
-  if (osd === undefined) return
-  throw new ClusterError('EOPNOTSUPP', `osd.${osd.id} runs a version that cannot ${cannot}`, {
-    hint: 'upgrade and restart all OSDs first',
-  })
 }
 
 /** The leader carries it out, as soon as the pool is clean (services/pg-num.ts); at once only for who insists. */

@@ -5,6 +5,7 @@ import {
   featureShardSnapshots,
   featureShards,
   hasFeatures,
+  type OsdInfo,
   type OsdMap,
   poolQuotaOf,
 } from '@shoal/cluster-map'
@@ -18,6 +19,14 @@ export function requireFeature(map: OsdMap, feature: number, cannot: string): vo
   if (older.length === 0) return
   throw new ClusterError('EOPNOTSUPP', `osd.${older[0]?.id} runs a version that does not ${cannot}`, {
     hint: `upgrade ${older.map((osd) => `osd.${osd.id}`).join(', ')} first`,
+  })
+}
+
+/** `osd`: one that is too old. Throws EOPNOTSUPP when there is one. */
+export function refuseOlder(osd: OsdInfo | undefined, cannot: string): void {
+  if (osd === undefined) return
+  throw new ClusterError('EOPNOTSUPP', `osd.${osd.id} runs a version that cannot ${cannot}`, {
+    hint: 'upgrade and restart all OSDs first',
   })
 }
 

@@ -23,6 +23,7 @@ import {
 import type { MonitorSettings } from '@shoal/monitor-client'
 import type { OsdMapChange } from '../state/osd-map-change.ts'
 import type { ProposalDraft } from '../state/proposal-draft.ts'
+import { osdWithout, requireFeatures } from './osd-features.ts'
 import type { Statistics } from './statistics.ts'
 
 const targetOption = 'pg_num_target'
@@ -58,10 +59,6 @@ export function osdThatCannotMerge(map: OsdMap): OsdInfo | undefined {
   return osdWithout(map, featurePgMerge)
 }
 
-function osdWithout(map: OsdMap, feature: number): OsdInfo | undefined {
-  return [...map.osds.values()].find(({ incarnation, features }) => incarnation > 0 && !hasFeatures(features, feature))
-}
-
 /** Whether one of the PGs has become what the next step of its pool may wait for. */
 export function concernsPgNum(pgs: readonly PgStats[], map: OsdMap): boolean {
   const stepping = new Set<PoolId>()
@@ -82,10 +79,8 @@ export function poolsToStep(map: OsdMap, statistics: Statistics): readonly Pool[
 
 /** From now on OSDs need it, and begin new intervals only for the PGs that are split or merged if all of them know how. */
 export function requireForPgNum(change: OsdMapChange, feature: number): void {
-  const { map } = change
-  const wanted = osdWithout(map, featureOwnIntervals) === undefined ? [feature, featureOwnIntervals] : [feature]
-  const missing = wanted.filter((one) => !hasFeatures(map.requiredFeatures, one))
-  if (missing.length > 0) change.setRequiredFeatures(missing.reduce((sum, one) => sum + one, map.requiredFeatures))
+  const allKnowHow = osdWithout(change.map, featureOwnIntervals) === undefined
+  requireFeatures(change, allKnowHow ? [feature, featureOwnIntervals] : [feature])
 }
 
 /** Every PG that was concerned by the last change of the pool has said since that it is where it should be; others once. */

@@ -31,7 +31,7 @@ import { decodeShardAttribute, shardAttributeName } from './shard-attribute.ts'
 import { familySteps } from './shard-family.ts'
 import { ShardReadExecutor, withinObject } from './shard-read-executor.ts'
 import { ShardReader } from './shard-reader.ts'
-import { ShardReplicator, settledBelow, spoiledBy, storeSubWrite } from './shard-replicator.ts'
+import { ShardReplicator, settledBelow, storeSubWrite } from './shard-replicator.ts'
 import { ShardRules } from './shard-rules.ts'
 import { shardCheck } from './shard-scrub.ts'
 import { ShardSteps, stripesToLoad } from './shard-steps.ts'
@@ -250,7 +250,7 @@ export class ShardBackend implements PgBackend {
       if (member === core.whoami) continue
       core.send(member, { kind: 'sub-write', tid: 0, entries: [], trimTo, settledBelow: below, transaction })
     }
-    const steps = storeSubWrite(core, [], [], trimTo, below)
+    const { steps } = storeSubWrite(core, [], [], trimTo, below)
     if (steps.length > 0) core.transact(steps)
   }
 
@@ -258,8 +258,7 @@ export class ShardBackend implements PgBackend {
     if (!this.events.isActive()) return
     const { core } = this
     const { tid, entries, transaction, trimTo } = message
-    const spoiled = spoiledBy(core, entries, transaction.ops)
-    const steps = storeSubWrite(core, entries, transaction.ops, trimTo, message.settledBelow)
+    const { steps, spoiled } = storeSubWrite(core, entries, transaction.ops, trimTo, message.settledBelow)
     if (entries.length === 0 && steps.length === 0) return
     core.transact(steps, () => {
       for (const { object, version } of entries)

@@ -20,21 +20,27 @@ export function settledBelow(core: PgCore, oldest: Version | undefined): Version
   return oldest ?? { epoch: head.epoch, version: head.version + 1 }
 }
 
-/** Steps for a member's own store: what it was sent, its log, and the stashes that the write makes and ends. */
+export interface StoredSubWrite {
+  /** For the member's own store: what it was sent, its log, and the stashes that the write makes and ends. */
+  readonly steps: readonly TransactionOp[]
+  /** What `spoiledBy` tells; they are missing from now on. */
+  readonly spoiled: readonly ObjectId[]
+}
+
 export function storeSubWrite(
   core: PgCore,
   entries: readonly LogEntry[],
   ops: readonly TransactionOp[],
   trimTo: Version,
   below: Version,
-): readonly TransactionOp[] {
+): StoredSubWrite {
   const steps: TransactionOp[] = [...ops]
   if (entries.length > 0) steps.push(core.appendLog(entries))
   const { rollback } = core
   assert(rollback !== undefined, 'a shard keeps what it takes to undo a write')
+  const spoiled = spoiledBy(core, entries, ops)
   if (ops.length > 0) {
     const stashes = stashesIn(ops)
-    const spoiled = spoiledBy(core, entries, ops)
     for (const { object, version } of entries) if (spoiled.includes(object)) core.missing.set({ object, need: version })
     for (const entry of entries) {
       const makesStash = stashes.has(objectKey(stashName(entry.object, entry.version)))
@@ -42,7 +48,7 @@ export function storeSubWrite(
     }
   }
   steps.push(...rollback.rollForward(below), ...core.trimLog(trimTo))
-  return steps
+  return { steps, spoiled }
 }
 
 /**
@@ -104,7 +110,7 @@ export class ShardReplicator<Q> extends WriteReplicator<Q> {
       const transaction = { ops: opsOf(member) }
       core.send(member, { kind: 'sub-write', tid, entries, trimTo, settledBelow: below, transaction })
     }
-    core.transact(storeSubWrite(core, entries, own, trimTo, below), onCommit)
+    core.transact(storeSubWrite(core, entries, own, trimTo, below).steps, onCommit)
   }
 
   protected override onAllDone(): void {

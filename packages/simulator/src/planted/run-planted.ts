@@ -70,7 +70,11 @@ function record(file: string, findings: readonly Finding[]): void {
     // The message is for people, and long.
     findings: findings.map((one) => ({ ...one, message: undefined })),
   }
-  writeFileSync(file, `${JSON.stringify(content, undefined, 2)}\n`)
+  // As the formatter of this repository writes it: lists of numbers on one line.
+  const text = JSON.stringify(content, undefined, 2).replace(/\[[\d,\s]+\]/g, (list) =>
+    list.replace(/\s+/g, ' ').replace('[ ', '[').replace(' ]', ']'),
+  )
+  writeFileSync(file, `${text}\n`)
 }
 
 /** The seed that found each bug; bugs that were not found then are left out. */
