@@ -6,6 +6,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { shoal } from './support/cluster.ts'
 
+/** The command has bounds of its own, below that. */
+const runMsMax = 200_000
+
 let directory: string
 
 beforeAll(async () => {
@@ -17,7 +20,7 @@ afterAll(async () => {
 })
 
 function run(...args: readonly string[]): string {
-  return execFileSync(process.execPath, [shoal, '--data', directory, ...args], { encoding: 'utf8' })
+  return execFileSync(process.execPath, [shoal, '--data', directory, ...args], { encoding: 'utf8', timeout: runMsMax })
 }
 
 interface Status {
