@@ -16,7 +16,7 @@ function imageDevice(image: Image, name: string): BlockDevice {
     get sizeBytes() {
       return image.sizeBytes
     },
-    readOnly: false,
+    readOnly: image.readOnly,
     description: `Shoal image ${name}`,
     preferredBlockBytes,
     read: (offset, length) => image.read(offset, length),
