@@ -2,7 +2,7 @@
  * Reads diff streams. Stricter than `rbd`, since what is wrong here is data lost elsewhere: metadata comes before data and
  * once, nothing lies outside of the image, nothing follows the end.
  */
-import { type DiffRecord, type DiffVersion, diffBanners, diffTags } from './diff-record.ts'
+import { type DiffRecord, type DiffVersion, diffBanners, diffTags, protectedBodyBytes } from './diff-record.ts'
 import type { Decoding, StreamInput } from './stream-input.ts'
 
 /** A stream of one diff, version 1 or 2 by its banner. */
@@ -80,6 +80,7 @@ function* readRecord(input: StreamInput, version: DiffVersion, tag: string, seen
       yield* input.skip(bodyBytes, 'body')
   }
   const readBytes = input.offset - began
+  if (tag === diffTags.protected && bodyBytes === protectedBodyBytes) return
   if (bodyBytes !== undefined && readBytes !== bodyBytes) {
     throw input.refusal(`its body has ${readBytes} bytes, and says ${bodyBytes}`)
   }

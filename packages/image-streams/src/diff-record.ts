@@ -24,3 +24,6 @@ export type DiffVersion = 1 | 2
 export const diffBanners: Readonly<Record<DiffVersion, string>> = { 1: 'rbd diff v1\n', 2: 'rbd diff v2\n' }
 
 export const diffTags = { from: 'f', to: 't', protected: 'p', size: 's', data: 'w', zero: 'z', end: 'e' } as const
+
+/** What `rbd` says of the length of such a body, and so do we. It has one byte. */
+export const protectedBodyBytes = 8

@@ -1,6 +1,6 @@
 /** Writes diff streams: the bytes of each record, payload by reference. */
 import { assert, ByteWriter, utf8Encode } from '@shoal/base'
-import { type DiffRecord, type DiffVersion, diffBanners, diffTags } from './diff-record.ts'
+import { type DiffRecord, type DiffVersion, diffBanners, diffTags, protectedBodyBytes } from './diff-record.ts'
 
 export function writeDiffBanner(version: DiffVersion): Uint8Array {
   return utf8Encode(diffBanners[version])
@@ -32,7 +32,7 @@ export function writeDiffRecord(version: DiffVersion, record: DiffRecord): reado
   }
   const payload = record.kind === 'data' ? [record.data] : []
   const payloadBytes = payload[0]?.length ?? 0
-  if (version === 2) writer.u64(body.length + payloadBytes)
+  if (version === 2) writer.u64(record.kind === 'protected' ? protectedBodyBytes : body.length + payloadBytes)
   return [writer.raw(body.finish()).finish(), ...payload]
 }
 

@@ -41,7 +41,7 @@ const golden2 = stream(
   11,
   text('tuesday'),
   'p',
-  1,
+  8,
   Uint8Array.of(1),
   's',
   8,
@@ -70,6 +70,11 @@ describe('bytes', () => {
   test('of version 2', async () => {
     expect(await diffBytes(2, records2)).toEqual(golden2)
     expect(await decodeDiff(golden2)).toEqual(records2)
+  })
+
+  test('of protection with the length that it has, as well as with the one that `rbd` says', async () => {
+    const honest = stream('rbd diff v2\n', 'p', 1, Uint8Array.of(1), 's', 8, 10, 'e')
+    expect(await decodeDiff(honest)).toEqual([protectedRecord, { kind: 'size', sizeBytes: 10 }, { kind: 'end' }])
   })
 
   test('of a record that version 2 has and this reader does not know: skipped', async () => {

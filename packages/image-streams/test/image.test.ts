@@ -52,7 +52,7 @@ const golden = stream(
   5,
   text('a'),
   'p',
-  1,
+  8,
   Uint8Array.of(0),
   's',
   8,
