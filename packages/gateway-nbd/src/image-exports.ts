@@ -70,7 +70,7 @@ export class ImageExports implements ExportSource {
       const { id } = await (await this.storeOf(name)).info(imageNameOf(name))
       if (id === image.header.id) {
         await image.refresh()
-        return { device: imageDevice(image, name), close: async () => this.release(name, shared) }
+        return { name, device: imageDevice(image, name), close: async () => this.release(name, shared) }
       }
     } catch (error) {
       this.release(name, shared)
@@ -81,6 +81,11 @@ export class ImageExports implements ExportSource {
     if (this.opened.get(name) === shared) this.opened.delete(name)
     this.release(name, shared)
     return this.open(requested)
+  }
+
+  async snapshots(requested: string): Promise<readonly string[] | undefined> {
+    const name = requested === '' ? (this.options.defaultExport ?? '') : requested
+    return this.isOffered(name) ? [] : undefined
   }
 
   private shared(name: string): OpenImage {
