@@ -14,3 +14,4 @@ export {
   exportImage,
 } from './transfer/export-image.ts'
 export { type ImportDiffOptions, type ImportedDiff, importDiff, type TransferServices } from './transfer/import-diff.ts'
+export { type ImportedImage, type ImportImageOptions, importContent, importImage } from './transfer/import-image.ts'

@@ -1,5 +1,7 @@
 /** `shoal block ...`: thin images (Ceph's `rbd`). */
 import type { Command } from 'commander'
+import { addDiffCommands } from './diff-streams.ts'
+import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
 import { addBlockSnapCommands } from './snap.ts'
 
@@ -7,4 +9,6 @@ export function addBlockCommands(program: Command): void {
   const block = program.command('block').description('block images')
   addImageCommands(block)
   addBlockSnapCommands(block)
+  addImageStreamCommands(block)
+  addDiffCommands(block)
 }
