@@ -91,9 +91,13 @@ export interface StoredHeader {
 }
 
 /** ENOENT when there is no such image, EOPNOTSUPP when it needs features that this version lacks. */
-export async function readHeader(io: ObjectIo, imageId: string): Promise<StoredHeader> {
-  const { results } = await io.execute(headerObjectName(imageId), [{ kind: 'omap-get-keys', keys: [headerKey] }])
-  const result = results[0]
+export async function readHeader(
+  io: ObjectIo,
+  imageId: string,
+  guards: readonly ObjectOp[] = [],
+): Promise<StoredHeader> {
+  const steps: readonly ObjectOp[] = [...guards, { kind: 'omap-get-keys', keys: [headerKey] }]
+  const result = (await io.execute(headerObjectName(imageId), steps)).results.at(-1)
   const entry = result?.kind === 'omap' ? result.entries[0] : undefined
   if (entry === undefined) throw new ClusterError('ENOENT', `image ${imageId} has no header`)
   const header = decode(headerCodec, entry.value)
@@ -118,10 +122,19 @@ export function createHeaderOps(header: ImageHeader): readonly ObjectOp[] {
   ]
 }
 
-/** Replaces the header if it is still what was read; ECANCELED when somebody else changed it meanwhile. */
-export async function replaceHeader(io: ObjectIo, current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
+/**
+ * Replaces the header if it is still what was read; ECANCELED when somebody else changed it meanwhile. With the code of a
+ * guard, if one fails.
+ */
+export async function replaceHeader(
+  io: ObjectIo,
+  current: StoredHeader,
+  header: ImageHeader,
+  guards: readonly ObjectOp[] = [],
+): Promise<StoredHeader> {
   const stored = encode(headerCodec, header)
   await io.execute(headerObjectName(header.id), [
+    ...guards,
     { kind: 'compare-omap', key: headerKey, mode: 'equal', value: current.stored },
     { kind: 'omap-set', entries: [{ key: headerKey, value: stored }] },
   ])

@@ -204,7 +204,8 @@ export class ImageStore {
     return utf8Decode(id)
   }
 
-  private async find(name: string): Promise<StoredHeader> {
+  /** The header and its bytes, as they are stored. ENOENT when there is no such image. */
+  async find(name: string): Promise<StoredHeader> {
     const id = await this.idOf(name)
     try {
       return await readHeader(this.io, id)

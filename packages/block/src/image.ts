@@ -40,6 +40,10 @@ export class Image {
   private known: ImageHeader
   private askedMs: number
   private refreshing: Promise<void> | undefined
+  /** Steps in front of each look at the header, without which it is not believed: of whom the image's lock is. */
+  guards: readonly ObjectOp[] = []
+  /** Told of each change that failed; its caller is told, too. */
+  onFailedWrite: ((error: unknown) => void) | undefined
 
   /** `askedMs`: when the header was asked for. */
   constructor(io: ObjectIo, clock: Pick<Clock, 'monotonicMs'>, header: ImageHeader, askedMs: number) {
@@ -67,9 +71,15 @@ export class Image {
     return this.refreshing
   }
 
+  /** The same, and not as it was before the call. */
+  async refreshAnew(): Promise<void> {
+    await this.refreshing?.catch(() => undefined)
+    return this.refresh()
+  }
+
   private async readAgain(): Promise<void> {
     const askedMs = this.clock.monotonicMs()
-    const { header } = await readHeader(this.io, this.known.id)
+    const { header } = await readHeader(this.io, this.known.id, this.guards)
     if (header.removing) throw new ClusterError('ENOENT', `image ${header.name} is being removed`)
     this.known = header
     this.askedMs = askedMs
@@ -169,7 +179,14 @@ export class Image {
   }
 
   private track(write: Promise<void>): Promise<void> {
-    const tracked = write.finally(() => this.writes.delete(tracked))
+    const tracked: Promise<void> = write.then(
+      () => void this.writes.delete(tracked),
+      (error: unknown) => {
+        this.writes.delete(tracked)
+        this.onFailedWrite?.(error)
+        throw error
+      },
+    )
     this.writes.add(tracked)
     return tracked
   }

@@ -5,12 +5,14 @@ import type { CommandContext } from '../context.ts'
 import { Progress } from '../output/progress.ts'
 import { formatPairs, formatTable } from '../output/table.ts'
 import { formatBytes, parseBytes } from '../output/units.ts'
+import { addImageLockCommands } from './block-lock.ts'
 import { defaultBlockPool, imageStore, parsePoolAndName } from './pool-io.ts'
 
 export function addBlockCommands(program: Command): void {
   const block = program.command('block').description('block images')
   addChanges(block)
   addReports(block)
+  addImageLockCommands(block)
 }
 
 /** Runs long work with a bar. */
