@@ -33,9 +33,9 @@ export interface ImageSessionOptions {
   readonly io: ChannelIo
   readonly fencer: Fencer
   /** The lock is taken at once, and kept until the session closes. */
-  readonly exclusive?: boolean
+  readonly exclusive?: boolean | undefined
   /** For people who look at locks. */
-  readonly description?: string
+  readonly description?: string | undefined
   /** A write waits no longer than this for the lock. */
   readonly lockTimeoutMs?: number
 }
@@ -137,6 +137,8 @@ export class ImageSession {
 
   /** Runs what must not happen beside the writes of others; the lock is held when it begins. */
   whenOpen<T>(task: () => Promise<T>): Promise<T> {
+    // A snapshot refuses it.
+    if (this.image.readOnly) return task()
     const run = async (): Promise<T> => {
       while (!this.isOpen) await this.becomeOpen()
       return task()

@@ -1,6 +1,6 @@
 /** The lock of an image between several clients: hand-over, fences, pauses, and what each of them must not do. */
 import { type ClusterError, utf8Decode, utf8Encode } from '@shoal/base'
-import { breakImageLock, type ImageSession, pauseImage, readLockHolder, replaceHeader } from '@shoal/block'
+import { breakImageLock, type ImageSession, pauseImage, readHeader, readLockHolder, replaceHeader } from '@shoal/block'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type MemoryClient, MemoryCluster } from './memory-cluster.ts'
 
@@ -198,7 +198,7 @@ describe('a pause', () => {
     await run(write(first, 'before'))
     const pause = await run(pauseWith(b, first))
     const change = async (sizeBytes: number): Promise<unknown> => {
-      const { header, stored } = await b.store.find('disk')
+      const { header, stored } = await readHeader(b, idOf(first))
       return replaceHeader(b, { header, stored }, { ...header, sizeBytes }, [pause.guard])
     }
     await run(change(8192))

@@ -1,57 +1,12 @@
 /** Images come, change size and go; a client that dies at any step leaves nothing that the next one cannot finish. */
-import { ClusterError, hexEncode, isClusterError, Prng, utf8Encode } from '@shoal/base'
-import { ImageStore } from '@shoal/block'
+import { ClusterError, hexEncode, isClusterError, utf8Encode } from '@shoal/base'
 import { describe, expect, test } from 'vitest'
+import { bytesOf, crashed, dieAtEachStep, objectBytes, storeOn } from './image-fixture.ts'
 import { MemoryObjects } from './memory-objects.ts'
 import { SteppedTime } from './stepped-time.ts'
 
-const objectBytes = 4096
-
-function storeOn(io: MemoryObjects, seed = 1, time = new SteppedTime()): ImageStore {
-  return new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, io)
-}
-
 const dataObjects = (io: MemoryObjects): readonly string[] =>
   [...io.objects.keys()].filter((name) => name.startsWith('block_data.'))
-
-async function bytesOf(store: ImageStore, name: string): Promise<Uint8Array> {
-  const image = await store.open(name)
-  const result = new Uint8Array(image.sizeBytes)
-  let at = 0
-  for (const piece of await image.read(0, image.sizeBytes)) {
-    if (piece.kind === 'data') result.set(piece.data, at)
-    at += piece.kind === 'data' ? piece.data.length : piece.length
-  }
-  expect(at).toBe(image.sizeBytes)
-  return result
-}
-
-async function crashed(work: Promise<unknown>): Promise<boolean> {
-  return work.then(
-    () => false,
-    (error: unknown) => {
-      if (isClusterError(error, 'ESHUTDOWN')) return true
-      throw error
-    },
-  )
-}
-
-/** Runs `command` once for each of its mutations, dying there, and then `afterwards` with a new client. */
-async function dieAtEachStep(
-  prepare: (store: ImageStore) => Promise<void>,
-  command: (store: ImageStore) => Promise<unknown>,
-  afterwards: (store: ImageStore, io: MemoryObjects) => Promise<void>,
-): Promise<number> {
-  for (let at = 1; ; at++) {
-    const io = new MemoryObjects()
-    await prepare(storeOn(io))
-    io.crashAt = io.mutations + at
-    const died = await crashed(command(storeOn(io, 2)))
-    io.crashAt = Number.POSITIVE_INFINITY
-    await afterwards(storeOn(io, 3), io)
-    if (!died) return at - 1
-  }
-}
 
 describe('create', () => {
   test('makes an image that is listed and described', async () => {
@@ -340,7 +295,7 @@ describe('the header', () => {
     const entry = io.objects.get(`block_header.${id}`)?.omap.get(hexEncode(utf8Encode('image')))
     // The last 17 bytes: features (u32, u32), removing (u8), shrinking from (u64).
     const value = entry?.value as Uint8Array
-    value[value.length - 17] = 2
+    value[value.length - 17] = 0x80
     await expect(store.open('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP', hint: 'upgrade this client' })
     await expect(store.remove('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
   })

@@ -3,7 +3,14 @@
  * slow to learn of a fence as they may be: each object hears of it from the first operation that names the epoch.
  */
 import { assert, ClusterError, type Epoch, emptyBytes, Prng, type Timers } from '@shoal/base'
-import { type ChannelIo, type Fencer, ImageSession, type ImageSessionOptions, ImageStore } from '@shoal/block'
+import {
+  type ChannelIo,
+  type Fencer,
+  ImageSession,
+  type ImageSessionOptions,
+  ImageStore,
+  type ObjectIoOptions,
+} from '@shoal/block'
 import { SimTime, silentLog } from '@shoal/testkit'
 import type { NotifyOutcome, ObjectLock, ObjectOp, ObjectOpResult } from '@shoal/wire'
 import { MemoryObjects } from './memory-objects.ts'
@@ -38,7 +45,13 @@ export class MemoryCluster {
   }
 
   /** At the OSD: in one piece. */
-  apply(client: MemoryClient, epoch: number, name: string, ops: readonly ObjectOp[]): Promise<Results> {
+  apply(
+    client: MemoryClient,
+    epoch: number,
+    name: string,
+    ops: readonly ObjectOp[],
+    options: ObjectIoOptions,
+  ): Promise<Results> {
     const heard = Math.max(this.epochOfObject.get(name) ?? 0, epoch)
     this.epochOfObject.set(name, heard)
     const fence = this.fences.get(client.session)
@@ -54,7 +67,7 @@ export class MemoryCluster {
       if (op.kind === 'list-locks') listed = { kind: 'locks', locks: lock === undefined ? [] : [lock] }
       else lock = lockAfter(lock, op as LockStep, client.session)
     }
-    const done = this.objects.execute(name, rest)
+    const done = this.objects.execute(name, rest, options)
     return done.then((results) => {
       if (lock === undefined) this.locks.delete(name)
       else this.locks.set(name, lock)
@@ -123,10 +136,10 @@ export class MemoryClient implements ChannelIo, Fencer {
     return ImageSession.open(await this.store.open(name), { env: this.env, io: this, fencer: this, ...options })
   }
 
-  async execute(name: string, ops: readonly ObjectOp[]): Promise<Results> {
+  async execute(name: string, ops: readonly ObjectOp[], options: ObjectIoOptions = {}): Promise<Results> {
     const { epoch } = this
     await this.sleep(operationMs + this.delayMs)
-    return this.cluster.apply(this, epoch, name, ops)
+    return this.cluster.apply(this, epoch, name, ops, options)
   }
 
   async watch(name: string, handlers: Parameters<ChannelIo['watch']>[1]): Promise<{ close(): Promise<void> }> {

@@ -249,12 +249,17 @@ export class PoolHandle {
   }
 
   /** A new id, for the context of writes from now on. EINVAL for a pool with pool snapshots. */
-  createSelfManagedSnapshot(): Promise<number> {
-    return this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap create', pool: this.name })
+  async createSelfManagedSnapshot(): Promise<number> {
+    return this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap create', pool: await this.nameOfNow() })
   }
 
   async removeSelfManagedSnapshot(snap: number): Promise<void> {
-    await this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap rm', pool: this.name, snap })
+    await this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap rm', pool: await this.nameOfNow(), snap })
+  }
+
+  /** A handle that was made for an id does not know the pool's name, which may change, too. */
+  private async nameOfNow(): Promise<string> {
+    return this.fixedId === undefined ? this.name : (this.knownPool() ?? (await this.resolve())).name
   }
 
   private async changeSnapshots(command: MonitorCommand): Promise<number> {

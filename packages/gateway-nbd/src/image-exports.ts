@@ -17,7 +17,7 @@ function imageDevice(session: ImageSession, name: string): BlockDevice {
     get sizeBytes() {
       return session.image.sizeBytes
     },
-    readOnly: false,
+    readOnly: session.image.readOnly,
     description: `Shoal image ${name}`,
     preferredBlockBytes,
     read: (offset, length) => session.read(offset, length),
@@ -71,7 +71,7 @@ export class ImageExports implements ExportSource {
       const { id } = await (await this.options.source.store(poolOf(name))).info(imageNameOf(name))
       if (id === image.header.id && !session.isEnded) {
         await image.refresh()
-        return { device: imageDevice(session, name), close: () => this.release(name, shared) }
+        return { name, device: imageDevice(session, name), close: () => this.release(name, shared) }
       }
     } catch (error) {
       await this.release(name, shared)
@@ -89,6 +89,11 @@ export class ImageExports implements ExportSource {
     const sessions = [...this.opened.values()].map(({ session }) => session.catch(() => undefined))
     this.opened.clear()
     await Promise.all(sessions.map(async (session) => (await session)?.close()))
+  }
+
+  async snapshots(requested: string): Promise<readonly string[] | undefined> {
+    const name = requested === '' ? (this.options.defaultExport ?? '') : requested
+    return this.isOffered(name) ? [] : undefined
   }
 
   private shared(name: string): OpenImage {

@@ -61,8 +61,8 @@ export class ClusterImages implements ImageSource {
         io,
         fencer: connection.client,
         lockTimeoutMs: timeoutMs,
-        ...(exclusive === undefined ? {} : { exclusive }),
-        ...(description === undefined ? {} : { description }),
+        exclusive,
+        description,
       })
       connection.users++
       session.onClosed = () => {

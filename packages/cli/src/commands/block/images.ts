@@ -1,34 +1,15 @@
-/** `shoal block ...`: thin images (Ceph's `rbd`). */
+/** `shoal block create|resize|rm|ls|info|du`: images as a whole. */
 import type { Command } from 'commander'
-import { action } from '../action.ts'
-import type { CommandContext } from '../context.ts'
-import { Progress } from '../output/progress.ts'
-import { formatPairs, formatTable } from '../output/table.ts'
-import { formatBytes, parseBytes } from '../output/units.ts'
-import { addImageLockCommands } from './block-lock.ts'
-import { defaultBlockPool, imageStore, parsePoolAndName } from './pool-io.ts'
+import { action } from '../../action.ts'
+import type { CommandContext } from '../../context.ts'
+import { formatPairs, formatTable } from '../../output/table.ts'
+import { formatBytes, parseBytes } from '../../output/units.ts'
+import { defaultBlockPool, imageStore, parsePoolAndName } from '../pool-io.ts'
+import { withProgress } from './with-progress.ts'
 
-export function addBlockCommands(program: Command): void {
-  const block = program.command('block').description('block images')
+export function addImageCommands(block: Command): void {
   addChanges(block)
   addReports(block)
-  addImageLockCommands(block)
-}
-
-/** Runs long work with a bar. */
-async function withProgress<T>(
-  label: string,
-  work: (update: (done: number, total: number) => void) => Promise<T>,
-): Promise<T> {
-  let bar: Progress | undefined
-  try {
-    return await work((done, total) => {
-      bar ??= new Progress(label, total)
-      bar.update(done)
-    })
-  } finally {
-    bar?.end()
-  }
 }
 
 function addChanges(block: Command): void {
@@ -135,6 +116,7 @@ function addReports(block: Command): void {
         ['size', `${formatBytes(header.sizeBytes)} in ${Math.ceil(header.sizeBytes / header.objectBytes)} objects`],
         ['object size', formatBytes(header.objectBytes)],
         ['created', new Date(header.createdMs).toISOString()],
+        ['snapshots', String(header.snapshots?.entries.length ?? 0)],
         ...(header.removing ? ([['state', 'being removed']] as const) : []),
       ]),
     )

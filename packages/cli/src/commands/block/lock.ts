@@ -2,10 +2,10 @@
 import { ClusterError } from '@shoal/base'
 import type { ImageLockHolder } from '@shoal/block'
 import type { Command } from 'commander'
-import { action } from '../action.ts'
-import type { CommandContext } from '../context.ts'
-import { formatTable } from '../output/table.ts'
-import { defaultBlockPool, imageStore, parsePoolAndName } from './pool-io.ts'
+import { action } from '../../action.ts'
+import type { CommandContext } from '../../context.ts'
+import { formatTable } from '../../output/table.ts'
+import { defaultBlockPool, imageStore, parsePoolAndName } from '../pool-io.ts'
 
 export function addImageLockCommands(block: Command): void {
   const lock = block.command('lock').description('the lock of an image: one client writes at a time')
