@@ -14,7 +14,7 @@ import {
   versioned,
 } from '@shoal/base'
 
-export const noticeKinds = [
+const noticeKinds = [
   'header-changed',
   'quiesce',
   'unquiesce',
@@ -32,7 +32,7 @@ export interface HeaderNotice {
   readonly pauseMs: number
 }
 
-export const noticeAnswers = [
+const noticeAnswers = [
   'done',
   /** Of a notice that a newer version sent. */
   'unknown-notice',

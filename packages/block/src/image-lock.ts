@@ -129,7 +129,7 @@ export async function removeImageLock(io: ObjectIo, imageId: string, holder: Ima
 }
 
 /** Step 4: what earlier owners sent is refused from now on wherever we write. */
-export async function awaitFence(io: ObjectIo, fencer: Fencer, imageId: string): Promise<void> {
+async function awaitFence(io: ObjectIo, fencer: Fencer, imageId: string): Promise<void> {
   const { results } = await io.execute(headerObjectName(imageId), [{ kind: 'omap-get-keys', keys: [fenceKey] }])
   const entry = results[0]?.kind === 'omap' ? results[0].entries[0] : undefined
   if (entry !== undefined) await fencer.waitForMap(decode(fenceCodec, entry.value))

@@ -53,7 +53,7 @@ export function setPause(record: PauseRecord): ObjectOp {
 export const assertNotPaused: ObjectOp = { kind: 'compare-omap', key: pauseKey, mode: 'equal', value: emptyBytes }
 
 /** Undefined when the image is not paused. */
-export async function readPause(io: ObjectIo, imageId: string): Promise<PauseRecord | undefined> {
+async function readPause(io: ObjectIo, imageId: string): Promise<PauseRecord | undefined> {
   const { results } = await io.execute(headerObjectName(imageId), [{ kind: 'omap-get-keys', keys: [pauseKey] }])
   const entry = results[0]?.kind === 'omap' ? results[0].entries[0] : undefined
   return entry === undefined ? undefined : decode(pauseCodec, entry.value)
