@@ -56,11 +56,13 @@ export class ImageStore {
   private readonly env: Pick<Env, 'clock' | 'random' | 'timers'>
   private readonly io: ObjectIo
   private readonly directory: ImageDirectory
+  private readonly quiescer: Quiescer
 
   constructor(env: Pick<Env, 'clock' | 'random' | 'timers'>, io: ObjectIo, quiescer: Quiescer = nobodyHears) {
     this.env = env
     this.io = io
     this.directory = new ImageDirectory(io)
+    this.quiescer = quiescer
     const waitForLease = (): Promise<void> => this.waitForLease()
     this.snapshots = new ImageSnapshots({ env, io, directory: this.directory, quiescer, waitForLease })
   }
@@ -219,7 +221,9 @@ export class ImageStore {
 
   private async replace(current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
     try {
-      return await replaceHeader(this.io, current, header)
+      const replaced = await replaceHeader(this.io, current, header)
+      await this.quiescer.changed(header)
+      return replaced
     } catch (error) {
       if (!isClusterError(error, 'ECANCELED')) throw error
       throw changedMeanwhile(header, error)

@@ -1,10 +1,10 @@
 /** Images as exports while they are resized, removed and made again under connections that stay. */
 import { address, Prng } from '@shoal/base'
-import { ImageStore } from '@shoal/block'
-import { ImageExports, NbdServer } from '@shoal/gateway-nbd'
+import { ImageSession, ImageStore } from '@shoal/block'
+import { ImageExports, type ImageSource, NbdServer } from '@shoal/gateway-nbd'
 import { createRealEnv } from '@shoal/runtime'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { MemoryObjects } from '../../block/test/memory-objects.ts'
+import { type MemoryClient, MemoryCluster } from '../../block/test/memory-cluster.ts'
 import { SteppedTime } from '../../block/test/stepped-time.ts'
 import { RawClient } from './raw-client.ts'
 
@@ -16,7 +16,6 @@ const trimCommand = 4
 const enospc = 28
 const einval = 22
 
-let objects: MemoryObjects
 let time: SteppedTime
 /** Of an administrator: another process than the gateway's. */
 let store: ImageStore
@@ -24,14 +23,25 @@ let server: NbdServer
 let port: number
 
 beforeEach(async () => {
-  objects = new MemoryObjects()
+  const env = createRealEnv({ name: 'nbd-test', logLevel: 'error' })
+  const cluster = new MemoryCluster(env.timers)
+  const [administrator, gateway] = [cluster.client(), cluster.client()]
   time = new SteppedTime()
-  const storeWith = (seed: number): ImageStore =>
-    new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, objects)
-  store = storeWith(1)
+  const storeOf = (io: MemoryClient, seed: number): ImageStore =>
+    new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, io)
+  store = storeOf(administrator, 1)
   await store.create('disk', 8 * mebibyte)
-  const exports = new ImageExports({ pools: () => ['pool'], store: async () => storeWith(2) })
-  server = new NbdServer(createRealEnv({ name: 'nbd-test', logLevel: 'error' }), exports)
+  const images = storeOf(gateway, 2)
+  const source: ImageSource = {
+    store: async () => images,
+    open: async (_pool, name) =>
+      ImageSession.open(await images.open(name), {
+        env: { ...gateway.env, clock: time },
+        io: gateway,
+        fencer: gateway,
+      }),
+  }
+  server = new NbdServer(env, new ImageExports({ pools: () => ['pool'], source }))
   port = Number((await server.listen(address('127.0.0.1:0'))).split(':')[1])
 })
 afterEach(() => server.close())

@@ -1,8 +1,7 @@
 /** The NBD gateway: every image of every pool that says it is for block images. */
 import { address } from '@shoal/base'
-import { ImageStore } from '@shoal/block'
 import { ClusterClient } from '@shoal/client'
-import { ImageExports, NbdServer } from '@shoal/gateway-nbd'
+import { ClusterImages, ImageExports, NbdServer } from '@shoal/gateway-nbd'
 import { crashHandlers, followLogLevels, GrpcMonitorClient, logHandlers, serveAdmin } from '@shoal/monitor-client'
 import { bindHost, type DaemonContext, daemonSecurity, monitorAddresses, type RunningService } from './context.ts'
 import { localLocation } from './location.ts'
@@ -20,18 +19,19 @@ export async function runNbdGateway(context: DaemonContext): Promise<RunningServ
     startTimeoutMs,
   })
   await monitor.start()
-  const client = await ClusterClient.connect(env, { monitor, security })
+  const connect = (): Promise<ClusterClient> => ClusterClient.connect(env, { monitor, security })
+  /** For the configuration only: it is never fenced. */
+  const client = await connect()
   followLogLevels(client.config, env.log)
-  const server = new NbdServer(
-    env,
-    new ImageExports({
-      pools: () =>
-        [...(monitor.osdMap?.pools.values() ?? [])]
-          .filter((pool) => pool.applications.includes('block'))
-          .map((pool) => pool.name),
-      store: async (pool) => new ImageStore(env, client.pool(pool)),
-    }),
-  )
+  const images = new ClusterImages({ env, connect, description: `${name} at ${cluster.nbdAddress}` })
+  const exports = new ImageExports({
+    pools: () =>
+      [...(monitor.osdMap?.pools.values() ?? [])]
+        .filter((pool) => pool.applications.includes('block'))
+        .map((pool) => pool.name),
+    source: images,
+  })
+  const server = new NbdServer(env, exports)
   const listening = await server.listen(address(cluster.nbdAddress))
   const admin = await serveAdmin(env, address(`${bindHost(cluster)}:0`), {
     perf: () => server.counters.summary(),
@@ -45,7 +45,9 @@ export async function runNbdGateway(context: DaemonContext): Promise<RunningServ
     adminAddress: admin.address,
     async stop() {
       await server.close()
+      await exports.close()
       await admin.close()
+      await images.close()
       await client.close()
       await monitor.close()
     },
