@@ -56,6 +56,7 @@ export class ImageSession {
   private isOpen = false
   private lock: 'none' | 'held' | 'releasing' = 'none'
   private heldSinceMs = 0
+  private tenures = 0
   private yieldUntilMs = Number.NEGATIVE_INFINITY
   /** Somebody asked for the lock while we were taking it. */
   private isWanted = false
@@ -97,6 +98,11 @@ export class ImageSession {
       throw error
     }
     return session
+  }
+
+  /** How often it has taken the lock. */
+  get tenure(): number {
+    return this.tenures
   }
 
   get holdsLock(): boolean {
@@ -196,7 +202,8 @@ export class ImageSession {
     this.check()
     if (this.pause !== undefined || this.lock === 'releasing') return this.change(tellMs)
     const yieldLeftMs = this.yieldUntilMs - this.env.clock.monotonicMs()
-    if (this.lock === 'none' && yieldLeftMs > 0) return this.change(yieldLeftMs)
+    // Not less than a timer can tell from nothing.
+    if (this.lock === 'none' && yieldLeftMs > 0) return this.change(Math.ceil(yieldLeftMs))
     if (this.lock === 'held') return this.update()
     const { env, io, fencer, description = '', lockTimeoutMs = lockTimeoutMsDefault } = this.options
     await obtainImageLock({
@@ -229,6 +236,7 @@ export class ImageSession {
     }
     this.check()
     this.lock = 'held'
+    this.tenures++
     this.heldSinceMs = this.env.clock.monotonicMs()
     this.update()
     this.tell('acquired-lock')

@@ -1,6 +1,7 @@
 /** `shoal block ...`: thin images (Ceph's `rbd`). */
 import type { Command } from 'commander'
 import { addDiffCommands } from './diff-streams.ts'
+import { addGroupCommands } from './group.ts'
 import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
 import { addImageLockCommands } from './lock.ts'
@@ -11,6 +12,7 @@ export function addBlockCommands(program: Command): void {
   addImageCommands(block)
   addBlockSnapCommands(block)
   addImageLockCommands(block)
+  addGroupCommands(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
 }
