@@ -9,4 +9,4 @@ export type {
 export type { TlsOffer } from './connection.ts'
 export type { ExportSummary, NbdPerf } from './counters.ts'
 export { ImageExports, type ImageExportsOptions } from './image-exports.ts'
-export { type NbdLimits, NbdServer, type NbdServerOptions, nbdLimitsDefault } from './server.ts'
+export { type NbdLimits, NbdServer, type NbdServerOptions } from './server.ts'

@@ -4,6 +4,7 @@ import { ImageStore } from '@shoal/block'
 import { ClusterClient } from '@shoal/client'
 import { ImageExports, NbdServer } from '@shoal/gateway-nbd'
 import { crashHandlers, followLogLevels, GrpcMonitorClient, logHandlers, serveAdmin } from '@shoal/monitor-client'
+import { nbdLimits, socketAddress, tlsOffer } from '../nbd-options.ts'
 import { bindHost, type DaemonContext, daemonSecurity, monitorAddresses, type RunningService } from './context.ts'
 import { localLocation } from './location.ts'
 
@@ -22,17 +23,28 @@ export async function runNbdGateway(context: DaemonContext): Promise<RunningServ
   await monitor.start()
   const client = await ClusterClient.connect(env, { monitor, security })
   followLogLevels(client.config, env.log)
+  const { settings } = client.config
+  const tls = await tlsOffer({
+    mode: settings.nbd_tls,
+    certificate: settings.nbd_tls_certificate,
+    key: settings.nbd_tls_key,
+    clientAuthority: settings.nbd_tls_client_authority,
+  })
   const server = new NbdServer(
     env,
     new ImageExports({
+      readOnly: settings.nbd_read_only,
       pools: () =>
         [...(monitor.osdMap?.pools.values() ?? [])]
           .filter((pool) => pool.applications.includes('block'))
           .map((pool) => pool.name),
       store: async (pool) => new ImageStore(env, client.pool(pool)),
     }),
+    { limits: () => nbdLimits(settings), ...(tls === undefined ? {} : { tls }) },
   )
   const listening = await server.listen(address(cluster.nbdAddress))
+  if (settings.nbd_socket !== '') await server.listen(socketAddress(settings.nbd_socket))
+  client.config.started()
   const admin = await serveAdmin(env, address(`${bindHost(cluster)}:0`), {
     perf: () => server.counters.summary(),
     'config show': () => client.config.show(),
