@@ -72,6 +72,22 @@ export class ImageDirectory {
     ])
   }
 
+  /** One step: at no time does the image have both names, or none. ECANCELED when the new one is taken, or the old one gone. */
+  async rename(id: string, from: string, to: string): Promise<void> {
+    await this.io.execute(directoryObjectName, [
+      { kind: 'compare-omap', key: nameKey(from), mode: 'equal', value: utf8Encode(id) },
+      { kind: 'compare-omap', key: nameKey(to), mode: 'equal', value: emptyBytes },
+      { kind: 'omap-remove', keys: [nameKey(from)] },
+      {
+        kind: 'omap-set',
+        entries: [
+          { key: nameKey(to), value: utf8Encode(id) },
+          { key: idKey(id), value: utf8Encode(to) },
+        ],
+      },
+    ])
+  }
+
   async remove(name: string, id: string): Promise<void> {
     try {
       await this.io.execute(directoryObjectName, [

@@ -8,7 +8,8 @@
  * 3. shrink: the header takes the new size and remembers the old one; everybody who uses the image learns of it within a
  *    header lease; data beyond goes; the memory is cleared. Whoever opens the image next completes it, before anything can
  *    grow it again and bring old bytes back to light.
- * 4. grow of an image that was shrunk once: first as if it shrank from the new size, since a write that was under way for
+ * 4. rename: the copy of the name in the header, which only messages show, then the name (one compare-and-set).
+ * 5. grow of an image that was shrunk once: first as if it shrank from the new size, since a write that was under way for
  *    longer than a lease may have come after the removal; then the header takes the new size.
  */
 import { ClusterError, type Env, hexEncode, isClusterError } from '@shoal/base'
@@ -18,6 +19,7 @@ import { diffImage, type ImageChange } from './image-diff.ts'
 import { beingRemoved, checkImageName, ImageDirectory, type ImageSummary } from './image-directory.ts'
 import {
   changedMeanwhile,
+  changeHeader,
   createHeaderOps,
   dataIoOf,
   hasDataPool,
@@ -54,11 +56,13 @@ export class ImageStore {
   private readonly env: Pick<Env, 'clock' | 'random' | 'timers'>
   private readonly io: ObjectIo
   private readonly directory: ImageDirectory
+  private readonly quiescer: Quiescer
 
   constructor(env: Pick<Env, 'clock' | 'random' | 'timers'>, io: ObjectIo, quiescer: Quiescer = nobodyHears) {
     this.env = env
     this.io = io
     this.directory = new ImageDirectory(io)
+    this.quiescer = quiescer
     const waitForLease = (): Promise<void> => this.waitForLease()
     this.snapshots = new ImageSnapshots({ env, io, directory: this.directory, quiescer, waitForLease })
   }
@@ -95,9 +99,25 @@ export class ImageStore {
     } catch (error) {
       if (!isClusterError(error, 'ECANCELED')) throw error
       await this.io.execute(headerObjectName(header.id), [{ kind: 'remove' }])
-      throw new ClusterError('EEXIST', `there is an image ${name} already`, { hint: 'shoal block ls' })
+      throw nameTaken(name)
     }
     return header
+  }
+
+  /** EEXIST when the new name is taken. Who has the image open goes on with it. */
+  async rename(from: string, to: string): Promise<void> {
+    checkImageName(to)
+    const { header } = await this.directory.find(from)
+    if (header.removing) throw beingRemoved(from)
+    if (from === to) return
+    await changeHeader(this.io, header.id, (current) => ({ ...current, name: to }))
+    try {
+      await this.directory.rename(header.id, from, to)
+    } catch (error) {
+      if (!isClusterError(error, 'ECANCELED')) throw error
+      await changeHeader(this.io, header.id, (current) => ({ ...current, name: from }))
+      throw nameTaken(to)
+    }
   }
 
   /** Sorted by name. */
@@ -201,7 +221,9 @@ export class ImageStore {
 
   private async replace(current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
     try {
-      return await replaceHeader(this.io, current, header)
+      const replaced = await replaceHeader(this.io, current, header)
+      await this.quiescer.changed(header)
+      return replaced
     } catch (error) {
       if (!isClusterError(error, 'ECANCELED')) throw error
       throw changedMeanwhile(header, error)
@@ -268,6 +290,10 @@ async function removeIfThere(io: ObjectIo, objectName: string, options: ObjectIo
   } catch (error) {
     if (!isClusterError(error, 'ENOENT')) throw error
   }
+}
+
+function nameTaken(name: string): ClusterError {
+  return new ClusterError('EEXIST', `there is an image ${name} already`, { hint: 'shoal block ls' })
 }
 
 function checkSize(sizeBytes: number): void {

@@ -42,6 +42,10 @@ export class Image {
   private known: ImageHeader
   private askedMs: number
   private refreshing: Promise<void> | undefined
+  /** Steps in front of each look at the header, without which it is not believed: of whom the image's lock is. */
+  guards: readonly ObjectOp[] = []
+  /** Told of each change that failed; its caller is told, too. */
+  onFailedWrite: ((error: unknown) => void) | undefined
   /** Which snapshot is read; undefined: the image as it is. */
   private readonly snapshot: ImageSnapshot | undefined
   private readonly readOptions: ObjectIoOptions | undefined
@@ -92,9 +96,15 @@ export class Image {
     return this.refreshing
   }
 
+  /** The same, and not as it was before the call. */
+  async refreshAnew(): Promise<void> {
+    await this.refreshing?.catch(() => undefined)
+    return this.refresh()
+  }
+
   private async readAgain(): Promise<void> {
     const askedMs = this.clock.monotonicMs()
-    const { header } = await readHeader(this.io, this.known.id)
+    const { header } = await readHeader(this.io, this.known.id, this.guards)
     if (header.removing) throw new ClusterError('ENOENT', `image ${header.name} is being removed`)
     if (this.snapshot !== undefined) snapshotWithId(header, this.snapshot.id)
     // Writes that begin from here on are made in the context of the snapshots that it shows.
@@ -120,7 +130,7 @@ export class Image {
     if (--this.pauses > 0) return
     // Should that fail, each write asks again, and fails with it.
     this.askedMs = Number.NEGATIVE_INFINITY
-    await this.refresh().catch(() => undefined)
+    await this.refreshAnew().catch(() => undefined)
     if (this.pauses > 0) return
     this.held = undefined
     this.release()
@@ -243,7 +253,14 @@ export class Image {
   }
 
   private track(write: Promise<void>): Promise<void> {
-    const tracked = write.finally(() => this.writes.delete(tracked))
+    const tracked: Promise<void> = write.then(
+      () => void this.writes.delete(tracked),
+      (error: unknown) => {
+        this.writes.delete(tracked)
+        this.onFailedWrite?.(error)
+        throw error
+      },
+    )
     this.writes.add(tracked)
     return tracked
   }
@@ -277,8 +294,7 @@ export class Image {
    * asked for after the answer came tells. Throws ENOENT.
    */
   private async expectSnapshot(): Promise<void> {
-    await this.refreshing?.catch(() => undefined)
-    await this.refresh()
+    await this.refreshAnew()
   }
 
   /** Without its pool an object is not a hole. Throws ENXIO. */

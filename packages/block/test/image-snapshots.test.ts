@@ -259,11 +259,10 @@ describe('taking a snapshot', () => {
     const quiescer: Quiescer = {
       async pause() {
         await Promise.all(images.map((image) => image.pause()))
-        return true
+        const resume = async (): Promise<void> => void (await Promise.all(images.map((image) => image.resume())))
+        return { everybody: true, guards: [], resume }
       },
-      async resume() {
-        await Promise.all(images.map((image) => image.resume()))
-      },
+      changed: async () => undefined,
     }
     time.onWait = () => Promise.reject(new Error('nobody waits'))
     const store = new ImageStore({ clock: time, timers: time, random: new Prng(1) }, io, quiescer)

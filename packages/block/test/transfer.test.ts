@@ -1,13 +1,25 @@
 /** Diffs out of images and into others: equal bytes at every snapshot, whatever step the import died at. */
-import { concatBytes, hexEncode, utf8Encode } from '@shoal/base'
-import { exportContent, exportDiff, exportImage, type ImageStore, importDiff } from '@shoal/block'
+import { concatBytes, equalBytes, hexEncode, utf8Encode } from '@shoal/base'
+import {
+  exportContent,
+  exportDiff,
+  exportImage,
+  type ImageStore,
+  importContent,
+  importDiff,
+  importImage,
+} from '@shoal/block'
 import {
   type DiffRecord,
   decodeStream,
   encodeDiff,
+  encodeImage,
+  type ImageRecord,
   mergeDiffs,
   openDiff,
   readDiff,
+  readImage,
+  readRaw,
   writeRaw,
 } from '@shoal/image-streams'
 import * as fc from 'fast-check'
@@ -62,7 +74,10 @@ const chain = [
 async function expectSame(from: ImageStore, to: ImageStore, snapshots: readonly (string | undefined)[]): Promise<void> {
   for (const snapshot of snapshots) {
     const suffix = snapshot === undefined ? '' : `@${snapshot}`
-    expect(await bytesOf(to, `copy${suffix}`), `at ${snapshot}`).toEqual(await bytesOf(from, `source${suffix}`))
+    expect(
+      equalBytes(await bytesOf(to, `copy${suffix}`), await bytesOf(from, `source${suffix}`)),
+      `at ${snapshot}`,
+    ).toBe(true)
   }
 }
 
@@ -153,7 +168,7 @@ test('the bytes of an image', async () => {
   for (const snapshot of ['a', 'c']) {
     const expected = await bytesOf(source.store, `source@${snapshot}`)
     const raw = await gather(writeRaw(exportContent(source.store, 'source', snapshot), expected.length))
-    expect(concatBytes(raw)).toEqual(expected)
+    expect(equalBytes(concatBytes(raw), expected)).toBe(true)
   }
 })
 
@@ -212,7 +227,7 @@ describe('an import', () => {
           await importDiff(again, 'copy', each(diff))
         }
         await expectSame(store, again.store, [to])
-        expect(await bytesOf(again.store, 'copy')).toEqual(await bytesOf(store, `source@${to}`))
+        expect(equalBytes(await bytesOf(again.store, 'copy'), await bytesOf(store, `source@${to}`))).toBe(true)
         await expect(importDiff(again, 'copy', each(diff))).rejects.toMatchObject({ code: 'EEXIST' })
       }
     }
@@ -321,10 +336,85 @@ describe('an import', () => {
             return isZero ? { kind: 'zero', offset, length } : { kind: 'data', offset, data: filled(length, i + 1) }
           })
           await importDiff(target, 'copy', each<DiffRecord>([{ kind: 'size', sizeBytes }, ...extents, { kind: 'end' }]))
-          expect(await bytesOf(target.store, 'copy')).toEqual(expected)
+          expect(equalBytes(await bytesOf(target.store, 'copy'), expected)).toBe(true)
         },
       ),
       { numRuns: 30 },
     )
+  })
+})
+
+describe('an image out of a stream', () => {
+  const stream = (store: ImageStore): AsyncGenerator<ImageRecord, void, void> =>
+    decodeStream(encodeImage(exportImage(store, 'source')), readImage)
+
+  test('has its snapshots, their protection and its object size', async () => {
+    const { source, target } = await twoClusters()
+    await target.store.remove('copy')
+    await source.store.snapshots.protect('source', 'b', true)
+    const imported = await importImage(target.store, 'copy', stream(source.store))
+    expect(imported).toMatchObject({ snapshots: 3, skippedMetadata: [], header: { name: 'copy', objectBytes } })
+    await expectSame(source.store, target.store, ['a', 'b', 'c', undefined])
+    expect((await target.store.snapshots.list('copy')).map((snapshot) => snapshot.protected)).toEqual([
+      false,
+      true,
+      false,
+    ])
+  })
+
+  test('is not there before all of it is, and can be imported again after a crash at any step', async () => {
+    const { store } = cluster(1)
+    await withHistory(store)
+    await store.snapshots.protect('source', 'a', true)
+    const records = await gather(stream(store))
+    let deaths = 0
+    for (let at = 1, died = true; died; at++) {
+      const target = cluster(2)
+      target.io.crashAt = at
+      died = await crashed(importImage(target.store, 'copy', each(records)))
+      target.io.crashAt = Number.POSITIVE_INFINITY
+      const again = storeOn(target.io, 3)
+      if (died) {
+        deaths++
+        expect((await again.list()).map(({ name }) => name)).not.toContain('copy')
+        await importImage(again, 'copy', each(records))
+      }
+      await expectSame(store, again, ['a', 'b', 'c', undefined])
+      expect((await again.list()).map(({ name }) => name)).toEqual(['copy'])
+    }
+    expect(deaths).toBeGreaterThan(20)
+  })
+
+  test('of bytes alone, whether their number is known or not', async () => {
+    const { source } = await twoClusters()
+    const expected = await bytesOf(source.store, 'source@c')
+    for (const sizeBytes of [expected.length, undefined]) {
+      const target = cluster(2)
+      const extents = readRaw(each([expected.slice(0, 5000), expected.slice(5000)]), objectBytes, 512)
+      await importContent(target.store, 'copy', extents, sizeBytes, { objectBytes })
+      expect(equalBytes(await bytesOf(target.store, 'copy'), expected)).toBe(true)
+      // Zeros stay holes.
+      expect((await target.store.usage('copy')).usedBytes).toBeLessThan(expected.length - objectBytes)
+    }
+  })
+
+  test('refuses a name that is taken, and nothing at all', async () => {
+    const { source, target } = await twoClusters()
+    await expect(importImage(target.store, 'copy', stream(source.store))).rejects.toMatchObject({ code: 'EEXIST' })
+    await expect(importContent(target.store, 'b', readRaw(each([]), 4096, 512), undefined)).rejects.toMatchObject({
+      code: 'EINVAL',
+    })
+  })
+
+  test('that is damaged leaves no image', async () => {
+    const { source, target } = await twoClusters()
+    const bytes = concatBytes(await gather(encodeImage(exportImage(source.store, 'source'))))
+    for (const length of [bytes.length - 1, 200, 20, 0]) {
+      const damaged = decodeStream(each([bytes.slice(0, length)]), readImage)
+      await expect(importImage(target.store, 'b', damaged)).rejects.toMatchObject({ code: 'EINVAL' })
+    }
+    const longer = decodeStream(each([bytes, Uint8Array.of(1)]), readImage)
+    await expect(importImage(target.store, 'b', longer)).rejects.toMatchObject({ code: 'EINVAL' })
+    expect((await target.store.list()).map(({ name }) => name)).not.toContain('b')
   })
 })

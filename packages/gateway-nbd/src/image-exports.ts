@@ -5,28 +5,29 @@
  * keeps the size it was told; what lies beyond the present end is refused on all of them.
  */
 import { isClusterError } from '@shoal/base'
-import type { Image, ImageChange, ImageStore } from '@shoal/block'
+import type { Image, ImageChange, ImageSession } from '@shoal/block'
 import type { BlockDevice, DirtyExtent, ExportSource, NbdExport } from './block-device.ts'
+import type { ImageSource } from './image-source.ts'
 
 /** Reads and writes that cover whole data blocks of the object store need no read-modify-write there. */
 const preferredBlockBytes = 64 * 1024
 
-function imageDevice(image: Image, name: string, readOnly: boolean): BlockDevice {
+function imageDevice(session: ImageSession, name: string, readOnly: boolean): BlockDevice {
   return {
     get sizeBytes() {
-      return image.sizeBytes
+      return session.image.sizeBytes
     },
-    readOnly: readOnly || image.readOnly,
+    readOnly: readOnly || session.image.readOnly,
     description: `Shoal image ${name}`,
     preferredBlockBytes,
-    read: (offset, length) => image.read(offset, length),
-    write: (offset, data) => image.write(offset, data),
-    flush: () => image.flush(),
-    trim: (offset, length) => image.discard(offset, length),
-    writeZeroes: (offset, length, punchHole) => image.writeZeroes(offset, length, punchHole),
-    extents: (offset, length) => image.extents(offset, length),
+    read: (offset, length) => session.read(offset, length),
+    write: (offset, data) => session.write(offset, data),
+    flush: () => session.flush(),
+    trim: (offset, length) => session.discard(offset, length),
+    writeZeroes: (offset, length, punchHole) => session.writeZeroes(offset, length, punchHole),
+    extents: (offset, length) => session.extents(offset, length),
     changes: async (snapshot, offset, length) =>
-      dirtyExtents(await image.changes(snapshot, offset, length), offset, length),
+      dirtyExtents(await session.changes(snapshot, offset, length), offset, length),
   }
 }
 
@@ -57,12 +58,11 @@ export interface ImageExportsOptions {
   readonly readOnly?: boolean
   /** What the empty export name means; nothing when left out. */
   readonly defaultExport?: string
-  /** ENOENT for a pool that does not exist. */
-  readonly store: (pool: string) => Promise<ImageStore>
+  readonly source: ImageSource
 }
 
 interface OpenImage {
-  readonly image: Promise<Image>
+  readonly session: Promise<ImageSession>
   users: number
 }
 
@@ -77,7 +77,7 @@ export class ImageExports implements ExportSource {
   async list(): Promise<readonly { readonly name: string; readonly description: string }[]> {
     const names: string[] = []
     for (const pool of this.options.pools()) {
-      const images = await (await this.options.store(pool)).list()
+      const images = await (await this.options.source.store(pool)).list()
       names.push(...images.map((image) => `${pool}/${image.name}`))
     }
     return names.filter((name) => this.isOffered(name)).map((name) => ({ name, description: '' }))
@@ -88,21 +88,29 @@ export class ImageExports implements ExportSource {
     if (!this.isOffered(name)) return undefined
     const shared = this.shared(name)
     try {
-      const image = await shared.image
-      const { id } = await (await this.storeOf(name)).info(imageNameOf(name))
-      if (id === image.header.id && (await isStillThere(image))) {
-        const device = imageDevice(image, name, this.options.readOnly === true)
-        return { name, device, close: async () => this.release(name, shared) }
+      const session = await shared.session
+      const { image } = session
+      const { id } = await (await this.options.source.store(poolOf(name))).info(imageNameOf(name))
+      if (id === image.header.id && !session.isEnded && (await isStillThere(image))) {
+        const device = imageDevice(session, name, this.options.readOnly === true)
+        return { name, device, close: () => this.release(name, shared) }
       }
     } catch (error) {
-      this.release(name, shared)
+      await this.release(name, shared)
       if (isClusterError(error, 'ENOENT')) return undefined
       throw error
     }
-    // Removed and made again: who is connected keeps what is left of the old one.
+    // Removed and made again, or taken from us: who is connected keeps what is left of the old one.
     if (this.opened.get(name) === shared) this.opened.delete(name)
-    this.release(name, shared)
+    await this.release(name, shared)
     return this.open(requested)
+  }
+
+  /** Closes every image, whoever has it open still: their locks are free for others. */
+  async close(): Promise<void> {
+    const sessions = [...this.opened.values()].map(({ session }) => session.catch(() => undefined))
+    this.opened.clear()
+    await Promise.all(sessions.map(async (session) => (await session)?.close()))
   }
 
   /** Of a snapshot, those before it. */
@@ -110,7 +118,7 @@ export class ImageExports implements ExportSource {
     const name = this.properName(requested)
     if (!this.isOffered(name)) return undefined
     try {
-      const header = await (await this.storeOf(name)).info(imageNameOf(name))
+      const header = await (await this.options.source.store(poolOf(name))).info(imageNameOf(name))
       const entries = (header.snapshots?.entries ?? []).filter(({ kind, removing }) => kind !== 'trash' && !removing)
       const at = snapshotOf(name)
       const older =
@@ -134,15 +142,19 @@ export class ImageExports implements ExportSource {
   private shared(name: string): OpenImage {
     let image = this.opened.get(name)
     if (image === undefined) {
-      image = { image: this.storeOf(name).then((store) => store.open(imageNameOf(name))), users: 0 }
+      image = { session: this.options.source.open(poolOf(name), imageNameOf(name)), users: 0 }
       this.opened.set(name, image)
     }
     image.users++
     return image
   }
 
-  private release(name: string, image: OpenImage): void {
-    if (--image.users === 0 && this.opened.get(name) === image) this.opened.delete(name)
+  /** With the last of its users the image closes, and its lock is free for others. */
+  private async release(name: string, image: OpenImage): Promise<void> {
+    if (--image.users > 0) return
+    if (this.opened.get(name) === image) this.opened.delete(name)
+    const session = await image.session.catch(() => undefined)
+    await session?.close()
   }
 
   private isOffered(name: string): boolean {
@@ -151,10 +163,10 @@ export class ImageExports implements ExportSource {
     const { only } = this.options
     return only === undefined || only.includes(name) || only.includes(name.split('@', 1)[0] as string)
   }
+}
 
-  private storeOf(name: string): Promise<ImageStore> {
-    return this.options.store(name.slice(0, name.indexOf('/')))
-  }
+function poolOf(name: string): string {
+  return name.slice(0, name.indexOf('/'))
 }
 
 /** False when the image, or the snapshot that it was opened at, is gone. */

@@ -2,11 +2,11 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { address, Prng } from '@shoal/base'
-import { ImageStore } from '@shoal/block'
-import { ImageExports, NbdServer } from '@shoal/gateway-nbd'
+import { ImageSession, ImageStore } from '@shoal/block'
+import { ImageExports, type ImageSource, NbdServer } from '@shoal/gateway-nbd'
 import { createRealEnv } from '@shoal/runtime'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { MemoryObjects } from '../../block/test/memory-objects.ts'
+import { type MemoryClient, MemoryCluster } from '../../block/test/memory-cluster.ts'
 import { SteppedTime } from '../../block/test/stepped-time.ts'
 import { RawClient, reply } from './raw-client.ts'
 
@@ -21,22 +21,33 @@ const enospc = 28
 const einval = 22
 const eperm = 1
 
-let objects: MemoryObjects
 let time: SteppedTime
 /** Of an administrator: another process than the gateway's. */
 let store: ImageStore
+let source: ImageSource
 let server: NbdServer
 let port: number
 
 beforeEach(async () => {
-  objects = new MemoryObjects()
+  const env = createRealEnv({ name: 'nbd-test', logLevel: 'error' })
+  const cluster = new MemoryCluster(env.timers)
+  const [administrator, gateway] = [cluster.client(), cluster.client()]
   time = new SteppedTime()
-  const storeWith = (seed: number): ImageStore =>
-    new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, objects)
-  store = storeWith(1)
+  const storeOf = (io: MemoryClient, seed: number): ImageStore =>
+    new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, io)
+  store = storeOf(administrator, 1)
   await store.create('disk', 8 * mebibyte)
-  const exports = new ImageExports({ pools: () => ['pool'], store: async () => storeWith(2) })
-  server = new NbdServer(createRealEnv({ name: 'nbd-test', logLevel: 'error' }), exports)
+  const images = storeOf(gateway, 2)
+  source = {
+    store: async () => images,
+    open: async (_pool, name) =>
+      ImageSession.open(await images.open(name), {
+        env: { ...gateway.env, clock: time },
+        io: gateway,
+        fencer: gateway,
+      }),
+  }
+  server = new NbdServer(env, new ImageExports({ pools: () => ['pool'], source }))
   port = Number((await server.listen(address('127.0.0.1:0'))).split(':')[1])
 })
 afterEach(() => server.close())
@@ -149,7 +160,7 @@ test('what changed since a snapshot is told of the image and of later snapshots,
 })
 
 test('a gateway told to be read-only lets nobody write', async () => {
-  const exports = new ImageExports({ pools: () => ['pool'], store: async () => store, readOnly: true })
+  const exports = new ImageExports({ pools: () => ['pool'], source, readOnly: true })
   const strict = new NbdServer(createRealEnv({ name: 'nbd-test', logLevel: 'error' }), exports)
   const client = await RawClient.open(Number((await strict.listen(address('127.0.0.1:0'))).split(':')[1]))
   await client.greet()

@@ -38,7 +38,7 @@ export async function* exportDiff(
   if (from !== undefined) yield { kind: 'from', snapshot: from }
   if (to !== undefined) yield { kind: 'to', snapshot: to }
   yield { kind: 'size', sizeBytes }
-  yield* changedExtents(store, image, { from, to, wholeObject, onProgress })
+  yield* changedExtents(store, name, image, { from, to, wholeObject, onProgress })
   onProgress(sizeBytes, sizeBytes)
   yield { kind: 'end' }
 }
@@ -51,7 +51,7 @@ export async function* exportContent(
   onProgress: ProgressListener = () => undefined,
 ): AsyncGenerator<Extent, void, void> {
   const image = await store.open(to === undefined ? name : `${name}@${to}`)
-  yield* changedExtents(store, image, { from: undefined, to, wholeObject: false, onProgress })
+  yield* changedExtents(store, name, image, { from: undefined, to, wholeObject: false, onProgress })
   onProgress(image.sizeBytes, image.sizeBytes)
 }
 
@@ -80,6 +80,7 @@ export async function* exportImage(
 
 async function* changedExtents(
   store: ImageStore,
+  name: string,
   image: Image,
   {
     from,
@@ -88,7 +89,7 @@ async function* changedExtents(
     onProgress,
   }: Required<Pick<ExportDiffOptions, 'wholeObject' | 'onProgress'>> & ExportDiffOptions,
 ): AsyncGenerator<Extent, void, void> {
-  const { objectBytes, name } = image.header
+  const { objectBytes } = image.header
   const { sizeBytes } = image
   const changes = store.diff(name, from, to)
   const wanted = pieces(wholeObject ? wholeObjects(changes, objectBytes, sizeBytes) : changes, sizeBytes)

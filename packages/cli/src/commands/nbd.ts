@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { nbdLimits, socketAddress, tlsOffer } from '../nbd-options.ts'
+import { parseInteger, parseNumber } from '../output/units.ts'
 import { defaultBlockPool, imageStore, parsePoolAndName } from './pool-io.ts'
 
 type Options = Readonly<Record<string, unknown>>
@@ -19,6 +20,8 @@ export function addNbdCommands(program: Command): void {
       .option('--listen <address>', 'HOST:PORT; port 0 picks a free one', '127.0.0.1:0')
       .option('--socket <path>', 'listen on a socket in the file system instead')
       .option('--read-only', 'let nobody write')
+      .option('--exclusive', 'take the lock of an image when it is opened, and give it to nobody else meanwhile')
+      .option('--io-timeout <seconds>', 'without an answer of the cluster for so long a request fails', '120')
       .option('--tls <mode>', 'off, optional or required; required when there is a certificate')
       .option('--tls-certificate <file>', 'the certificate, PEM')
       .option('--tls-key <file>', 'the key of the certificate, PEM')
@@ -41,10 +44,10 @@ may write. Listen on the loopback, on a socket, or with --tls-certificate, --tls
 async function serve(context: CommandContext, words: readonly string[], options: Options): Promise<void> {
   const listen = listenAddress(options)
   const settings = {
-    nbd_max_connections: wholeNumber(options, 'maxConnections', 1),
-    nbd_max_export_connections: wholeNumber(options, 'maxExportConnections', 1),
-    nbd_handshake_timeout: wholeNumber(options, 'handshakeTimeout', 1),
-    nbd_idle_timeout: wholeNumber(options, 'idleTimeout', 0),
+    nbd_max_connections: parseInteger(String(options['maxConnections']), 'connections', 1),
+    nbd_max_export_connections: parseInteger(String(options['maxExportConnections']), 'connections to one image', 1),
+    nbd_handshake_timeout: parseInteger(String(options['handshakeTimeout']), 'handshake timeout', 1, 86_400),
+    nbd_idle_timeout: parseInteger(String(options['idleTimeout']), 'idle timeout', 0, 30 * 86_400),
     nbd_drain_timeout: 10,
   }
   const text = (name: string): string => String(options[name] ?? '')
@@ -55,9 +58,20 @@ async function serve(context: CommandContext, words: readonly string[], options:
     key: text('tlsKey'),
     clientAuthority: text('tlsClientAuthority'),
   })
-  const [{ ImageExports, NbdServer }, env] = await Promise.all([import('@shoal/gateway-nbd'), context.env()])
+  const [{ ClusterImages, ImageExports, NbdServer }, env] = await Promise.all([
+    import('@shoal/gateway-nbd'),
+    context.env(),
+  ])
   const offered = await offeredImages(context, words, options)
-  const server = new NbdServer(env, new ImageExports(offered), {
+  const source = new ClusterImages({
+    env,
+    connect: () => context.connectClient(),
+    exclusive: options['exclusive'] === true,
+    description: `shoal nbd serve, process ${process.pid}`,
+    timeoutMs: parseNumber(String(options['ioTimeout']), 'timeout', 1, 86_400) * 1000,
+  })
+  const exports = new ImageExports({ ...offered, source })
+  const server = new NbdServer(env, exports, {
     limits: () => nbdLimits(settings),
     ...(tls === undefined ? {} : { tls }),
   })
@@ -71,6 +85,8 @@ async function serve(context: CommandContext, words: readonly string[], options:
   context.print({ address: listening, urls }, () => urls.join('\n'))
   await ended
   await server.close()
+  await exports.close()
+  await source.close()
 }
 
 function listenAddress(options: Options): Address {
@@ -82,19 +98,12 @@ function listenAddress(options: Options): Address {
   return address(listen)
 }
 
-function wholeNumber(options: Options, name: string, min: number): number {
-  const value = Number(options[name])
-  if (Number.isSafeInteger(value) && value >= min) return value
-  const flag = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-  throw new ClusterError('EINVAL', `--${flag} takes a whole number, not ${String(options[name])}`)
-}
-
 /** Known before anything listens: a client never meets a gateway that cannot serve. */
 async function offeredImages(
   context: CommandContext,
   words: readonly string[],
   options: Options,
-): Promise<ImageExportsOptions> {
+): Promise<Omit<ImageExportsOptions, 'source'>> {
   const pool = String(options['pool'])
   const named = words.map((word) => parsePoolAndName(word, pool))
   const images = named.map((one) => `${one.pool}/${one.name}`)
@@ -105,7 +114,6 @@ async function offeredImages(
     pools: () => pools,
     ...(images.length === 0 ? {} : { only: images, defaultExport: images[0] as string }),
     readOnly: options['readOnly'] === true,
-    store: (name) => imageStore(context, name),
   }
 }
 
