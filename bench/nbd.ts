@@ -41,7 +41,8 @@ async function serve(): Promise<void> {
   const device = memoryDevice()
   const server = new NbdServer(createRealEnv({ name: 'bench', logLevel: 'warn' }), {
     list: async () => [],
-    open: async () => ({ device, close: async () => undefined }),
+    open: async (name) => ({ name, device, close: async () => undefined }),
+    snapshots: async () => [],
   })
   process.send?.(await server.listen('127.0.0.1:0' as Address))
   process.once('disconnect', () => process.exit(0))

@@ -9,10 +9,12 @@ import {
   type Codec,
   decode,
   encode,
+  isClusterError,
   utf8Encode,
   versioned,
 } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
+import { type SnapshotTable, snapshotTableCodec } from './image-snapshot.ts'
 import type { ObjectIo } from './object-io.ts'
 import { headerObjectName } from './striping.ts'
 
@@ -32,11 +34,15 @@ export interface ImageHeader {
   readonly shrinkingFromBytes: number
   /** Id of the pool of the data objects; left out: that of the header. An erasure-coded pool can hold data, not headers. */
   readonly dataPool?: number
+  /** Left out: the image never had one. */
+  readonly snapshots?: SnapshotTable
 }
 
 /** Incompatible: the data lies in another pool. */
 export const hasDataPool = 1
-const knownIncompatibleFeatures = hasDataPool
+/** Incompatible: writes must name the snapshots of the image, or they would change what those show. */
+const hasSnapshots = 2
+const knownIncompatibleFeatures = hasDataPool | hasSnapshots
 
 /** Where the image's bytes are. */
 export function dataIoOf(io: ObjectIo, { name, dataPool }: ImageHeader): ObjectIo {
@@ -59,8 +65,9 @@ const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image head
     writer.u32(header.incompatibleFeatures).u32(header.compatibleFeatures)
     writer.boolean(header.removing).u64(header.shrinkingFromBytes)
     if (header.dataPool !== undefined) writer.u64(header.dataPool)
+    if (header.snapshots !== undefined) snapshotTableCodec.write(writer, header.snapshots)
   },
-  read: (reader: ByteReader): ImageHeader => withDataPool(reader, readPlain(reader)),
+  read: (reader: ByteReader): ImageHeader => readSections(reader, readPlain(reader)),
 })
 
 function readPlain(reader: ByteReader): ImageHeader {
@@ -77,9 +84,22 @@ function readPlain(reader: ByteReader): ImageHeader {
   }
 }
 
-/** The field is there with its feature. */
-function withDataPool(reader: ByteReader, header: ImageHeader): ImageHeader {
-  return (header.incompatibleFeatures & hasDataPool) === 0 ? header : { ...header, dataPool: reader.u64() }
+/** Each is there with its feature, in the order of the bits; behind a feature that is unknown here nothing can be read. */
+function readSections(reader: ByteReader, header: ImageHeader): ImageHeader {
+  const has = (feature: number): boolean => (header.incompatibleFeatures & feature) !== 0
+  if ((header.incompatibleFeatures & ~knownIncompatibleFeatures) !== 0) return header
+  return {
+    ...header,
+    ...(has(hasDataPool) ? { dataPool: reader.u64() } : {}),
+    ...(has(hasSnapshots) ? { snapshots: snapshotTableCodec.read(reader) } : {}),
+  }
+}
+
+/**
+ * The section stays when the last snapshot goes: who takes one whose id was given earlier must learn that it is too late.
+ */
+export function withSnapshots(header: ImageHeader, snapshots: SnapshotTable): ImageHeader {
+  return { ...header, incompatibleFeatures: header.incompatibleFeatures | hasSnapshots, snapshots }
 }
 
 const headerKey = utf8Encode('image')
@@ -91,9 +111,13 @@ export interface StoredHeader {
 }
 
 /** ENOENT when there is no such image, EOPNOTSUPP when it needs features that this version lacks. */
-export async function readHeader(io: ObjectIo, imageId: string): Promise<StoredHeader> {
-  const { results } = await io.execute(headerObjectName(imageId), [{ kind: 'omap-get-keys', keys: [headerKey] }])
-  const result = results[0]
+export async function readHeader(
+  io: ObjectIo,
+  imageId: string,
+  guards: readonly ObjectOp[] = [],
+): Promise<StoredHeader> {
+  const steps: readonly ObjectOp[] = [...guards, { kind: 'omap-get-keys', keys: [headerKey] }]
+  const result = (await io.execute(headerObjectName(imageId), steps)).results.at(-1)
   const entry = result?.kind === 'omap' ? result.entries[0] : undefined
   if (entry === undefined) throw new ClusterError('ENOENT', `image ${imageId} has no header`)
   const header = decode(headerCodec, entry.value)
@@ -118,12 +142,63 @@ export function createHeaderOps(header: ImageHeader): readonly ObjectOp[] {
   ]
 }
 
-/** Replaces the header if it is still what was read; ECANCELED when somebody else changed it meanwhile. */
-export async function replaceHeader(io: ObjectIo, current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
+/**
+ * Replaces the header if it is still what was read; ECANCELED when somebody else changed it meanwhile. With the code of a
+ * guard, if one fails.
+ */
+export async function replaceHeader(
+  io: ObjectIo,
+  current: StoredHeader,
+  header: ImageHeader,
+  guards: readonly ObjectOp[] = [],
+): Promise<StoredHeader> {
   const stored = encode(headerCodec, header)
   await io.execute(headerObjectName(header.id), [
+    ...guards,
     { kind: 'compare-omap', key: headerKey, mode: 'equal', value: current.stored },
     { kind: 'omap-set', entries: [{ key: headerKey, value: stored }] },
   ])
   return { header, stored }
+}
+
+const changeAttemptsMax = 8
+
+/**
+ * Replaces the header by what `change` makes of it, read anew as often as somebody else was faster; EBUSY when that goes on.
+ * `change` may throw to refuse, and returns its argument when there is nothing to do. ECANCELED when a guard failed that often.
+ */
+export async function changeHeader(
+  io: ObjectIo,
+  imageId: string,
+  change: (header: ImageHeader) => ImageHeader,
+  guards: readonly ObjectOp[] = [],
+): Promise<StoredHeader> {
+  for (let attempt = 1; ; attempt++) {
+    const current = await readHeader(io, imageId)
+    const changed = change(current.header)
+    if (changed === current.header) return current
+    try {
+      return await replaceHeader(io, current, changed, guards)
+    } catch (error) {
+      if (!isClusterError(error, 'ECANCELED')) throw error
+      if (attempt < changeAttemptsMax) continue
+      throw guards.length > 0 ? pauseIsOver(changed, error) : changedMeanwhile(changed, error)
+    }
+  }
+}
+
+function pauseIsOver(header: ImageHeader, cause: unknown): ClusterError {
+  return new ClusterError('ECANCELED', `the writers of image ${header.name} had waited too long, and went on`, {
+    cause,
+    retry: true,
+    hint: 'once more; shoal health detail',
+  })
+}
+
+export function changedMeanwhile(header: ImageHeader, cause: unknown): ClusterError {
+  return new ClusterError('EBUSY', `image ${header.name} was changed by somebody else meanwhile`, {
+    cause,
+    retry: true,
+    hint: 'look again: shoal block info',
+  })
 }

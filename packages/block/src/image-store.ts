@@ -8,13 +8,18 @@
  * 3. shrink: the header takes the new size and remembers the old one; everybody who uses the image learns of it within a
  *    header lease; data beyond goes; the memory is cleared. Whoever opens the image next completes it, before anything can
  *    grow it again and bring old bytes back to light.
- * 4. grow of an image that was shrunk once: first as if it shrank from the new size, since a write that was under way for
+ * 4. rename: the copy of the name in the header, which only messages show, then the name (one compare-and-set).
+ * 5. grow of an image that was shrunk once: first as if it shrank from the new size, since a write that was under way for
  *    longer than a lease may have come after the removal; then the header takes the new size.
  */
-import { ClusterError, type Env, emptyBytes, hexEncode, isClusterError, utf8Decode, utf8Encode } from '@shoal/base'
+import { ClusterError, type Env, hexEncode, isClusterError } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
 import { headerLeaseMs, Image, truncateTo } from './image.ts'
+import { diffImage, type ImageChange } from './image-diff.ts'
+import { beingRemoved, checkImageName, ImageDirectory, type ImageSummary } from './image-directory.ts'
 import {
+  changedMeanwhile,
+  changeHeader,
   createHeaderOps,
   dataIoOf,
   hasDataPool,
@@ -24,22 +29,18 @@ import {
   type StoredHeader,
   wasShrunk,
 } from './image-header.ts'
-import type { ObjectIo } from './object-io.ts'
+import { type ImageSnapshot, parseImageSpec, snapContextOf, snapshotNamed } from './image-snapshot.ts'
+import { ImageSnapshots } from './image-snapshots.ts'
+import type { ObjectIo, ObjectIoOptions } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
-import { dataObjectName, defaultObjectBytes, directoryObjectName, headerObjectName } from './striping.ts'
+import { nobodyHears, type Quiescer } from './quiescer.ts'
+import { dataObjectName, defaultObjectBytes, headerObjectName } from './striping.ts'
 
-const imageNameBytesMax = 96
 /** 2^53 would do; this keeps object numbers and NBD's signed offsets far from their edges. */
 const imageBytesMax: number = 1024 ** 5
-const listPage = 512
 const removeWidthMax = 64
 /** Other clocks may run slower than ours. */
-const shrinkWaitMs = headerLeaseMs * 1.05
-
-export interface ImageSummary {
-  readonly id: string
-  readonly name: string
-}
+const leaseWaitMs = headerLeaseMs * 1.05
 
 export interface ImageUsage {
   readonly name: string
@@ -50,16 +51,20 @@ export interface ImageUsage {
 
 export type ProgressListener = (done: number, total: number) => void
 
-const nameKey = (name: string): Uint8Array => utf8Encode(`name_${name}`)
-const idKey = (id: string): Uint8Array => utf8Encode(`id_${id}`)
-
 export class ImageStore {
+  readonly snapshots: ImageSnapshots
   private readonly env: Pick<Env, 'clock' | 'random' | 'timers'>
   private readonly io: ObjectIo
+  private readonly directory: ImageDirectory
+  private readonly quiescer: Quiescer
 
-  constructor(env: Pick<Env, 'clock' | 'random' | 'timers'>, io: ObjectIo) {
+  constructor(env: Pick<Env, 'clock' | 'random' | 'timers'>, io: ObjectIo, quiescer: Quiescer = nobodyHears) {
     this.env = env
     this.io = io
+    this.directory = new ImageDirectory(io)
+    this.quiescer = quiescer
+    const waitForLease = (): Promise<void> => this.waitForLease()
+    this.snapshots = new ImageSnapshots({ env, io, directory: this.directory, quiescer, waitForLease })
   }
 
   /** EEXIST when the name is taken, EINVAL for a bad name or size. */
@@ -70,7 +75,7 @@ export class ImageStore {
     /** Id of the pool for its data, if that is another one. */
     dataPool?: number,
   ): Promise<ImageHeader> {
-    checkName(name)
+    checkImageName(name)
     checkSize(sizeBytes)
     if (!Number.isInteger(Math.log2(objectBytes)) || objectBytes < 4096 || objectBytes > 32 * 1024 * 1024) {
       throw new ClusterError('EINVAL', `object size ${objectBytes} is not a power of two from 4 KiB to 32 MiB`)
@@ -90,57 +95,73 @@ export class ImageStore {
     dataIoOf(this.io, header)
     await this.io.execute(headerObjectName(header.id), createHeaderOps(header))
     try {
-      await this.io.execute(directoryObjectName, [
-        { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: emptyBytes },
-        {
-          kind: 'omap-set',
-          entries: [
-            { key: nameKey(name), value: utf8Encode(header.id) },
-            { key: idKey(header.id), value: utf8Encode(name) },
-          ],
-        },
-      ])
+      await this.directory.add(name, header.id)
     } catch (error) {
       if (!isClusterError(error, 'ECANCELED')) throw error
       await this.io.execute(headerObjectName(header.id), [{ kind: 'remove' }])
-      throw new ClusterError('EEXIST', `there is an image ${name} already`, { hint: 'shoal block ls' })
+      throw nameTaken(name)
     }
     return header
   }
 
-  /** Sorted by name. */
-  async list(): Promise<readonly ImageSummary[]> {
-    const prefix = utf8Encode('name_')
-    const images: ImageSummary[] = []
-    let after: Uint8Array | undefined
-    for (;;) {
-      const page = await this.directoryPage({ kind: 'omap-get-range', after, prefix, limit: listPage })
-      for (const entry of page.entries) {
-        images.push({ name: utf8Decode(entry.key.subarray(prefix.length)), id: utf8Decode(entry.value) })
-      }
-      if (!page.more) return images
-      after = page.entries.at(-1)?.key
+  /** EEXIST when the new name is taken. Who has the image open goes on with it. */
+  async rename(from: string, to: string): Promise<void> {
+    checkImageName(to)
+    const { header } = await this.directory.find(from)
+    if (header.removing) throw beingRemoved(from)
+    if (from === to) return
+    await changeHeader(this.io, header.id, (current) => ({ ...current, name: to }))
+    try {
+      await this.directory.rename(header.id, from, to)
+    } catch (error) {
+      if (!isClusterError(error, 'ECANCELED')) throw error
+      await changeHeader(this.io, header.id, (current) => ({ ...current, name: from }))
+      throw nameTaken(to)
     }
   }
 
-  /** The header, as it is stored. ENOENT when there is no such image. */
-  async info(name: string): Promise<ImageHeader> {
-    return (await this.find(name)).header
+  /** Sorted by name. */
+  list(): Promise<readonly ImageSummary[]> {
+    return this.directory.list()
   }
 
-  /** Ready for I/O; completes a shrink that was interrupted. */
-  async open(name: string): Promise<Image> {
+  /** The header of an `IMAGE` or `IMAGE@SNAPSHOT`, as it is stored. ENOENT when there is no such image, or snapshot. */
+  async info(spec: string): Promise<ImageHeader> {
+    const { name, snapshot } = parseImageSpec(spec)
+    const { header } = await this.directory.find(name)
+    if (snapshot !== undefined) snapshotNamed(header, snapshot)
+    return header
+  }
+
+  /** `IMAGE`, ready for I/O, or `IMAGE@SNAPSHOT`, to be read; completes a shrink that was interrupted. */
+  async open(spec: string): Promise<Image> {
+    const { name, snapshot } = parseImageSpec(spec)
     const askedMs = this.env.clock.monotonicMs()
-    const found = await this.find(name)
+    const found = await this.directory.find(name)
     if (found.header.removing) throw beingRemoved(name)
+    if (snapshot !== undefined) {
+      const { header } = found
+      return new Image(this.io, this.env.clock, header, askedMs, snapshotNamed(header, snapshot))
+    }
     const settled = await this.finishShrink(found)
     return new Image(this.io, this.env.clock, settled.header, askedMs)
+  }
+
+  /**
+   * What changed between two snapshots, the older one first: `from` undefined: since an image of zeros, `to` undefined: up to
+   * the image as it is. See {@link diffImage} for what is told, and in which order.
+   */
+  async *diff(name: string, from: string | undefined, to: string | undefined): AsyncGenerator<ImageChange> {
+    const { header } = await this.directory.find(name)
+    const named = (snapshot: string | undefined): ImageSnapshot | undefined =>
+      snapshot === undefined ? undefined : snapshotNamed(header, snapshot)
+    yield* diffImage(this.io, header, { from: named(from), to: named(to) })
   }
 
   /** A shrink takes a header lease longer than its removals: those who use the image learn of it meanwhile. */
   async resize(name: string, sizeBytes: number, onProgress: ProgressListener = () => undefined): Promise<ImageHeader> {
     checkSize(sizeBytes)
-    const found = await this.find(name)
+    const found = await this.directory.find(name)
     if (found.header.removing) throw beingRemoved(name)
     const current = await this.finishShrink(found)
     const { header } = current
@@ -156,27 +177,29 @@ export class ImageStore {
     return (await this.replace(cleared, { ...cleared.header, sizeBytes })).header
   }
 
-  /** Data first, name last. Run again after an interruption it goes on. */
+  /** Data first, name last. Run again after an interruption it goes on. EBUSY while the image has snapshots. */
   async remove(name: string, onProgress: ProgressListener = () => undefined): Promise<void> {
-    const id = await this.idOf(name)
+    const id = await this.directory.idOf(name)
     const current = await readHeader(this.io, id).catch((error: unknown) => {
       if (isClusterError(error, 'ENOENT')) return undefined
       throw error
     })
     // An earlier removal came as far as the header.
-    if (current === undefined) return this.removeName(name, id)
-    const { header } = current.header.removing
-      ? current
-      : await this.replace(current, { ...current.header, removing: true })
+    if (current === undefined) return this.directory.remove(name, id)
+    const settled = await this.snapshots.finishRemovals(current)
+    expectNoSnapshots(settled.header)
+    const { header } = settled.header.removing
+      ? settled
+      : await this.replace(settled, { ...settled.header, removing: true })
     const objects = Math.ceil(Math.max(header.sizeBytes, header.shrinkingFromBytes) / header.objectBytes)
     await this.removeObjects(header, 0, objects, onProgress)
     await removeIfThere(this.io, headerObjectName(header.id))
-    await this.removeName(name, header.id)
+    await this.directory.remove(name, header.id)
   }
 
   /** Bytes that are allocated, found by asking every object of the image. */
   async usage(name: string, onProgress: ProgressListener = () => undefined): Promise<ImageUsage> {
-    const { header } = await this.find(name)
+    const { header } = await this.directory.find(name)
     const count = Math.ceil(header.sizeBytes / header.objectBytes)
     const data = dataIoOf(this.io, header)
     let usedBytes = 0
@@ -196,59 +219,14 @@ export class ImageStore {
     return { name, sizeBytes: header.sizeBytes, usedBytes, objects }
   }
 
-  private async idOf(name: string): Promise<string> {
-    checkName(name)
-    const page = await this.directoryPage({ kind: 'omap-get-keys', keys: [nameKey(name)] })
-    const id = page.entries[0]?.value
-    if (id === undefined) throw new ClusterError('ENOENT', `there is no image ${name}`, { hint: 'shoal block ls' })
-    return utf8Decode(id)
-  }
-
-  private async find(name: string): Promise<StoredHeader> {
-    const id = await this.idOf(name)
-    try {
-      return await readHeader(this.io, id)
-    } catch (error) {
-      if (!isClusterError(error, 'ENOENT')) throw error
-      throw beingRemoved(name)
-    }
-  }
-
-  private async removeName(name: string, id: string): Promise<void> {
-    try {
-      await this.io.execute(directoryObjectName, [
-        { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: utf8Encode(id) },
-        { kind: 'omap-remove', keys: [nameKey(name), idKey(id)] },
-      ])
-    } catch (error) {
-      // Somebody else finished the same removal.
-      if (!isClusterError(error, 'ECANCELED')) throw error
-    }
-  }
-
-  private async directoryPage(op: ObjectOp): Promise<{
-    readonly entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]
-    readonly more: boolean
-  }> {
-    try {
-      const result = (await this.io.execute(directoryObjectName, [op])).results[0]
-      return result?.kind === 'omap' ? result : { entries: [], more: false }
-    } catch (error) {
-      if (isClusterError(error, 'ENOENT')) return { entries: [], more: false }
-      throw error
-    }
-  }
-
   private async replace(current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
     try {
-      return await replaceHeader(this.io, current, header)
+      const replaced = await replaceHeader(this.io, current, header)
+      await this.quiescer.changed(header)
+      return replaced
     } catch (error) {
       if (!isClusterError(error, 'ECANCELED')) throw error
-      throw new ClusterError('EBUSY', `image ${header.name} was changed by somebody else meanwhile`, {
-        cause: error,
-        retry: true,
-        hint: 'look again: shoal block info',
-      })
+      throw changedMeanwhile(header, error)
     }
   }
 
@@ -257,8 +235,12 @@ export class ImageStore {
     onProgress: ProgressListener = () => undefined,
   ): Promise<StoredHeader> {
     if (current.header.shrinkingFromBytes === 0) return current
-    await new Promise<void>((resolve) => this.env.timers.after(shrinkWaitMs, resolve))
+    await this.waitForLease()
     return this.removeBeyond(current, onProgress)
+  }
+
+  private waitForLease(): Promise<void> {
+    return new Promise((resolve) => this.env.timers.after(leaseWaitMs, resolve))
   }
 
   /** From the size of the image to the size that the header remembers; then the memory goes. */
@@ -268,7 +250,8 @@ export class ImageStore {
     const firstGone = Math.ceil(header.sizeBytes / header.objectBytes)
     if (keptPart > 0) {
       try {
-        await dataIoOf(this.io, header).execute(dataObjectName(header.id, firstGone - 1), truncateTo(keptPart))
+        const options = { snapContext: snapContextOf(header) }
+        await dataIoOf(this.io, header).execute(dataObjectName(header.id, firstGone - 1), truncateTo(keptPart), options)
       } catch (error) {
         if (!isClusterError(error, 'ENOENT')) throw error
       }
@@ -292,33 +275,25 @@ export class ImageStore {
   ): Promise<void> {
     const count = Math.max(0, to - from)
     const data = dataIoOf(this.io, header)
+    const options = { snapContext: snapContextOf(header) }
     let done = 0
     await forEachIndex(count, removeWidthMax, async (i) => {
-      await removeIfThere(data, dataObjectName(header.id, from + i))
+      await removeIfThere(data, dataObjectName(header.id, from + i), options)
       onProgress(++done, count)
     })
   }
 }
 
-async function removeIfThere(io: ObjectIo, objectName: string): Promise<void> {
+async function removeIfThere(io: ObjectIo, objectName: string, options: ObjectIoOptions = {}): Promise<void> {
   try {
-    await io.execute(objectName, [{ kind: 'remove' }])
+    await io.execute(objectName, [{ kind: 'remove' }], options)
   } catch (error) {
     if (!isClusterError(error, 'ENOENT')) throw error
   }
 }
 
-function beingRemoved(name: string): ClusterError {
-  return new ClusterError('ENOENT', `image ${name} is being removed`, { hint: `shoal block rm ${name}, to finish` })
-}
-
-function checkName(name: string): void {
-  const bytes = utf8Encode(name).length
-  if (bytes === 0 || bytes > imageNameBytesMax || /[/@\0]/.test(name)) {
-    throw new ClusterError('EINVAL', `not a name for an image: '${name}'`, {
-      hint: `1 to ${imageNameBytesMax} bytes without '/' and '@'`,
-    })
-  }
+function nameTaken(name: string): ClusterError {
+  return new ClusterError('EEXIST', `there is an image ${name} already`, { hint: 'shoal block ls' })
 }
 
 function checkSize(sizeBytes: number): void {
@@ -327,4 +302,13 @@ function checkSize(sizeBytes: number): void {
       hint: 'from 1 byte to 1 PiB: --size 10G',
     })
   }
+}
+
+/** Their bytes would stay behind: nobody would know of the ids any more. */
+function expectNoSnapshots({ name, snapshots }: ImageHeader): void {
+  const count = snapshots?.entries.length ?? 0
+  if (count === 0) return
+  throw new ClusterError('EBUSY', `image ${name} has ${count} snapshot${count === 1 ? '' : 's'}`, {
+    hint: `shoal block snap purge ${name}`,
+  })
 }

@@ -4,8 +4,10 @@
  */
 import { assert, type Clock, ClusterError, isClusterError } from '@shoal/base'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
+import { diffImage, type ImageChange } from './image-diff.ts'
 import { dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
-import type { ObjectIo } from './object-io.ts'
+import { type ImageSnapshot, snapContextOf, snapshotNamed, snapshotWithId } from './image-snapshot.ts'
+import type { ObjectIo, ObjectIoOptions } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { dataObjectName, type ObjectPart, splitRange } from './striping.ts'
 
@@ -40,23 +42,50 @@ export class Image {
   private known: ImageHeader
   private askedMs: number
   private refreshing: Promise<void> | undefined
+  /** Steps in front of each look at the header, without which it is not believed: of whom the image's lock is. */
+  guards: readonly ObjectOp[] = []
+  /** Told of each change that failed; its caller is told, too. */
+  onFailedWrite: ((error: unknown) => void) | undefined
+  /** Which snapshot is read; undefined: the image as it is. */
+  private readonly snapshot: ImageSnapshot | undefined
+  private readonly readOptions: ObjectIoOptions | undefined
+  /** With the snapshots that the known header shows. */
+  private writeOptions: ObjectIoOptions | undefined
+  /** What a write waits for before it begins; undefined almost always. */
+  private held: Promise<void> | undefined
+  private release: () => void = () => undefined
+  private pauses = 0
+  private drained: Promise<unknown> = Promise.resolve()
 
-  /** `askedMs`: when the header was asked for. */
-  constructor(io: ObjectIo, clock: Pick<Clock, 'monotonicMs'>, header: ImageHeader, askedMs: number) {
+  /** `askedMs`: when the header was asked for. With a snapshot the image is what it was then, and read-only. */
+  constructor(
+    io: ObjectIo,
+    clock: Pick<Clock, 'monotonicMs'>,
+    header: ImageHeader,
+    askedMs: number,
+    snapshot?: ImageSnapshot,
+  ) {
     this.io = io
     this.data = dataIoOf(io, header)
     this.clock = clock
     this.known = header
     this.askedMs = askedMs
+    this.snapshot = snapshot
+    this.readOptions = snapshot === undefined ? undefined : { snap: snapshot.id }
+    this.writeOptions = writeOptionsOf(header)
   }
 
   get header(): ImageHeader {
     return this.known
   }
 
-  /** As it was known last; it changes when somebody resizes the image. */
+  /** As it was known last; it changes when somebody resizes the image. A snapshot's stays. */
   get sizeBytes(): number {
-    return this.known.sizeBytes
+    return this.snapshot === undefined ? this.known.sizeBytes : this.snapshot.sizeBytes
+  }
+
+  get readOnly(): boolean {
+    return this.snapshot !== undefined
   }
 
   /** Reads the header again. ENOENT when the image has been removed. */
@@ -67,12 +96,44 @@ export class Image {
     return this.refreshing
   }
 
+  /** The same, and not as it was before the call. */
+  async refreshAnew(): Promise<void> {
+    await this.refreshing?.catch(() => undefined)
+    return this.refresh()
+  }
+
   private async readAgain(): Promise<void> {
     const askedMs = this.clock.monotonicMs()
-    const { header } = await readHeader(this.io, this.known.id)
+    const { header } = await readHeader(this.io, this.known.id, this.guards)
     if (header.removing) throw new ClusterError('ENOENT', `image ${header.name} is being removed`)
+    if (this.snapshot !== undefined) snapshotWithId(header, this.snapshot.id)
+    // Writes that begin from here on are made in the context of the snapshots that it shows.
     this.known = header
+    this.writeOptions = writeOptionsOf(header)
     this.askedMs = askedMs
+  }
+
+  /** Resolves once the writes under way are over; no other begins until `resume`, called as often as this was. */
+  async pause(): Promise<void> {
+    if (this.pauses++ === 0) {
+      this.drained = Promise.allSettled(this.writes)
+      this.held = new Promise((resolve) => {
+        this.release = resolve
+      })
+    }
+    await this.drained
+  }
+
+  /** Lets writes begin again, by a header that is read anew. */
+  async resume(): Promise<void> {
+    assert(this.pauses > 0, 'what is resumed was paused')
+    if (--this.pauses > 0) return
+    // Should that fail, each write asks again, and fails with it.
+    this.askedMs = Number.NEGATIVE_INFINITY
+    await this.refreshAnew().catch(() => undefined)
+    if (this.pauses > 0) return
+    this.held = undefined
+    this.release()
   }
 
   /** Runs the task with a header that may be believed. */
@@ -84,6 +145,11 @@ export class Image {
     // Whoever comes when the lease is over meets the failure.
     refreshed.catch(() => undefined)
     return task()
+  }
+
+  private whenWritable(task: () => Promise<void>): Promise<void> {
+    if (this.snapshot !== undefined) return Promise.reject(readOnlyError(this.known, this.snapshot))
+    return this.held === undefined ? this.whenCurrent(task) : this.held.then(() => this.whenWritable(task))
   }
 
   /** Exactly `length` bytes, in order. EINVAL outside the image. */
@@ -103,13 +169,13 @@ export class Image {
   /** Durable when it resolves; ENOSPC beyond the end. A write that fails part way may have changed some of its objects. */
   write(offset: number, data: Uint8Array): Promise<void> {
     return this.track(
-      this.whenCurrent(async () => {
+      this.whenWritable(async () => {
         if (offset + data.length > this.sizeBytes) {
           throw new ClusterError('ENOSPC', `a write ends at ${offset + data.length}, the image at ${this.sizeBytes}`)
         }
         await this.onParts(offset, data.length, async (part) => {
           const bytes = data.subarray(part.at, part.at + part.length)
-          await this.execute(part, [{ kind: 'write', offset: part.offset, data: bytes }])
+          await this.execute(part, [{ kind: 'write', offset: part.offset, data: bytes }], this.writeOptions)
         })
       }),
     )
@@ -122,7 +188,7 @@ export class Image {
 
   /** The range reads as zeros afterwards; whole objects go, parts of objects become holes. */
   discard(offset: number, length: number): Promise<void> {
-    return this.track(this.whenCurrent(() => this.onParts(offset, length, (part) => this.discardPart(part))))
+    return this.track(this.whenWritable(() => this.onParts(offset, length, (part) => this.discardPart(part))))
   }
 
   /** Zeros; unless `punchHole`, the space is allocated. */
@@ -132,15 +198,33 @@ export class Image {
       const end = part.offset + part.length
       for (let at = part.offset; at < end; at += zeroPieceBytes) {
         const data = new Uint8Array(Math.min(zeroPieceBytes, end - at))
-        await this.execute(part, [{ kind: 'write', offset: at, data }])
+        await this.execute(part, [{ kind: 'write', offset: at, data }], this.writeOptions)
       }
     }
-    return this.track(this.whenCurrent(() => this.onParts(offset, length, zero)))
+    return this.track(this.whenWritable(() => this.onParts(offset, length, zero)))
   }
 
   /** The range as extents in order; neighbours differ in `allocated`. */
   extents(offset: number, length: number): Promise<readonly ImageExtent[]> {
     return this.whenCurrent(() => this.extentsOfParts(offset, length))
+  }
+
+  /**
+   * What of the range may have changed since an older snapshot, up to what this image shows. In order; see {@link diffImage}
+   * for what is told. ENOENT when there is no such snapshot.
+   */
+  changes(since: string, offset: number, length: number): Promise<readonly ImageChange[]> {
+    return this.whenCurrent(async () => {
+      const ends = { from: snapshotNamed(this.known, since), to: this.snapshot }
+      const end = offset + length
+      const changes: ImageChange[] = []
+      for await (const change of diffImage(this.io, this.known, ends, { offset, length })) {
+        const from = Math.max(offset, change.offset)
+        const to = Math.min(end, change.offset + change.length)
+        if (from < to) changes.push({ ...change, offset: from, length: to - from })
+      }
+      return changes
+    })
   }
 
   private async extentsOfParts(offset: number, length: number): Promise<readonly ImageExtent[]> {
@@ -169,27 +253,48 @@ export class Image {
   }
 
   private track(write: Promise<void>): Promise<void> {
-    const tracked = write.finally(() => this.writes.delete(tracked))
+    const tracked: Promise<void> = write.then(
+      () => void this.writes.delete(tracked),
+      (error: unknown) => {
+        this.writes.delete(tracked)
+        this.onFailedWrite?.(error)
+        throw error
+      },
+    )
     this.writes.add(tracked)
     return tracked
   }
 
-  private async execute(part: ObjectPart, ops: readonly ObjectOp[]): Promise<readonly ObjectOpResult[]> {
-    return (await this.data.execute(dataObjectName(this.header.id, part.index), ops)).results
+  private async execute(
+    part: ObjectPart,
+    ops: readonly ObjectOp[],
+    options: ObjectIoOptions | undefined,
+  ): Promise<readonly ObjectOpResult[]> {
+    return (await this.data.execute(dataObjectName(this.header.id, part.index), ops, options)).results
   }
 
   /** Undefined where the object does not exist: a hole. */
   private async executeOnExisting(
     part: ObjectPart,
     ops: readonly ObjectOp[],
+    options: ObjectIoOptions | undefined,
   ): Promise<readonly ObjectOpResult[] | undefined> {
     try {
-      return await this.execute(part, ops)
+      return await this.execute(part, ops, options)
     } catch (error) {
       if (!isClusterError(error, 'ENOENT')) throw error
       await this.expectPool()
+      if (this.snapshot !== undefined) await this.expectSnapshot()
       return undefined
     }
+  }
+
+  /**
+   * At a snapshot that is gone nothing is found, either. The header marks it before its id goes, so that a header that was
+   * asked for after the answer came tells. Throws ENOENT.
+   */
+  private async expectSnapshot(): Promise<void> {
+    await this.refreshAnew()
   }
 
   /** Without its pool an object is not a hole. Throws ENXIO. */
@@ -206,7 +311,8 @@ export class Image {
   }
 
   private async readPart(part: ObjectPart): Promise<readonly ImageData[]> {
-    const results = await this.executeOnExisting(part, [{ kind: 'read', offset: part.offset, length: part.length }])
+    const ops: ObjectOp[] = [{ kind: 'read', offset: part.offset, length: part.length }]
+    const results = await this.executeOnExisting(part, ops, this.readOptions)
     if (results === undefined) return [{ kind: 'hole', length: part.length }]
     const result = results[0]
     assert(
@@ -222,21 +328,18 @@ export class Image {
     // Whether an object ends with the image is not for us to say: the image may have grown, and more been written, since.
     const toTheEnd = part.offset + part.length === this.header.objectBytes
     if (toTheEnd && part.offset === 0) {
-      await this.executeOnExisting(part, [{ kind: 'remove' }])
+      await this.executeOnExisting(part, [{ kind: 'remove' }], this.writeOptions)
     } else if (toTheEnd) {
-      await this.executeOnExisting(part, truncateTo(part.offset))
+      await this.executeOnExisting(part, truncateTo(part.offset), this.writeOptions)
     } else {
-      await this.executeOnExisting(part, [
-        { kind: 'assert-exists' },
-        { kind: 'zero', offset: part.offset, length: part.length },
-      ])
+      const ops: ObjectOp[] = [{ kind: 'assert-exists' }, { kind: 'zero', offset: part.offset, length: part.length }]
+      await this.executeOnExisting(part, ops, this.writeOptions)
     }
   }
 
   private async partExtents(part: ObjectPart): Promise<readonly ImageExtent[]> {
-    const results = await this.executeOnExisting(part, [
-      { kind: 'map-extents', offset: part.offset, length: part.length },
-    ])
+    const ops: ObjectOp[] = [{ kind: 'map-extents', offset: part.offset, length: part.length }]
+    const results = await this.executeOnExisting(part, ops, this.readOptions)
     const result = results?.[0]
     const extents: ImageExtent[] = []
     let at = part.offset
@@ -252,6 +355,17 @@ export class Image {
     if (at < end) extents.push({ length: end - at, allocated: false })
     return extents
   }
+}
+
+function writeOptionsOf(header: ImageHeader): ObjectIoOptions | undefined {
+  const snapContext = snapContextOf(header)
+  return snapContext === undefined ? undefined : { snapContext }
+}
+
+function readOnlyError(header: ImageHeader, snapshot: ImageSnapshot): ClusterError {
+  return new ClusterError('EROFS', `snapshot ${header.name}@${snapshot.name} is read-only`, {
+    hint: 'write to the image, or to a clone of the snapshot',
+  })
 }
 
 /** Cuts an object that exists; a shorter one is not grown, since `zero` and `truncate` would otherwise allocate. */

@@ -1,57 +1,12 @@
 /** Images come, change size and go; a client that dies at any step leaves nothing that the next one cannot finish. */
-import { ClusterError, hexEncode, isClusterError, Prng, utf8Encode } from '@shoal/base'
-import { ImageStore } from '@shoal/block'
+import { ClusterError, hexEncode, isClusterError, utf8Encode } from '@shoal/base'
 import { describe, expect, test } from 'vitest'
+import { bytesOf, crashed, dieAtEachStep, objectBytes, storeOn } from './image-fixture.ts'
 import { MemoryObjects } from './memory-objects.ts'
 import { SteppedTime } from './stepped-time.ts'
 
-const objectBytes = 4096
-
-function storeOn(io: MemoryObjects, seed = 1, time = new SteppedTime()): ImageStore {
-  return new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, io)
-}
-
 const dataObjects = (io: MemoryObjects): readonly string[] =>
   [...io.objects.keys()].filter((name) => name.startsWith('block_data.'))
-
-async function bytesOf(store: ImageStore, name: string): Promise<Uint8Array> {
-  const image = await store.open(name)
-  const result = new Uint8Array(image.sizeBytes)
-  let at = 0
-  for (const piece of await image.read(0, image.sizeBytes)) {
-    if (piece.kind === 'data') result.set(piece.data, at)
-    at += piece.kind === 'data' ? piece.data.length : piece.length
-  }
-  expect(at).toBe(image.sizeBytes)
-  return result
-}
-
-async function crashed(work: Promise<unknown>): Promise<boolean> {
-  return work.then(
-    () => false,
-    (error: unknown) => {
-      if (isClusterError(error, 'ESHUTDOWN')) return true
-      throw error
-    },
-  )
-}
-
-/** Runs `command` once for each of its mutations, dying there, and then `afterwards` with a new client. */
-async function dieAtEachStep(
-  prepare: (store: ImageStore) => Promise<void>,
-  command: (store: ImageStore) => Promise<unknown>,
-  afterwards: (store: ImageStore, io: MemoryObjects) => Promise<void>,
-): Promise<number> {
-  for (let at = 1; ; at++) {
-    const io = new MemoryObjects()
-    await prepare(storeOn(io))
-    io.crashAt = io.mutations + at
-    const died = await crashed(command(storeOn(io, 2)))
-    io.crashAt = Number.POSITIVE_INFINITY
-    await afterwards(storeOn(io, 3), io)
-    if (!died) return at - 1
-  }
-}
 
 describe('create', () => {
   test('makes an image that is listed and described', async () => {
@@ -102,6 +57,46 @@ describe('create', () => {
       async (store) => {
         if ((await store.list()).length === 0) await store.create('a', 4096)
         await (await store.open('a')).write(0, Uint8Array.of(1))
+      },
+    )
+    expect(steps).toBe(2)
+  })
+})
+
+describe('rename', () => {
+  test('gives the image another name, and its old one to whoever wants it', async () => {
+    const store = storeOn(new MemoryObjects())
+    await store.create('a', 4096)
+    const image = await store.open('a')
+    await store.rename('a', 'b')
+    await store.create('a', 8192)
+    await image.write(0, Uint8Array.of(5))
+    expect((await bytesOf(store, 'b'))[0]).toBe(5)
+    expect((await bytesOf(store, 'a'))[0]).toBe(0)
+    expect(await store.info('b')).toMatchObject({ id: image.header.id, name: 'b' })
+    expect((await store.list()).map(({ name }) => name)).toEqual(['a', 'b'])
+  })
+
+  test('refuses a name that is taken, and leaves the image what it was', async () => {
+    const store = storeOn(new MemoryObjects())
+    await store.create('a', 4096)
+    await store.create('b', 8192)
+    await expect(store.rename('a', 'b')).rejects.toMatchObject({ code: 'EEXIST' })
+    expect(await store.info('a')).toMatchObject({ name: 'a', sizeBytes: 4096 })
+    await expect(store.rename('c', 'd')).rejects.toMatchObject({ code: 'ENOENT' })
+    await expect(store.rename('a', 'x/y')).rejects.toMatchObject({ code: 'EINVAL' })
+  })
+
+  test('done again after a crash at any step', async () => {
+    const steps = await dieAtEachStep(
+      async (store) => {
+        await store.create('a', 4096)
+      },
+      (store) => store.rename('a', 'b'),
+      async (store) => {
+        if ((await store.list())[0]?.name === 'a') await store.rename('a', 'b')
+        expect((await store.list()).map(({ name }) => name)).toEqual(['b'])
+        expect(await store.info('b')).toMatchObject({ name: 'b' })
       },
     )
     expect(steps).toBe(2)
@@ -340,7 +335,7 @@ describe('the header', () => {
     const entry = io.objects.get(`block_header.${id}`)?.omap.get(hexEncode(utf8Encode('image')))
     // The last 17 bytes: features (u32, u32), removing (u8), shrinking from (u64).
     const value = entry?.value as Uint8Array
-    value[value.length - 17] = 2
+    value[value.length - 17] = 0x80
     await expect(store.open('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP', hint: 'upgrade this client' })
     await expect(store.remove('a')).rejects.toMatchObject({ code: 'EOPNOTSUPP' })
   })

@@ -1,70 +1,91 @@
-/** A pool in memory: compound operations on one object, each of them whole or not at all, and a crash at any of them. */
+/**
+ * A pool in memory: compound operations on one object, each of them whole or not at all, a crash at any of them, and
+ * snapshots as in docs/mechanisms/snapshots.md.
+ */
 import { ClusterError, compareBytes, emptyBytes, hexEncode } from '@shoal/base'
-import type { ObjectIo } from '@shoal/block'
+import type { ObjectIo, ObjectIoOptions } from '@shoal/block'
 import { isWriteOp, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
-
-interface MemoryObject {
-  bytes: Uint8Array
-  /** Bytes that were written; the others are holes. */
-  allocated: Uint8Array
-  readonly omap: Map<string, { readonly key: Uint8Array; readonly value: Uint8Array }>
-}
+import { copyOf, type MemoryObject, resized } from './memory-object.ts'
+import { MemorySnapshots } from './memory-snapshots.ts'
 
 const none: ObjectOpResult = { kind: 'none' }
 
 export class MemoryObjects implements ObjectIo {
   readonly objects = new Map<string, MemoryObject>()
+  readonly snapshots = new MemorySnapshots()
   /** Operations that changed something. */
   mutations = 0
   /** The client dies before the mutation with this number; nothing it asks for happens any more. */
   crashAt: number = Number.POSITIVE_INFINITY
   /** Called before each operation; may wait, or fail. */
-  before: (name: string, ops: readonly ObjectOp[]) => Promise<void> = async () => undefined
+  before: (name: string, ops: readonly ObjectOp[], options: ObjectIoOptions) => Promise<void> = async () => undefined
   inFlight = 0
   inFlightMax = 0
 
-  async execute(name: string, ops: readonly ObjectOp[]): Promise<{ readonly results: readonly ObjectOpResult[] }> {
+  async execute(
+    name: string,
+    ops: readonly ObjectOp[],
+    options: ObjectIoOptions = {},
+  ): Promise<{ readonly results: readonly ObjectOpResult[] }> {
     this.inFlightMax = Math.max(this.inFlightMax, ++this.inFlight)
     try {
-      await this.before(name, ops)
-      return { results: this.apply(name, ops) }
+      await this.before(name, ops, options)
+      return { results: this.apply(name, ops, options) }
     } finally {
       this.inFlight--
     }
   }
 
-  private apply(name: string, ops: readonly ObjectOp[]): readonly ObjectOpResult[] {
+  async createSelfManagedSnapshot(): Promise<number> {
+    this.mutate()
+    return this.snapshots.create()
+  }
+
+  async removeSelfManagedSnapshot(snap: number): Promise<void> {
+    this.mutate()
+    this.snapshots.remove(snap)
+  }
+
+  private mutate(): void {
+    if (this.mutations >= this.crashAt) throw new ClusterError('ESHUTDOWN', 'crashed')
+    if (++this.mutations === this.crashAt) throw new ClusterError('ESHUTDOWN', 'crashed')
+  }
+
+  private apply(
+    name: string,
+    ops: readonly ObjectOp[],
+    { snap, snapContext }: ObjectIoOptions,
+  ): readonly ObjectOpResult[] {
     if (this.mutations >= this.crashAt) throw new ClusterError('ESHUTDOWN', 'crashed')
     const writes = ops.some(isWriteOp)
     if (writes && this.mutations + 1 === this.crashAt) {
       this.mutations++
       throw new ClusterError('ESHUTDOWN', 'crashed')
     }
-    const present = this.objects.get(name)
+    if (writes && snap !== undefined) throw new ClusterError('EROFS', 'nothing is written at a snapshot')
+    const head = this.objects.get(name)
+    const present = snap === undefined ? head : this.snapshots.at(name, head, snap)
     let object = present === undefined ? undefined : copyOf(present)
     const results = ops.map((op) => {
+      if (op.kind === 'list-snaps') return { kind: 'snaps' as const, snaps: this.snapshots.list(name, head) }
+      if (op.kind === 'rollback') {
+        const target = this.snapshots.at(name, head, op.snap)
+        if (head === undefined && target === undefined) throw new ClusterError('ENOENT', 'no such object')
+        object = target === undefined ? undefined : copyOf(target)
+        return none
+      }
       const [next, result] = step(object, op, present !== undefined)
       object = next
       return result
     })
     if (!writes) return results
     this.mutations++
+    this.snapshots.beforeWrite(name, head, snapContext)
+    this.snapshots.afterWrite(name, ops, object)
     if (object === undefined) this.objects.delete(name)
     else this.objects.set(name, object)
     return results
   }
-}
-
-function copyOf(object: MemoryObject): MemoryObject {
-  return { bytes: object.bytes.slice(), allocated: object.allocated.slice(), omap: new Map(object.omap) }
-}
-
-function resized(object: MemoryObject, sizeBytes: number): void {
-  const [bytes, allocated] = [new Uint8Array(sizeBytes), new Uint8Array(sizeBytes)]
-  bytes.set(object.bytes.subarray(0, sizeBytes))
-  allocated.set(object.allocated.subarray(0, sizeBytes))
-  object.bytes = bytes
-  object.allocated = allocated
 }
 
 type Step = readonly [object: MemoryObject | undefined, result: ObjectOpResult]

@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { addAuthCommands } from './commands/auth.ts'
 import { addBalancerCommands } from './commands/balancer.ts'
-import { addBlockCommands } from './commands/block.ts'
+import { addBlockCommands } from './commands/block/index.ts'
 import { addClusterCommands } from './commands/cluster.ts'
 import { addConfigCommands } from './commands/config.ts'
 import { addConfigKeyCommands } from './commands/config-key.ts'

@@ -61,6 +61,8 @@ export interface OperationOptions {
   readonly snapContext?: SnapContext | undefined
 }
 
+type OperationDefaults = Pick<OperationOptions, 'snap' | 'snapContext' | 'timeoutMs'>
+
 export interface LockOptions {
   readonly mode?: LockMode
   /** Tells the locks of one client apart. */
@@ -79,7 +81,7 @@ export class PoolHandle {
   private readonly monitor: MonitorClient
   private readonly throttle: Throttle
   /** Of every operation that does not say otherwise. */
-  private readonly defaults: Pick<OperationOptions, 'snap' | 'snapContext'>
+  private readonly defaults: OperationDefaults
   private id: PoolId | undefined
   /** Of a handle that was made for an id instead of a name. */
   private fixedId: PoolId | undefined
@@ -91,7 +93,7 @@ export class PoolHandle {
     objecter: Objecter,
     monitor: MonitorClient,
     throttle: Throttle,
-    defaults: Pick<OperationOptions, 'snap' | 'snapContext'> = {},
+    defaults: OperationDefaults = {},
   ) {
     this.defaults = defaults
     this.name = name
@@ -133,7 +135,7 @@ export class PoolHandle {
         namespace: this.namespace,
         name: objectName,
         ops,
-        timeoutMs: options.timeoutMs ?? operationTimeoutMs,
+        timeoutMs: options.timeoutMs ?? this.defaults.timeoutMs ?? operationTimeoutMs,
         traceId: options.traceId ?? 0,
         snap,
         snapContext,
@@ -210,7 +212,12 @@ export class PoolHandle {
     return this.with({ ...this.defaults, snapContext })
   }
 
-  private with(defaults: Pick<OperationOptions, 'snap' | 'snapContext'>): PoolHandle {
+  /** The pool for who does not wait as long for an answer. */
+  withTimeout(timeoutMs: number): PoolHandle {
+    return this.with({ ...this.defaults, timeoutMs })
+  }
+
+  private with(defaults: OperationDefaults): PoolHandle {
     return new PoolHandle(this.name, this.namespace, this.objecter, this.monitor, this.throttle, defaults)
   }
 
@@ -242,12 +249,17 @@ export class PoolHandle {
   }
 
   /** A new id, for the context of writes from now on. EINVAL for a pool with pool snapshots. */
-  createSelfManagedSnapshot(): Promise<number> {
-    return this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap create', pool: this.name })
+  async createSelfManagedSnapshot(): Promise<number> {
+    return this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap create', pool: await this.nameOfNow() })
   }
 
   async removeSelfManagedSnapshot(snap: number): Promise<void> {
-    await this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap rm', pool: this.name, snap })
+    await this.changeSnapshots({ prefix: 'osd pool selfmanaged-snap rm', pool: await this.nameOfNow(), snap })
+  }
+
+  /** A handle that was made for an id does not know the pool's name, which may change, too. */
+  private async nameOfNow(): Promise<string> {
+    return this.fixedId === undefined ? this.name : (this.knownPool() ?? (await this.resolve())).name
   }
 
   private async changeSnapshots(command: MonitorCommand): Promise<number> {

@@ -12,6 +12,7 @@ const rows: Readonly<Record<string, number>> = {
   base: 0,
   crush: 1,
   erasure: 1,
+  'image-streams': 1,
   raft: 1,
   'cluster-map': 1,
   wire: 1,

@@ -6,6 +6,12 @@ export interface DeviceExtent {
   readonly allocated: boolean
 }
 
+export interface DirtyExtent {
+  readonly length: number
+  /** False: certainly the same as in the snapshot that was asked about. */
+  readonly dirty: boolean
+}
+
 /** A piece of what was read: bytes, or so many zeros that are a hole. */
 export type DeviceData =
   | { readonly kind: 'data'; readonly data: Uint8Array }
@@ -29,9 +35,13 @@ export interface BlockDevice {
   writeZeroes(offset: number, length: number, punchHole: boolean): Promise<void>
   /** The whole range as extents in order; neighbours differ. */
   extents(offset: number, length: number): Promise<readonly DeviceExtent[]>
+  /** What changed since the snapshot, for the whole range in order; neighbours differ. ENOENT when it is gone. */
+  changes?(snapshot: string, offset: number, length: number): Promise<readonly DirtyExtent[]>
 }
 
 export interface NbdExport {
+  /** Its proper name, which the empty one may stand for. */
+  readonly name: string
   readonly device: BlockDevice
   /** Called once, when the last connection to this opening has gone. */
   close(): Promise<void>
@@ -42,4 +52,6 @@ export interface ExportSource {
   list(): Promise<readonly { readonly name: string; readonly description: string }[]>
   /** Undefined for an unknown name; the empty name asks for the default export. */
   open(name: string): Promise<NbdExport | undefined>
+  /** The snapshots that `changes` of the export's device can be asked about; undefined for an unknown name. */
+  snapshots(name: string): Promise<readonly string[] | undefined>
 }

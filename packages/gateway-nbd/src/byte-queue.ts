@@ -38,6 +38,20 @@ export class ByteQueue {
     return whole
   }
 
+  /** Forgets up to `size` bytes; says how many. */
+  drop(size: number): number {
+    const dropped = Math.min(size, this.length)
+    this.length -= dropped
+    for (let left = dropped; left > 0; ) {
+      const chunk = this.chunks[this.first] as Uint8Array
+      const part = Math.min(left, chunk.length - this.at)
+      left -= part
+      this.at += part
+      if (this.at === chunk.length) this.dropFirst()
+    }
+    return dropped
+  }
+
   private dropFirst(): void {
     this.first++
     this.at = 0

@@ -5,30 +5,46 @@
  * 1. At most `requestsMax` requests and `bytesMax` of their payload (written or to be read) are in progress; above that
  *    the socket is not read.
  * 2. Nothing more is read while the client does not take our replies.
- * 3. A client that has not finished its handshake after `handshakeTimeoutMs` is hung up on.
+ * 3. A client that has not finished its handshake in time is hung up on; so is one that does not go when it was told to.
+ * 4. What was begun is finished against the device, and answered while there is somebody to answer to.
  */
 import { assert, type ByteStream, type Env, type Log, type Timer, unreachable } from '@shoal/base'
-import type { BlockDevice, DeviceData, ExportSource, NbdExport } from './block-device.ts'
+import type { ExportSource, NbdExport } from './block-device.ts'
 import { ByteQueue } from './byte-queue.ts'
+import type { ExportCounters, NbdCounters } from './counters.ts'
 import { toNbdError } from './errors.ts'
-import { Negotiation, type NegotiationQuestion, type NegotiationStep } from './negotiation.ts'
-import { command, commandFlag, type NbdError } from './protocol.ts'
-import { blockStatusChunk, dataChunk, doneChunk, errorChunk, holeChunk, simpleReply } from './reply.ts'
-import { findFault, type NbdRequest, RequestParser } from './request.ts'
-import type { NbdCounters } from './server.ts'
+import { Negotiation, type NegotiationQuestion, type NegotiationStep, type TlsMode } from './negotiation.ts'
+import { command } from './protocol.ts'
+import { errorReply } from './reply.ts'
+import { findFault, type NbdRequest, RequestParser, type TransmissionTerms } from './request.ts'
+import { type RequestContext, serveRequest } from './request-service.ts'
 
 const requestsMax = 256
 const bytesMax = 64 * 1024 * 1024
-const handshakeTimeoutMs = 20_000
-/** A status reply covers at most this much: asking a huge image costs one bounded look. */
-const blockStatusBytesMax = 1024 * 1024 * 1024
+/** After our goodbye, how long the client may take its last answers. */
+const lingerMs = 5_000
 
 export interface RequestInFlight {
   readonly remote: string
+  readonly export: string
   readonly type: number
   readonly offset: number
   readonly length: number
   readonly ageMs: number
+}
+
+export interface ConnectionLimits {
+  /** To one export. */
+  readonly exportConnectionsMax: number
+  readonly handshakeTimeoutMs: number
+  /** Without a request; 0: for ever. */
+  readonly idleTimeoutMs: number
+}
+
+/** TLS as it is offered. `accept` does the server's part of its handshake, after which the given stream is not to be used. */
+export interface TlsOffer {
+  readonly mode: Exclude<TlsMode, 'off'>
+  accept(stream: ByteStream): Promise<ByteStream>
 }
 
 export interface ConnectionOptions {
@@ -37,47 +53,73 @@ export interface ConnectionOptions {
   readonly stream: ByteStream
   readonly exports: ExportSource
   readonly counters: NbdCounters
+  readonly limits: ConnectionLimits
+  readonly tls?: TlsOffer
+  /** Says why nothing will be served, to whatever is asked. */
+  readonly refusal?: string
+  /** Once, when the socket is gone. */
   readonly onClosed: () => void
+}
+
+type Phase = 'negotiation' | 'asking' | 'securing' | 'transmission' | 'draining' | 'closed'
+
+/** What transmission needs, put together when the handshake is over. */
+interface Transmission extends RequestContext {
+  readonly parser: RequestParser
+  readonly terms: TransmissionTerms
+  readonly counters: ExportCounters
 }
 
 export class NbdConnection {
   private readonly options: ConnectionOptions
-  private readonly stream: ByteStream
+  private stream: ByteStream
   private readonly input = new ByteQueue()
-  private readonly negotiation = new Negotiation()
-  private readonly parser = new RequestParser()
-  private readonly handshakeTimer: Timer
-  private phase: 'negotiation' | 'asking' | 'transmission' | 'closed' = 'negotiation'
-  private served: NbdExport | undefined
+  private readonly negotiation: Negotiation
+  private timer: Timer
+  private phase: Phase = 'negotiation'
+  private served: { readonly export: NbdExport; readonly counters: ExportCounters } | undefined
+  private transmission: Transmission | undefined
   /** Requests in progress and when they began. */
   private readonly requests = new Map<NbdRequest, number>()
   private bytes = 0
   private paused = false
-  private draining = false
+  private blocked = false
+  private chunksReceived = 0
 
   constructor(options: ConnectionOptions) {
+    const { tls, refusal, limits } = options
     this.options = options
     this.stream = options.stream
-    this.handshakeTimer = options.env.timers.after(handshakeTimeoutMs, () => this.close('no handshake in time'))
-    this.stream.attach({
+    this.negotiation = new Negotiation({ tls: tls?.mode ?? 'off', ...(refusal === undefined ? {} : { refusal }) })
+    this.timer = options.env.timers.after(limits.handshakeTimeoutMs, () => this.close('no handshake in time'))
+    this.attach(options.stream)
+    this.send(this.negotiation.takeOutput())
+  }
+
+  private attach(stream: ByteStream): void {
+    this.stream = stream
+    stream.attach({
       onOpen: () => undefined,
       onData: (chunk) => {
+        this.chunksReceived++
+        // Nothing more is wanted from who was told goodbye.
+        if (this.phase === 'draining' || this.phase === 'closed') return
         this.input.push(chunk)
         this.advance()
       },
       onDrain: () => {
-        this.draining = false
+        this.blocked = false
         this.advance()
       },
       onClose: (error) => this.onStreamClosed(error),
     })
-    this.send(this.negotiation.takeOutput())
   }
 
   requestsInFlight(): readonly RequestInFlight[] {
     const nowMs = this.options.env.clock.monotonicMs()
     return [...this.requests].map(([{ type, offset, length }, startedMs]) => ({
       remote: this.stream.remote,
+      export: this.served?.export.name ?? '',
       type,
       offset,
       length,
@@ -85,25 +127,40 @@ export class NbdConnection {
     }))
   }
 
-  /** Hangs up; requests in progress still finish against the device. */
+  /** Begins nothing new, answers what was begun, then closes: NBD_CMD_DISC, or the gateway's own end. */
+  drain(): void {
+    if (this.phase === 'closed' || this.phase === 'draining') return
+    // In the middle of its TLS handshake a connection cannot be ended in order.
+    if (this.phase === 'securing') return this.close('server shutting down')
+    if (this.phase !== 'transmission' || this.requests.size === 0) return this.close(undefined)
+    this.phase = 'draining'
+    this.timer.cancel()
+    // The end of the client, too, is seen only by reading.
+    this.updatePause()
+  }
+
+  /** Without a reason what was written is still sent; with one the connection is cut. */
   close(reason: string | undefined): void {
     if (this.phase === 'closed') return
-    if (reason !== undefined) this.options.log.info('closing NBD connection', { remote: this.stream.remote, reason })
-    if (reason === undefined) this.stream.end()
-    else this.stream.destroy()
-    this.leave()
+    this.phase = 'closed'
+    this.timer.cancel()
+    this.releaseWhenIdle()
+    if (reason !== undefined) {
+      this.options.log.info('closing NBD connection', { remote: this.stream.remote, reason })
+      this.stream.destroy()
+      return
+    }
+    this.timer = this.options.env.timers.after(lingerMs, () => this.stream.destroy())
+    this.updatePause()
+    this.stream.end()
   }
 
   private onStreamClosed(error: Error | undefined): void {
-    if (error !== undefined)
+    if (error !== undefined) {
       this.options.log.debug('NBD connection lost', { remote: this.stream.remote, error: error.message })
-    this.leave()
-  }
-
-  private leave(): void {
-    if (this.phase === 'closed') return
+    }
     this.phase = 'closed'
-    this.handshakeTimer.cancel()
+    this.timer.cancel()
     this.releaseWhenIdle()
     this.options.onClosed()
   }
@@ -112,20 +169,28 @@ export class NbdConnection {
     const served = this.served
     if (this.phase !== 'closed' || this.requests.size > 0 || served === undefined) return
     this.served = undefined
-    served
+    this.options.counters.detach(served.counters)
+    this.closeExport(served.export)
+  }
+
+  private closeExport(opened: NbdExport): void {
+    opened
       .close()
       .catch((error: unknown) => this.options.log.warn('closing an export failed', { error: String(error) }))
   }
 
   private advance(): void {
     if (this.phase === 'negotiation') this.negotiate()
-    if (this.phase === 'transmission') this.serveRequests()
+    if (this.phase === 'transmission') this.serveRequests(this.transmission as Transmission)
     this.updatePause()
   }
 
   private updatePause(): void {
-    const full = this.draining || this.requests.size >= requestsMax || this.bytes >= bytesMax || this.phase === 'asking'
-    if (this.phase === 'closed' || full === this.paused) return
+    const full =
+      this.phase === 'transmission' || this.phase === 'negotiation'
+        ? this.blocked || this.requests.size >= requestsMax || this.bytes >= bytesMax
+        : this.phase === 'asking'
+    if (full === this.paused || this.phase === 'securing') return
     this.paused = full
     if (full) this.stream.pause()
     else this.stream.resume()
@@ -133,7 +198,7 @@ export class NbdConnection {
 
   private send(chunks: readonly Uint8Array[]): void {
     if (this.phase === 'closed' || chunks.length === 0) return
-    if (!this.stream.write(chunks)) this.draining = true
+    if (!this.stream.write(chunks)) this.blocked = true
   }
 
   // Handshake
@@ -150,16 +215,15 @@ export class NbdConnection {
         return
       case 'close':
         return this.close(step.reason)
+      case 'secure':
+        return this.startTls()
       case 'transmission':
-        this.handshakeTimer.cancel()
-        assert(this.served !== undefined, 'transmission starts with an open export')
-        this.phase = 'transmission'
-        return
+        return this.startTransmission()
       case 'ask':
         this.phase = 'asking'
         this.ask(step.question).then(
           (next) => this.onAnswer(next),
-          (error: unknown) => this.onAnswer(this.negotiation.answerFailure(String(error))),
+          (error: unknown) => this.onAnswer(this.negotiation.answerRefusal('errorShutdown', String(error))),
         )
         return
       default:
@@ -176,140 +240,143 @@ export class NbdConnection {
   }
 
   private async ask(question: NegotiationQuestion): Promise<NegotiationStep | undefined> {
-    if (question.kind === 'list') {
-      this.negotiation.answerList(await this.options.exports.list())
-      return undefined
+    const { exports } = this.options
+    switch (question.kind) {
+      case 'list':
+        this.negotiation.answerList(await exports.list())
+        return undefined
+      case 'snapshots': {
+        const snapshots = await exports.snapshots(question.name)
+        if (snapshots === undefined) return this.answerUnknown(question.name)
+        this.negotiation.answerSnapshots(snapshots)
+        return undefined
+      }
+      case 'open':
+        return this.open(question.name, question.keep)
+      default:
+        return unreachable(question)
     }
-    const opened = await this.options.exports.open(question.name)
-    if (opened === undefined) return this.negotiation.answerOpen(undefined, `no export named '${question.name}'`)
-    if (question.keep) this.served = opened
-    const next = this.negotiation.answerOpen(opened.device, '')
-    if (!question.keep) await opened.close()
-    return next
+  }
+
+  private answerUnknown(name: string): NegotiationStep | undefined {
+    return this.negotiation.answerRefusal('errorUnknown', `no export named '${name}'`)
+  }
+
+  private async open(name: string, keep: boolean): Promise<NegotiationStep | undefined> {
+    const opened = await this.options.exports.open(name)
+    if (opened === undefined) return this.answerUnknown(name)
+    if (!keep) {
+      const next = this.negotiation.answerOpen(opened.device, opened.name)
+      await opened.close()
+      return next
+    }
+    const { counters, limits } = this.options
+    const exportCounters = counters.attach(opened.name, limits.exportConnectionsMax)
+    if (exportCounters === undefined) {
+      counters.refused++
+      await opened.close()
+      const text = `'${opened.name}' has ${limits.exportConnectionsMax} connections already`
+      return this.negotiation.answerRefusal('errorPolicy', text)
+    }
+    this.served = { export: opened, counters: exportCounters }
+    return this.negotiation.answerOpen(opened.device, opened.name)
+  }
+
+  private startTls(): void {
+    const { tls } = this.options
+    assert(tls !== undefined, 'STARTTLS is acknowledged only where TLS is offered')
+    // Whatever came with the request was not said in confidence, and would be taken as if it were.
+    if (this.input.length > 0) return this.close('bytes between STARTTLS and its answer')
+    this.phase = 'securing'
+    tls.accept(this.stream).then(
+      (secured) => {
+        if (this.phase === 'closed') secured.destroy()
+        else this.phase = 'negotiation'
+        this.attach(secured)
+      },
+      (error: unknown) => this.onStreamClosed(error instanceof Error ? error : new Error(String(error))),
+    )
   }
 
   // Transmission
 
-  private serveRequests(): void {
+  private startTransmission(): void {
+    const { negotiation, served } = this
+    assert(served !== undefined, 'transmission starts with an open export')
+    const { structured, extended, contexts, flags } = negotiation
+    this.transmission = {
+      device: served.export.device,
+      form: extended ? 'extended' : structured ? 'structured' : 'simple',
+      contexts,
+      isGone: () => this.phase === 'closed',
+      parser: new RequestParser(extended),
+      terms: { flags, extended, contexts: contexts.length },
+      counters: served.counters,
+    }
+    this.phase = 'transmission'
+    this.timer.cancel()
+    this.watchIdleness(-1)
+  }
+
+  private watchIdleness(chunksBefore: number): void {
+    const { idleTimeoutMs } = this.options.limits
+    if (idleTimeoutMs === 0) return
+    this.timer = this.options.env.timers.after(idleTimeoutMs, () => {
+      if (this.chunksReceived === chunksBefore && this.requests.size === 0) this.close('idle')
+      else this.watchIdleness(this.chunksReceived)
+    })
+  }
+
+  private serveRequests(transmission: Transmission): void {
     while (
       this.phase === 'transmission' &&
-      !this.draining &&
+      !this.blocked &&
       this.requests.size < requestsMax &&
       this.bytes < bytesMax
     ) {
-      const request = this.parser.next(this.input)
+      const request = transmission.parser.next(this.input)
       if (request === 'need-bytes') return
       if (request === 'unfollowable') return this.close('malformed request')
-      if (request.type === command.disconnect) return this.close(undefined)
-      this.start(request, (this.served as NbdExport).device)
+      if (request.type === command.disconnect) return this.drain()
+      this.start(request, transmission)
     }
   }
 
-  private start(request: NbdRequest, device: BlockDevice): void {
-    const fault = findFault(request, device, this.negotiation.options.allocationContext)
-    if (fault !== undefined) return this.send(this.failure(request, fault))
-    const held = request.type === command.read || request.type === command.write ? request.length : 0
+  private start(request: NbdRequest, transmission: Transmission): void {
+    const fault = findFault(request, transmission.terms, transmission.device.sizeBytes)
+    if (fault !== undefined) {
+      this.options.counters.invalid++
+      return this.send(errorReply(transmission.form, request, fault, ''))
+    }
     const startedMs = this.options.env.clock.monotonicMs()
     this.requests.set(request, startedMs)
-    this.bytes += held
-    this.execute(request, device)
-      .catch((error: unknown) => {
-        this.options.counters.errors++
-        this.options.log.warn('NBD request failed', {
-          type: request.type,
-          offset: request.offset,
-          length: request.length,
-          error: String(error),
-        })
-        return this.failure(request, toNbdError(error))
-      })
-      .then((reply) => {
-        this.requests.delete(request)
-        this.bytes -= held
-        this.options.counters.record(request.type, request.length, this.options.env.clock.monotonicMs() - startedMs)
-        this.send(reply)
-        this.releaseWhenIdle()
-        this.advance()
-      })
-      .catch((error: unknown) => this.close(`internal error: ${String(error)}`))
+    this.bytes += heldBytes(request)
+    serveRequest(request, transmission).then(
+      (reply) => this.finish(request, transmission, startedMs, reply),
+      (error: unknown) => this.finish(request, transmission, startedMs, this.failure(request, transmission, error)),
+    )
   }
 
-  private failure(request: NbdRequest, error: NbdError): Uint8Array[] {
-    return this.negotiation.options.structuredReplies && isStructured(request)
-      ? errorChunk(request, error)
-      : simpleReply(request, error)
+  private failure(request: NbdRequest, { form, counters }: Transmission, error: unknown): Uint8Array[] {
+    this.options.counters.errors++
+    counters.errors++
+    const { type, offset, length } = request
+    this.options.log.warn('NBD request failed', { type, offset, length, error: String(error) })
+    return errorReply(form, request, toNbdError(error), String(error))
   }
 
-  private async execute(request: NbdRequest, device: BlockDevice): Promise<Uint8Array[]> {
-    const { offset, length } = request
-    switch (request.type) {
-      case command.read:
-        return this.read(request, device)
-      case command.write:
-        await device.write(offset, request.data as Uint8Array)
-        return simpleReply(request, undefined)
-      case command.flush:
-        await device.flush()
-        return simpleReply(request, undefined)
-      case command.trim:
-        await device.trim(offset, length)
-        return simpleReply(request, undefined)
-      case command.writeZeroes:
-        await device.writeZeroes(offset, length, (request.flags & commandFlag.noHole) === 0)
-        return simpleReply(request, undefined)
-      case command.cache:
-        if (length > 0) await device.extents(offset, Math.min(length, blockStatusBytesMax))
-        return simpleReply(request, undefined)
-      default:
-        assert(request.type === command.blockStatus, 'findFault refused every other type')
-        return this.blockStatus(request, device)
-    }
-  }
-
-  private async read(request: NbdRequest, device: BlockDevice): Promise<Uint8Array[]> {
-    const { offset, length } = request
-    const pieces = length === 0 ? [] : await device.read(offset, length)
-    if (!this.negotiation.options.structuredReplies)
-      return simpleReply(request, undefined, pieces.flatMap(bytesOfPiece))
-    if (length === 0) return doneChunk(request)
-    return (request.flags & commandFlag.df) === 0
-      ? sparseChunks(request, pieces)
-      : dataChunk(request, offset, pieces.flatMap(bytesOfPiece), true)
-  }
-
-  private async blockStatus(request: NbdRequest, device: BlockDevice): Promise<Uint8Array[]> {
-    const extents = await device.extents(request.offset, Math.min(request.length, blockStatusBytesMax))
-    return blockStatusChunk(request, (request.flags & commandFlag.reqOne) === 0 ? extents : extents.slice(0, 1))
+  private finish(request: NbdRequest, { counters }: Transmission, startedMs: number, reply: Uint8Array[]): void {
+    this.requests.delete(request)
+    this.bytes -= heldBytes(request)
+    const latencyMs = this.options.env.clock.monotonicMs() - startedMs
+    this.options.counters.record(counters, request.type, request.length, latencyMs)
+    this.send(reply)
+    if (this.phase === 'draining' && this.requests.size === 0) return this.close(undefined)
+    this.releaseWhenIdle()
+    this.advance()
   }
 }
 
-/** Only READ and BLOCK_STATUS answer in chunks; all else may always answer simply. */
-function isStructured(request: NbdRequest): boolean {
-  return request.type === command.read || request.type === command.blockStatus
-}
-
-/** One chunk per run of data and per hole, the last one marked as done. */
-function sparseChunks(request: NbdRequest, pieces: readonly DeviceData[]): Uint8Array[] {
-  const reply: Uint8Array[] = []
-  let offset = request.offset
-  pieces.forEach((piece, i) => {
-    const done = i === pieces.length - 1
-    const length = piece.kind === 'hole' ? piece.length : piece.data.length
-    const chunks =
-      piece.kind === 'hole' ? holeChunk(request, offset, length, done) : dataChunk(request, offset, [piece.data], done)
-    reply.push(...chunks)
-    offset += length
-  })
-  return reply
-}
-
-const zeroBytes = new Uint8Array(1024 * 1024)
-
-function bytesOfPiece(piece: DeviceData): Uint8Array[] {
-  if (piece.kind === 'data') return [piece.data]
-  const chunks: Uint8Array[] = []
-  for (let left = piece.length; left > 0; left -= zeroBytes.length) {
-    chunks.push(zeroBytes.subarray(0, Math.min(left, zeroBytes.length)))
-  }
-  return chunks
+function heldBytes(request: NbdRequest): number {
+  return request.type === command.read || request.type === command.write ? request.length : 0
 }

@@ -8,6 +8,9 @@ export const optionReplyMagic = 0x0003e889045565a9n
 export const requestMagic = 0x25609513
 export const simpleReplyMagic = 0x67446698
 export const structuredReplyMagic = 0x668e33ef
+/** Once extended headers are negotiated: 64-bit lengths, and headers of one size both ways. */
+export const extendedRequestMagic = 0x21e41c71
+export const extendedReplyMagic = 0x6e8a278c
 
 export const handshakeFlag = { fixedNewstyle: 1, noZeroes: 2 } as const
 
@@ -21,6 +24,7 @@ export const option = {
   structuredReply: 8,
   listMetaContext: 9,
   setMetaContext: 10,
+  extendedHeaders: 11,
 } as const
 
 export const optionReply = {
@@ -31,9 +35,11 @@ export const optionReply = {
   errorUnsupported: 0x8000_0001,
   errorPolicy: 0x8000_0002,
   errorInvalid: 0x8000_0003,
+  errorTlsRequired: 0x8000_0005,
   errorUnknown: 0x8000_0006,
   errorShutdown: 0x8000_0007,
   errorTooBig: 0x8000_0009,
+  errorExtendedHeadersRequired: 0x8000_000a,
 } as const
 
 export const infoType = { export: 0, name: 1, description: 2, blockSize: 3 } as const
@@ -49,6 +55,7 @@ export const transmissionFlag = {
   canMultiConn: 256,
   sendCache: 1024,
   sendFastZero: 2048,
+  blockStatusPayload: 4096,
 } as const
 
 export const command = {
@@ -62,15 +69,25 @@ export const command = {
   blockStatus: 7,
 } as const
 
-export const commandFlag = { fua: 1, noHole: 2, df: 4, reqOne: 8, fastZero: 16 } as const
+export const commandFlag = { fua: 1, noHole: 2, df: 4, reqOne: 8, fastZero: 16, payloadLength: 32 } as const
 
-export const chunkType = { none: 0, offsetData: 1, offsetHole: 2, blockStatus: 5, error: 0x8001 } as const
+export const chunkType = {
+  none: 0,
+  offsetData: 1,
+  offsetHole: 2,
+  blockStatus: 5,
+  blockStatusExtended: 6,
+  error: 0x8001,
+} as const
 export const chunkDone = 1
 
 /** Status bits of the `base:allocation` metadata context. */
 export const allocationState = { allocated: 0, hole: 1, zero: 2 } as const
 export const allocationContext = 'base:allocation'
-export const allocationContextId = 1
+
+/** Bit 0 of a `qemu:dirty-bitmap:` context: the range may have changed since. */
+export const dirtyState = 1
+export const dirtyContextPrefix = 'qemu:dirty-bitmap:'
 
 export const nbdError = {
   EPERM: 1,
@@ -85,11 +102,17 @@ export const nbdError = {
 export type NbdError = keyof typeof nbdError
 
 export const requestHeaderBytes = 28
+export const extendedHeaderBytes = 32
 export const simpleReplyBytes = 16
 export const structuredReplyHeaderBytes = 20
 
 /** Bounds on what a client may make us hold. The specification asks for at least 4096 bytes of names and 32 MiB of payload. */
 export const limits = {
+  /** Of a refused request, what is read and dropped so that the connection goes on; more ends it. */
+  skippedBytesMax: 268_435_456,
+  errorTextCharactersMax: 256,
+  /** Of an option that is refused for its length, what is read and dropped; more ends the connection. */
+  skippedOptionBytesMax: 1_048_576,
   optionBytesMax: 65_536,
   exportNameBytesMax: 4096,
   payloadBytesMax: 33_554_432,

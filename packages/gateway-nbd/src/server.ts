@@ -1,37 +1,31 @@
 /** Listens, and runs one {@link NbdConnection} per client. */
-import { type Address, type Env, Histogram, type HistogramSummary, type Listener, type Log } from '@shoal/base'
+import type { Address, ByteStream, Env, Listener, Log } from '@shoal/base'
 import type { ExportSource } from './block-device.ts'
-import { NbdConnection, type RequestInFlight } from './connection.ts'
-import { command } from './protocol.ts'
+import { type ConnectionLimits, NbdConnection, type RequestInFlight, type TlsOffer } from './connection.ts'
+import { NbdCounters } from './counters.ts'
 
-const connectionsMax = 1024
+export interface NbdLimits extends ConnectionLimits {
+  readonly connectionsMax: number
+  /** How long `close` waits for what is under way. */
+  readonly drainTimeoutMs: number
+}
 
-/** What the gateway counts, for `daemon perf`. */
-export class NbdCounters {
-  connections = 0
-  errors = 0
-  private readonly byCommand = new Map<number, { readonly latencyMs: Histogram; bytes: number }>()
+const limitsDefault: NbdLimits = {
+  connectionsMax: 1024,
+  exportConnectionsMax: 256,
+  handshakeTimeoutMs: 20_000,
+  idleTimeoutMs: 0,
+  drainTimeoutMs: 10_000,
+}
 
-  record(type: number, bytes: number, latencyMs: number): void {
-    let row = this.byCommand.get(type)
-    if (row === undefined) {
-      row = { latencyMs: new Histogram(), bytes: 0 }
-      this.byCommand.set(type, row)
-    }
-    row.latencyMs.record(latencyMs)
-    row.bytes += bytes
-  }
+/** Above the limit, so many clients at a time are told why; the others are just hung up on. */
+const refusedMax = 64
+const refusalTimeoutMs = 2_000
 
-  summary(): Readonly<Record<string, number | HistogramSummary>> {
-    const result: Record<string, number | HistogramSummary> = { connections: this.connections, errors: this.errors }
-    for (const [name, type] of Object.entries(command)) {
-      const row = this.byCommand.get(type)
-      if (row === undefined) continue
-      result[`${name}LatencyMs`] = row.latencyMs.summary()
-      result[`${name}Bytes`] = row.bytes
-    }
-    return result
-  }
+export interface NbdServerOptions {
+  /** Asked for each connection: they may change. Those that are left out are the default ones. */
+  readonly limits?: () => Partial<NbdLimits>
+  readonly tls?: TlsOffer
 }
 
 export class NbdServer {
@@ -39,38 +33,59 @@ export class NbdServer {
   private readonly env: Pick<Env, 'network' | 'timers' | 'clock'>
   private readonly log: Log
   private readonly exports: ExportSource
+  private readonly limits: () => NbdLimits
+  private readonly tls: TlsOffer | undefined
   private readonly connections = new Set<NbdConnection>()
-  private listener: Listener | undefined
+  private readonly listeners: Listener[] = []
+  private closing = false
+  private onEmpty: () => void = () => undefined
 
-  constructor(env: Pick<Env, 'network' | 'timers' | 'clock' | 'log'>, exports: ExportSource) {
+  constructor(
+    env: Pick<Env, 'network' | 'timers' | 'clock' | 'log'>,
+    exports: ExportSource,
+    options: NbdServerOptions = {},
+  ) {
     this.env = env
     this.log = env.log.child('nbd')
     this.exports = exports
+    this.limits = () => ({ ...limitsDefault, ...options.limits?.() })
+    this.tls = options.tls
   }
 
-  /** Port 0 picks a free one; the answer tells which. */
+  /** Port 0 picks a free one; the answer tells which. May be called for several addresses. */
   async listen(address: Address): Promise<Address> {
-    this.listener = await this.env.network.listen(address, (stream) => {
-      if (this.connections.size >= connectionsMax) {
-        this.log.warn('refusing an NBD connection: too many', { connections: this.connections.size })
-        stream.destroy()
-        return
-      }
-      const connection: NbdConnection = new NbdConnection({
-        env: this.env,
-        log: this.log,
-        stream,
-        exports: this.exports,
-        counters: this.counters,
-        onClosed: () => {
-          this.connections.delete(connection)
-          this.counters.connections = this.connections.size
-        },
-      })
-      this.connections.add(connection)
-      this.counters.connections = this.connections.size
+    const listener = await this.env.network.listen(address, (stream) => this.onConnection(stream))
+    this.listeners.push(listener)
+    return listener.address
+  }
+
+  private onConnection(stream: ByteStream): void {
+    const limits = this.limits()
+    const { connectionsMax } = limits
+    const count = this.connections.size
+    const refused = count >= connectionsMax
+    if (refused) {
+      this.counters.refused++
+      this.log.warn('refusing an NBD connection: too many', { connections: count, remote: stream.remote })
+    }
+    if (this.closing || count >= connectionsMax + refusedMax) return stream.destroy()
+    const connection: NbdConnection = new NbdConnection({
+      env: this.env,
+      log: this.log,
+      stream,
+      exports: this.exports,
+      counters: this.counters,
+      limits: refused ? { ...limits, handshakeTimeoutMs: refusalTimeoutMs } : limits,
+      ...(this.tls === undefined ? {} : { tls: this.tls }),
+      ...(refused ? { refusal: `this gateway serves at most ${connectionsMax} connections` } : {}),
+      onClosed: () => {
+        this.connections.delete(connection)
+        this.counters.connections = this.connections.size
+        if (this.connections.size === 0) this.onEmpty()
+      },
     })
-    return this.listener.address
+    this.connections.add(connection)
+    this.counters.connections = this.connections.size
   }
 
   /** Requests that wait for the cluster, oldest first. */
@@ -80,9 +95,26 @@ export class NbdServer {
       .sort((a, b) => b.ageMs - a.ageMs)
   }
 
-  /** Stops listening and hangs up on every client. */
+  /**
+   * Takes no more clients and no more requests, answers what is under way for at most `drainTimeoutMs`, and hangs up.
+   * What was not answered a client sends again to whoever serves next: an error would be final to it.
+   */
   async close(): Promise<void> {
-    await this.listener?.close()
+    this.closing = true
+    for (const connection of this.connections) connection.drain()
+    await this.whenEmpty()
     for (const connection of this.connections) connection.close('server shutting down')
+    await Promise.all(this.listeners.map((listener) => listener.close()))
+  }
+
+  private async whenEmpty(): Promise<void> {
+    if (this.connections.size === 0) return
+    await new Promise<void>((resolve) => {
+      const timer = this.env.timers.after(this.limits().drainTimeoutMs, resolve)
+      this.onEmpty = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
   }
 }

@@ -1,4 +1,5 @@
-import type { BlockDevice, DeviceExtent, ExportSource } from '@shoal/gateway-nbd'
+import { ClusterError } from '@shoal/base'
+import type { BlockDevice, DeviceExtent, DirtyExtent, ExportSource } from '@shoal/gateway-nbd'
 
 const extentBytes = 4096
 
@@ -10,6 +11,11 @@ export class MemoryDevice implements BlockDevice {
   readonly bytes: Uint8Array
   readonly allocated: Uint8Array
   flushes = 0
+  /** Those that have begun. */
+  reads = 0
+  private readonly snapshots = new Map<string, Uint8Array>()
+  private gate: Promise<void> = Promise.resolve()
+  private onBegun: () => void = () => undefined
   /** When set, every request fails with it. */
   failure: Error | undefined
 
@@ -19,12 +25,33 @@ export class MemoryDevice implements BlockDevice {
     this.readOnly = readOnly
   }
 
+  takeSnapshot(name: string): void {
+    this.snapshots.set(name, this.bytes.slice())
+  }
+
+  get snapshotNames(): readonly string[] {
+    return [...this.snapshots.keys()]
+  }
+
+  /** Reads and writes wait from now on, until they are released. `begun`: the first has come. */
+  hold(): { readonly begun: Promise<void>; readonly release: () => void } {
+    let release: () => void = () => undefined
+    this.gate = new Promise((resolve) => {
+      release = resolve
+    })
+    const begun = new Promise<void>((resolve) => {
+      this.onBegun = resolve
+    })
+    return { begun, release: () => release() }
+  }
+
   get sizeBytes(): number {
     return this.bytes.length
   }
 
   async read(offset: number, length: number): ReturnType<BlockDevice['read']> {
-    this.mayFail()
+    this.reads++
+    await this.pass()
     let at = offset
     return this.mapped(offset, length).map((extent) => {
       at += extent.length
@@ -35,7 +62,7 @@ export class MemoryDevice implements BlockDevice {
   }
 
   async write(offset: number, data: Uint8Array): Promise<void> {
-    this.mayFail()
+    await this.pass()
     this.bytes.set(data, offset)
     this.allocated.fill(1, Math.floor(offset / extentBytes), Math.ceil((offset + data.length) / extentBytes))
   }
@@ -59,6 +86,26 @@ export class MemoryDevice implements BlockDevice {
   async extents(offset: number, length: number): Promise<readonly DeviceExtent[]> {
     this.mayFail()
     return this.mapped(offset, length)
+  }
+
+  async changes(snapshot: string, offset: number, length: number): Promise<readonly DirtyExtent[]> {
+    const before = this.snapshots.get(snapshot)
+    if (before === undefined) throw new ClusterError('ENOENT', `no snapshot ${snapshot}`)
+    const extents: { length: number; readonly dirty: boolean }[] = []
+    for (let at = offset; at < offset + length; at += extentBytes) {
+      const end = Math.min(offset + length, at + extentBytes)
+      const dirty = Buffer.compare(before.subarray(at, end), this.bytes.subarray(at, end)) !== 0
+      const last = extents.at(-1)
+      if (last?.dirty === dirty) last.length += end - at
+      else extents.push({ length: end - at, dirty })
+    }
+    return extents
+  }
+
+  private async pass(): Promise<void> {
+    this.onBegun()
+    await this.gate
+    this.mayFail()
   }
 
   private mapped(offset: number, length: number): readonly DeviceExtent[] {
@@ -85,7 +132,11 @@ export function memoryExports(devices: Readonly<Record<string, BlockDevice>>): E
     list: async () => Object.entries(devices).map(([name, device]) => ({ name, description: device.description })),
     open: async (name) => {
       const device = devices[name]
-      return device === undefined ? undefined : { device, close: async () => undefined }
+      return device === undefined ? undefined : { name, device, close: async () => undefined }
+    },
+    snapshots: async (name) => {
+      const device = devices[name]
+      return device instanceof MemoryDevice ? device.snapshotNames : device === undefined ? undefined : []
     },
   }
 }

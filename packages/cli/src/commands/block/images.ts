@@ -1,32 +1,15 @@
-/** `shoal block ...`: thin images (Ceph's `rbd`). */
+/** `shoal block create|resize|rename|rm|ls|info|du`: images as a whole. */
 import type { Command } from 'commander'
-import { action } from '../action.ts'
-import type { CommandContext } from '../context.ts'
-import { Progress } from '../output/progress.ts'
-import { formatPairs, formatTable } from '../output/table.ts'
-import { formatBytes, parseBytes } from '../output/units.ts'
-import { defaultBlockPool, imageStore, parsePoolAndName } from './pool-io.ts'
+import { action } from '../../action.ts'
+import type { CommandContext } from '../../context.ts'
+import { formatPairs, formatTable } from '../../output/table.ts'
+import { formatBytes, parseBytes } from '../../output/units.ts'
+import { defaultBlockPool, imageStore, parsePoolAndName } from '../pool-io.ts'
+import { withProgress } from './with-progress.ts'
 
-export function addBlockCommands(program: Command): void {
-  const block = program.command('block').description('block images')
+export function addImageCommands(block: Command): void {
   addChanges(block)
   addReports(block)
-}
-
-/** Runs long work with a bar. */
-async function withProgress<T>(
-  label: string,
-  work: (update: (done: number, total: number) => void) => Promise<T>,
-): Promise<T> {
-  let bar: Progress | undefined
-  try {
-    return await work((done, total) => {
-      bar ??= new Progress(label, total)
-      bar.update(done)
-    })
-  } finally {
-    bar?.end()
-  }
 }
 
 function addChanges(block: Command): void {
@@ -65,6 +48,14 @@ function addChanges(block: Command): void {
   )
   action(
     block
+      .command('rename')
+      .argument('<image>', 'POOL/IMAGE')
+      .argument('<name>', 'the new name alone, or in the same pool')
+      .description('give an image another name; who uses it goes on'),
+    rename,
+  )
+  action(
+    block
       .command('rm')
       .argument('<image>', 'POOL/IMAGE')
       .description('remove an image and its data; can be run again after an interruption'),
@@ -75,6 +66,19 @@ function addChanges(block: Command): void {
       context.print({ removed: `${pool}/${name}` }, () => `image ${pool}/${name} removed`)
     },
   )
+}
+
+async function rename(context: CommandContext, [image = '', to = '']: readonly string[]): Promise<void> {
+  const { ClusterError } = await import('@shoal/base')
+  const { pool, name } = parsePoolAndName(image, defaultBlockPool)
+  const target = parsePoolAndName(to, pool)
+  if (target.pool !== pool) {
+    throw new ClusterError('EINVAL', `${image} cannot go to another pool`, {
+      hint: `shoal block export ${image} - | shoal block import - ${to}`,
+    })
+  }
+  await (await imageStore(context, pool)).rename(name, target.name)
+  context.print({ pool, name: target.name }, () => `image ${pool}/${name} is named ${target.name} now`)
 }
 
 async function resize(
@@ -133,6 +137,7 @@ function addReports(block: Command): void {
         ['size', `${formatBytes(header.sizeBytes)} in ${Math.ceil(header.sizeBytes / header.objectBytes)} objects`],
         ['object size', formatBytes(header.objectBytes)],
         ['created', new Date(header.createdMs).toISOString()],
+        ['snapshots', String(header.snapshots?.entries.length ?? 0)],
         ...(header.removing ? ([['state', 'being removed']] as const) : []),
       ]),
     )

@@ -1,0 +1,129 @@
+/** The names of the images of a pool: omap entries of one object, changed by compare-and-set. */
+import { ClusterError, emptyBytes, isClusterError, utf8Decode, utf8Encode } from '@shoal/base'
+import type { ObjectOp } from '@shoal/wire'
+import { readHeader, type StoredHeader } from './image-header.ts'
+import type { ObjectIo } from './object-io.ts'
+import { directoryObjectName } from './striping.ts'
+
+const imageNameBytesMax = 96
+const listPage = 512
+
+export interface ImageSummary {
+  readonly id: string
+  readonly name: string
+}
+
+const nameKey = (name: string): Uint8Array => utf8Encode(`name_${name}`)
+const idKey = (id: string): Uint8Array => utf8Encode(`id_${id}`)
+
+export class ImageDirectory {
+  private readonly io: ObjectIo
+
+  constructor(io: ObjectIo) {
+    this.io = io
+  }
+
+  /** Sorted by name. */
+  async list(): Promise<readonly ImageSummary[]> {
+    const prefix = utf8Encode('name_')
+    const images: ImageSummary[] = []
+    let after: Uint8Array | undefined
+    for (;;) {
+      const page = await this.page({ kind: 'omap-get-range', after, prefix, limit: listPage })
+      for (const entry of page.entries) {
+        images.push({ name: utf8Decode(entry.key.subarray(prefix.length)), id: utf8Decode(entry.value) })
+      }
+      if (!page.more) return images
+      after = page.entries.at(-1)?.key
+    }
+  }
+
+  /** ENOENT when no image has the name. */
+  async idOf(name: string): Promise<string> {
+    checkImageName(name)
+    const page = await this.page({ kind: 'omap-get-keys', keys: [nameKey(name)] })
+    const id = page.entries[0]?.value
+    if (id === undefined) throw new ClusterError('ENOENT', `there is no image ${name}`, { hint: 'shoal block ls' })
+    return utf8Decode(id)
+  }
+
+  /** The header of the image with this name. ENOENT also when only the name is left. */
+  async find(name: string): Promise<StoredHeader> {
+    const id = await this.idOf(name)
+    try {
+      return await readHeader(this.io, id)
+    } catch (error) {
+      if (!isClusterError(error, 'ENOENT')) throw error
+      throw beingRemoved(name)
+    }
+  }
+
+  /** ECANCELED when the name is taken. */
+  async add(name: string, id: string): Promise<void> {
+    await this.io.execute(directoryObjectName, [
+      { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: emptyBytes },
+      {
+        kind: 'omap-set',
+        entries: [
+          { key: nameKey(name), value: utf8Encode(id) },
+          { key: idKey(id), value: utf8Encode(name) },
+        ],
+      },
+    ])
+  }
+
+  /** One step: at no time does the image have both names, or none. ECANCELED when the new one is taken, or the old one gone. */
+  async rename(id: string, from: string, to: string): Promise<void> {
+    await this.io.execute(directoryObjectName, [
+      { kind: 'compare-omap', key: nameKey(from), mode: 'equal', value: utf8Encode(id) },
+      { kind: 'compare-omap', key: nameKey(to), mode: 'equal', value: emptyBytes },
+      { kind: 'omap-remove', keys: [nameKey(from)] },
+      {
+        kind: 'omap-set',
+        entries: [
+          { key: nameKey(to), value: utf8Encode(id) },
+          { key: idKey(id), value: utf8Encode(to) },
+        ],
+      },
+    ])
+  }
+
+  async remove(name: string, id: string): Promise<void> {
+    try {
+      await this.io.execute(directoryObjectName, [
+        { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: utf8Encode(id) },
+        { kind: 'omap-remove', keys: [nameKey(name), idKey(id)] },
+      ])
+    } catch (error) {
+      // Somebody else finished the same removal.
+      if (!isClusterError(error, 'ECANCELED')) throw error
+    }
+  }
+
+  private async page(op: ObjectOp): Promise<{
+    readonly entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]
+    readonly more: boolean
+  }> {
+    try {
+      const result = (await this.io.execute(directoryObjectName, [op])).results[0]
+      return result?.kind === 'omap' ? result : { entries: [], more: false }
+    } catch (error) {
+      if (isClusterError(error, 'ENOENT')) return { entries: [], more: false }
+      throw error
+    }
+  }
+}
+
+export function beingRemoved(name: string): ClusterError {
+  return new ClusterError('ENOENT', `image ${name} is being removed`, { hint: `shoal block rm ${name}, to finish` })
+}
+
+/** Of images and of their snapshots: `what` says which. */
+export function checkImageName(name: string, what = 'an image'): void {
+  const bytes = utf8Encode(name).length
+  if (bytes === 0 || bytes > imageNameBytesMax || /[/@\0]/.test(name)) {
+    throw new ClusterError('EINVAL', `not a name for ${what}: '${name}'`, {
+      hint: `1 to ${imageNameBytesMax} bytes without '/' and '@'`,
+    })
+  }
+}

@@ -1,0 +1,16 @@
+/** `shoal block ...`: thin images (Ceph's `rbd`). */
+import type { Command } from 'commander'
+import { addDiffCommands } from './diff-streams.ts'
+import { addImageStreamCommands } from './image-streams.ts'
+import { addImageCommands } from './images.ts'
+import { addImageLockCommands } from './lock.ts'
+import { addBlockSnapCommands } from './snap.ts'
+
+export function addBlockCommands(program: Command): void {
+  const block = program.command('block').description('block images')
+  addImageCommands(block)
+  addBlockSnapCommands(block)
+  addImageLockCommands(block)
+  addImageStreamCommands(block)
+  addDiffCommands(block)
+}

@@ -1,0 +1,8 @@
+export { readDiff } from './diff-reader.ts'
+export type { DiffRecord, DiffVersion } from './diff-record.ts'
+export { encodeDiff } from './diff-writer.ts'
+export { encodeImage, type ImageRecord, imageBanner, readImage } from './image-stream.ts'
+export { type DiffHead, mergeDiffs, type OpenDiff, openDiff } from './merge-diffs.ts'
+export { readRaw, writeRaw } from './raw-stream.ts'
+export { decodeStream } from './stream-decoder.ts'
+export { textBytesMax } from './stream-input.ts'
