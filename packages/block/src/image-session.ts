@@ -14,6 +14,7 @@ import { ClusterError, type Env, hexEncode, isClusterError, type Timer } from '@
 import { HeaderChannel } from './header-channel.ts'
 import type { HeaderNotice, NoticeAnswer } from './header-notice.ts'
 import type { Image, ImageData, ImageExtent } from './image.ts'
+import type { ImageChange } from './image-diff.ts'
 import { assertImageLocked, automaticCookie, giveImageLock, obtainImageLock } from './image-lock.ts'
 import type { ChannelIo, Fencer } from './object-io.ts'
 import { sleep } from './parallel.ts'
@@ -120,6 +121,10 @@ export class ImageSession {
 
   extents(offset: number, length: number): Promise<readonly ImageExtent[]> {
     return this.ended === undefined ? this.image.extents(offset, length) : Promise.reject(this.ended)
+  }
+
+  changes(since: string, offset: number, length: number): Promise<readonly ImageChange[]> {
+    return this.ended === undefined ? this.image.changes(since, offset, length) : Promise.reject(this.ended)
   }
 
   write(offset: number, data: Uint8Array): Promise<void> {

@@ -4,8 +4,9 @@
  */
 import { assert, type Clock, ClusterError, isClusterError } from '@shoal/base'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
+import { diffImage, type ImageChange } from './image-diff.ts'
 import { dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
-import { type ImageSnapshot, snapContextOf, snapshotWithId } from './image-snapshot.ts'
+import { type ImageSnapshot, snapContextOf, snapshotNamed, snapshotWithId } from './image-snapshot.ts'
 import type { ObjectIo, ObjectIoOptions } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { dataObjectName, type ObjectPart, splitRange } from './striping.ts'
@@ -206,6 +207,24 @@ export class Image {
   /** The range as extents in order; neighbours differ in `allocated`. */
   extents(offset: number, length: number): Promise<readonly ImageExtent[]> {
     return this.whenCurrent(() => this.extentsOfParts(offset, length))
+  }
+
+  /**
+   * What of the range may have changed since an older snapshot, up to what this image shows. In order; see {@link diffImage}
+   * for what is told. ENOENT when there is no such snapshot.
+   */
+  changes(since: string, offset: number, length: number): Promise<readonly ImageChange[]> {
+    return this.whenCurrent(async () => {
+      const ends = { from: snapshotNamed(this.known, since), to: this.snapshot }
+      const end = offset + length
+      const changes: ImageChange[] = []
+      for await (const change of diffImage(this.io, this.known, ends, { offset, length })) {
+        const from = Math.max(offset, change.offset)
+        const to = Math.min(end, change.offset + change.length)
+        if (from < to) changes.push({ ...change, offset: from, length: to - from })
+      }
+      return changes
+    })
   }
 
   private async extentsOfParts(offset: number, length: number): Promise<readonly ImageExtent[]> {

@@ -149,6 +149,14 @@ export class MemoryClient implements ChannelIo, Fencer {
     return this.cluster.apply(this, epoch, name, ops, options)
   }
 
+  createSelfManagedSnapshot(): Promise<number> {
+    return this.cluster.objects.createSelfManagedSnapshot()
+  }
+
+  removeSelfManagedSnapshot(snap: number): Promise<void> {
+    return this.cluster.objects.removeSelfManagedSnapshot(snap)
+  }
+
   async watch(name: string, handlers: Parameters<ChannelIo['watch']>[1]): Promise<{ close(): Promise<void> }> {
     await this.sleep(operationMs)
     const watcher: Watcher = { client: this, handlers }
