@@ -197,14 +197,6 @@ export class MemoryClient implements ChannelIo, Fencer {
     this.epoch = Math.max(this.epoch, epoch)
   }
 
-  createSelfManagedSnapshot(): Promise<number> {
-    return this.cluster.objects.createSelfManagedSnapshot()
-  }
-
-  removeSelfManagedSnapshot(snap: number): Promise<void> {
-    return this.cluster.objects.removeSelfManagedSnapshot(snap)
-  }
-
   pool(): this {
     return this
   }
