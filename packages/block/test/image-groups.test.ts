@@ -70,10 +70,10 @@ describe('a group', () => {
 
 test('each snapshot shows a prefix of what one writer wrote to both images in turn', async () => {
   const [log, tables] = [await run(writer.open('log')), await run(writer.open('tables'))]
-  let isOver = false
+  const over = new AbortController()
   let number = 0
   const writing = (async () => {
-    for (number = 1; !isOver; number++) {
+    for (number = 1; !over.signal.aborted; number++) {
       await write(log, number)
       await write(tables, number)
     }
@@ -86,7 +86,7 @@ test('each snapshot shows a prefix of what one writer wrote to both images in tu
     const before = number
     taken.push({ before, id: (await run(groups.createSnapshot('database', name))).id })
   }
-  isOver = true
+  over.abort()
   await run(writing)
   for (const { before, id } of taken) {
     const [first, second] = [await numberAt('log', `group.${id}`), await numberAt('tables', `group.${id}`)]
