@@ -58,18 +58,21 @@ export class ImageDirectory {
     }
   }
 
-  /** ECANCELED when the name is taken. */
+  /** EEXIST when the name is taken. */
   async add(name: string, id: string): Promise<void> {
-    await this.io.execute(directoryObjectName, [
-      { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: emptyBytes },
-      {
-        kind: 'omap-set',
-        entries: [
-          { key: nameKey(name), value: utf8Encode(id) },
-          { key: idKey(id), value: utf8Encode(name) },
-        ],
-      },
-    ])
+    const entries = [
+      { key: nameKey(name), value: utf8Encode(id) },
+      { key: idKey(id), value: utf8Encode(name) },
+    ]
+    try {
+      await this.io.execute(directoryObjectName, [
+        { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: emptyBytes },
+        { kind: 'omap-set', entries },
+      ])
+    } catch (cause) {
+      if (!isClusterError(cause, 'ECANCELED')) throw cause
+      throw new ClusterError('EEXIST', `there is an image ${name} already`, { cause, hint: 'shoal block ls' })
+    }
   }
 
   async remove(name: string, id: string): Promise<void> {

@@ -1,5 +1,6 @@
 /** `shoal block ...`: thin images (Ceph's `rbd`). */
 import type { Command } from 'commander'
+import { addCloneCommands } from './clone.ts'
 import { addImageCommands } from './images.ts'
 import { addBlockSnapCommands } from './snap.ts'
 
@@ -7,4 +8,5 @@ export function addBlockCommands(program: Command): void {
   const block = program.command('block').description('block images')
   addImageCommands(block)
   addBlockSnapCommands(block)
+  addCloneCommands(block)
 }
