@@ -57,7 +57,7 @@ export function entityName(kind: 'mon' | 'osd' | 'client', id: string | number):
   return `${kind}.${id}` as EntityName
 }
 
-/** A TCP endpoint, `HOST:PORT`; an IPv6 host stands in brackets. */
+/** A TCP endpoint, `HOST:PORT` (an IPv6 host stands in brackets); to listen on, also `unix:PATH`. */
 export type Address = Branded<string, 'Address'>
 
 export const address = (text: string): Address => text as Address

@@ -73,7 +73,7 @@ export class CopyUp {
   }
 }
 
-export function lengthOf(piece: ImageData): number {
+function lengthOf(piece: ImageData): number {
   return piece.kind === 'data' ? piece.data.length : piece.length
 }
 

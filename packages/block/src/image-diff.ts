@@ -33,17 +33,23 @@ export interface DiffEnds {
 
 /**
  * In order of offsets, and inside the size at `to`; neighbours of one kind are one. From nothing, only data is told. Rejects
- * with EINVAL when `from` is not older than `to`, ENOENT when a snapshot went meanwhile.
+ * with EINVAL when `from` is not older than `to`, ENOENT when a snapshot went meanwhile. Of the objects that `range` touches,
+ * when it is given: their changes, also those outside of it.
  */
-export async function* diffImage(io: ObjectIo, header: ImageHeader, ends: DiffEnds): AsyncGenerator<ImageChange> {
+export async function* diffImage(
+  io: ObjectIo,
+  header: ImageHeader,
+  ends: DiffEnds,
+  range: ByteSpan = { offset: 0, length: ends.to?.sizeBytes ?? header.sizeBytes },
+): AsyncGenerator<ImageChange> {
   const { from, to } = ends
   if (from !== undefined && to !== undefined && from.id > to.id) {
     throw new ClusterError('EINVAL', `snapshot ${from.name} is newer than ${to.name}`, { hint: 'the older one first' })
   }
   const sizeBytes = to?.sizeBytes ?? header.sizeBytes
-  const count = Math.ceil(sizeBytes / header.objectBytes)
+  const count = Math.ceil(Math.min(sizeBytes, range.offset + range.length) / header.objectBytes)
   let last: ImageChange | undefined
-  for (let first = 0; first < count; first += widthMax) {
+  for (let first = Math.floor(range.offset / header.objectBytes); first < count; first += widthMax) {
     const found: (readonly ImageChange[])[] = []
     await forEachIndex(Math.min(widthMax, count - first), widthMax, async (i) => {
       const at = (first + i) * header.objectBytes

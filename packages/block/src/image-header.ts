@@ -129,9 +129,13 @@ export interface StoredHeader {
 }
 
 /** ENOENT when there is no such image, EOPNOTSUPP when it needs features that this version lacks. */
-export async function readHeader(io: ObjectIo, imageId: string): Promise<StoredHeader> {
-  const { results } = await io.execute(headerObjectName(imageId), [{ kind: 'omap-get-keys', keys: [headerKey] }])
-  const result = results[0]
+export async function readHeader(
+  io: ObjectIo,
+  imageId: string,
+  guards: readonly ObjectOp[] = [],
+): Promise<StoredHeader> {
+  const steps: readonly ObjectOp[] = [...guards, { kind: 'omap-get-keys', keys: [headerKey] }]
+  const result = (await io.execute(headerObjectName(imageId), steps)).results.at(-1)
   const entry = result?.kind === 'omap' ? result.entries[0] : undefined
   if (entry === undefined) throw new ClusterError('ENOENT', `image ${imageId} has no header`)
   const header = decode(headerCodec, entry.value)
@@ -164,9 +168,14 @@ export function replaceHeaderOps(current: StoredHeader, header: ImageHeader): re
   ]
 }
 
-/** See {@link replaceHeaderOps}. */
-export async function replaceHeader(io: ObjectIo, current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
-  await io.execute(headerObjectName(header.id), replaceHeaderOps(current, header))
+/** See {@link replaceHeaderOps}. With the code of a guard, if one fails. */
+export async function replaceHeader(
+  io: ObjectIo,
+  current: StoredHeader,
+  header: ImageHeader,
+  guards: readonly ObjectOp[] = [],
+): Promise<StoredHeader> {
+  await io.execute(headerObjectName(header.id), [...guards, ...replaceHeaderOps(current, header)])
   return { header, stored: encode(headerCodec, header) }
 }
 
@@ -175,24 +184,34 @@ const changeAttemptsMax = 8
 /**
  * Replaces the header by what `change` makes of it, read anew as often as somebody else was faster; EBUSY when that goes on.
  * `change` may throw to refuse, may look around first (what it saw still holds if the header is what it was), and returns its
- * argument when there is nothing to do.
+ * argument when there is nothing to do. ECANCELED when a guard failed that often.
  */
 export async function changeHeader(
   io: ObjectIo,
   imageId: string,
   change: (header: ImageHeader) => ImageHeader | Promise<ImageHeader>,
+  guards: readonly ObjectOp[] = [],
 ): Promise<StoredHeader> {
   for (let attempt = 1; ; attempt++) {
     const current = await readHeader(io, imageId)
     const changed = await change(current.header)
     if (changed === current.header) return current
     try {
-      return await replaceHeader(io, current, changed)
+      return await replaceHeader(io, current, changed, guards)
     } catch (error) {
       if (!isClusterError(error, 'ECANCELED')) throw error
-      if (attempt === changeAttemptsMax) throw changedMeanwhile(changed, error)
+      if (attempt < changeAttemptsMax) continue
+      throw guards.length > 0 ? pauseIsOver(changed, error) : changedMeanwhile(changed, error)
     }
   }
+}
+
+function pauseIsOver(header: ImageHeader, cause: unknown): ClusterError {
+  return new ClusterError('ECANCELED', `the writers of image ${header.name} had waited too long, and went on`, {
+    cause,
+    retry: true,
+    hint: 'once more; shoal health detail',
+  })
 }
 
 export function changedMeanwhile({ name }: Pick<ImageHeader, 'name'>, cause?: unknown): ClusterError {

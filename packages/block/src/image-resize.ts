@@ -60,8 +60,11 @@ export class ImageResizer {
 
   /** EBUSY when the header is another one by now. */
   async replace(current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
+    const { io, quiescer } = this.services
     try {
-      return await replaceHeader(this.services.io, current, header)
+      const replaced = await replaceHeader(io, current, header)
+      await quiescer.changed(header)
+      return replaced
     } catch (error) {
       if (!isClusterError(error, 'ECANCELED')) throw error
       throw changedMeanwhile(header, error)

@@ -45,9 +45,10 @@ export async function rollbackImage(
 ): Promise<ImageHeader> {
   const { io, quiescer, waitForLease } = services
   const { header } = await markRollback(io, imageId, name)
-  const everybody = await quiescer.pause(header)
-  await quiescer.resume(header)
-  if (!everybody) await waitForLease()
+  // Whoever writes goes on by the header as it is now, and so does not.
+  const hold = await quiescer.pause(header)
+  await hold.resume()
+  if (!hold.everybody) await waitForLease()
   const { id, sizeBytes } = snapshotWithId(header, header.snapshots?.rollingBackTo ?? 0)
   const bytes = Math.max(header.sizeBytes, sizeBytes)
   const count = Math.ceil(bytes / header.objectBytes)

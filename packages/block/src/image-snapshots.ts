@@ -12,6 +12,7 @@
  * later one might bring the lower id: objects that were written in between know of a higher one, and would be absent at it.
  */
 import { ClusterError } from '@shoal/base'
+import type { ObjectOp } from '@shoal/wire'
 import { beingRemoved, checkImageName } from './image-directory.ts'
 import {
   beingRolledBack,
@@ -51,14 +52,14 @@ export class ImageSnapshots {
     const { header } = await this.settled(image)
     checkRoom(header, name)
     const { quiescer, waitForLease } = this.services
-    const everybody = await quiescer.pause(header)
+    const hold = await quiescer.pause(header)
     let added: ImageSnapshot
     try {
-      added = await this.add(header, name, kind)
+      added = await this.add(header, name, kind, hold.guards)
     } finally {
-      await quiescer.resume(header)
+      await hold.resume()
     }
-    if (!everybody) await waitForLease()
+    if (!hold.everybody) await waitForLease()
     return added
   }
 
@@ -118,7 +119,13 @@ export class ImageSnapshots {
     return finishRemovals(io, await settle(await directory.find(image)))
   }
 
-  private async add(header: ImageHeader, name: string, kind: SnapshotKind): Promise<ImageSnapshot> {
+  /** During a hold whose guards are given. ECANCELED when it was over before. */
+  private async add(
+    header: ImageHeader,
+    name: string,
+    kind: SnapshotKind,
+    guards: readonly ObjectOp[],
+  ): Promise<ImageSnapshot> {
     const { env, io } = this.services
     const data = dataIoOf(io, header)
     if (data.createSelfManagedSnapshot === undefined) {
@@ -129,7 +136,7 @@ export class ImageSnapshots {
     for (let attempt = 1; attempt <= idAttemptsMax; attempt++) {
       const id = await data.createSelfManagedSnapshot()
       let added: ImageSnapshot | undefined
-      await changeHeader(io, header.id, (current) => {
+      const change = (current: ImageHeader): ImageHeader => {
         added = undefined
         if (current.removing) throw beingRemoved(current.name)
         checkRoom(current, name)
@@ -148,7 +155,8 @@ export class ImageSnapshots {
           clonesBegun: 0,
         }
         return withSnapshots(current, { ...table, seq: id, entries: [...table.entries, added] })
-      })
+      }
+      await changeHeader(io, header.id, change, guards)
       if (added !== undefined) return added
     }
     throw new ClusterError('EBUSY', `others take snapshots of image ${header.name} all the time`, { retry: true })

@@ -7,7 +7,8 @@
  *    no name points to.
  * 2. rm: mark the header, remove data, leave the parent, remove the header, remove the name. Run again, it goes on where it
  *    was.
- * 3. resize: image-resize.ts.
+ * 3. rename: the copy of the name in the header, which only messages show, then the name (one compare-and-set).
+ * 4. resize: image-resize.ts.
  */
 import { ClusterError, type Env, hexEncode, isClusterError } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
@@ -19,6 +20,7 @@ import { beingRemoved, checkImageName, ImageDirectory, type ImageSummary } from 
 import {
   beingRolledBack,
   changedMeanwhile,
+  changeHeader,
   createHeaderOps,
   dataIoOf,
   hasDataPool,
@@ -104,6 +106,23 @@ export class ImageStore {
       throw error
     }
     return header
+  }
+
+  /** EEXIST when the new name is taken. Who has the image open goes on with it. */
+  async rename(from: string, to: string): Promise<void> {
+    const { directory, io } = this.services
+    checkImageName(to)
+    const { header } = await directory.find(from)
+    if (header.removing) throw beingRemoved(from)
+    if (from === to) return
+    await changeHeader(io, header.id, (current) => ({ ...current, name: to }))
+    try {
+      await directory.rename(header.id, from, to)
+    } catch (error) {
+      if (!isClusterError(error, 'EEXIST')) throw error
+      await changeHeader(io, header.id, (current) => ({ ...current, name: from }))
+      throw error
+    }
   }
 
   /** Sorted by name. */

@@ -5,8 +5,9 @@
 import { assert, type Clock, ClusterError, isClusterError } from '@shoal/base'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
 import { CopyUp } from './copy-up.ts'
+import { diffImage, type ImageChange } from './image-diff.ts'
 import { beingRolledBack, dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
-import { type ImageSnapshot, snapContextOf, snapshotWithId } from './image-snapshot.ts'
+import { type ImageSnapshot, snapContextOf, snapshotNamed, snapshotWithId } from './image-snapshot.ts'
 import type { ObjectIo, ObjectIoOptions } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { overlapOf } from './parent-link.ts'
@@ -45,6 +46,10 @@ export class Image {
   private known: ImageHeader
   private askedMs: number
   private refreshing: Promise<void> | undefined
+  /** Steps in front of each look at the header, without which it is not believed: of whom the image's lock is. */
+  guards: readonly ObjectOp[] = []
+  /** Told of each change that failed; its caller is told, too. */
+  onFailedWrite: ((error: unknown) => void) | undefined
   /** Which snapshot is read; undefined: the image as it is. */
   private snapshot: ImageSnapshot | undefined
   /** The snapshot that it is a clone of. */
@@ -105,9 +110,15 @@ export class Image {
     return this.refreshing
   }
 
+  /** The same, and not as it was before the call. */
+  async refreshAnew(): Promise<void> {
+    await this.refreshing?.catch(() => undefined)
+    return this.refresh()
+  }
+
   private async readAgain(): Promise<void> {
     const askedMs = this.clock.monotonicMs()
-    const { header } = await readHeader(this.io, this.known.id)
+    const { header } = await readHeader(this.io, this.known.id, this.guards)
     if (header.removing) throw new ClusterError('ENOENT', `image ${header.name} is being removed`)
     if (header.snapshots !== undefined && header.snapshots.rollingBackTo !== 0) throw beingRolledBack(header)
     if (this.snapshot !== undefined) this.snapshot = snapshotWithId(header, this.snapshot.id)
@@ -120,12 +131,6 @@ export class Image {
     this.askedMs = askedMs
     this.writeOptions = writeOptionsOf(header)
     this.overlapBytes = this.parent === undefined ? 0 : overlapOf(header, this.snapshot)
-  }
-
-  /** What a header says that is asked for after this call. */
-  private async refreshAfresh(): Promise<void> {
-    await this.refreshing?.catch(() => undefined)
-    await this.refresh()
   }
 
   /** Resolves once the writes under way are over; no other begins until `resume`, called as often as this was. */
@@ -146,7 +151,7 @@ export class Image {
     if (--this.pauses > 0) return
     // Should that fail, each write asks again, and fails with it.
     this.askedMs = Number.NEGATIVE_INFINITY
-    await this.refreshAfresh().catch(() => undefined)
+    await this.refreshAnew().catch(() => undefined)
     if (this.pauses > 0) return
     this.held = undefined
     this.release()
@@ -225,6 +230,24 @@ export class Image {
     return this.whenCurrent(() => this.extentsOfParts(offset, length))
   }
 
+  /**
+   * What of the range may have changed since an older snapshot, up to what this image shows. In order; see {@link diffImage}
+   * for what is told. ENOENT when there is no such snapshot.
+   */
+  changes(since: string, offset: number, length: number): Promise<readonly ImageChange[]> {
+    return this.whenCurrent(async () => {
+      const ends = { from: snapshotNamed(this.known, since), to: this.snapshot, end: this }
+      const end = offset + length
+      const changes: ImageChange[] = []
+      for await (const change of diffImage(this.io, this.known, ends, { offset, length })) {
+        const from = Math.max(offset, change.offset)
+        const to = Math.min(end, change.offset + change.length)
+        if (from < to) changes.push({ ...change, offset: from, length: to - from })
+      }
+      return changes
+    })
+  }
+
   private async extentsOfParts(offset: number, length: number): Promise<readonly ImageExtent[]> {
     const parts = this.split(offset, length)
     const pieces: (readonly ImageExtent[])[] = []
@@ -251,7 +274,14 @@ export class Image {
   }
 
   private track(write: Promise<void>): Promise<void> {
-    const tracked = write.finally(() => this.writes.delete(tracked))
+    const tracked: Promise<void> = write.then(
+      () => void this.writes.delete(tracked),
+      (error: unknown) => {
+        this.writes.delete(tracked)
+        this.onFailedWrite?.(error)
+        throw error
+      },
+    )
     this.writes.add(tracked)
     return tracked
   }
@@ -276,7 +306,7 @@ export class Image {
       if (!isClusterError(error, 'ENOENT')) throw error
       await this.expectPool()
       // At a snapshot that is gone nothing is found, either. Its entry is marked before its id goes.
-      if (this.snapshot !== undefined) await this.refreshAfresh()
+      if (this.snapshot !== undefined) await this.refreshAnew()
       return undefined
     }
   }
@@ -391,7 +421,7 @@ export class Image {
       return await ask()
     } catch (cause) {
       if (!isClusterError(cause, 'ENOENT')) throw cause
-      await this.refreshAfresh()
+      await this.refreshAnew()
       if (this.overlapBytes === 0) return undefined
       throw new ClusterError('ENXIO', `what image ${this.known.name} is a clone of is gone`, { cause })
     }

@@ -1,3 +1,5 @@
+import { type Env, isClusterError } from '@shoal/base'
+
 /**
  * Runs `task` for each index in [0, count), at most `widthMax` at a time. The first failure stops new starts, and is
  * thrown once everything that had started is over: nothing goes on behind the caller's back.
@@ -19,5 +21,11 @@ export async function forEachIndex(
     }
   }
   await Promise.all(Array.from({ length: Math.min(widthMax, count) }, worker))
-  if (failures.length > 0) throw failures[0]
+  // Of several, the one that leaves open what happened.
+  if (failures.length > 0)
+    throw failures.find((error) => isClusterError(error) && error.outcome === 'unknown') ?? failures[0]
+}
+
+export function sleep({ timers }: Pick<Env, 'timers'>, ms: number): Promise<void> {
+  return new Promise((resolve) => timers.after(ms, resolve))
 }

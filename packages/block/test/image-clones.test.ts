@@ -148,16 +148,19 @@ describe('a clone', () => {
     await parentOn(store)
     const slow = await cloneOn(store)
     let late: () => void = () => undefined
-    let held = false
-    io.before = async (_, ops) => {
-      if (ops[0]?.kind !== 'create' || held) return
-      held = true
-      await new Promise<void>((resolve) => {
-        late = resolve
-      })
-    }
+    const free = io.before
+    const held = new Promise<void>((arrive) => {
+      io.before = async (_, ops) => {
+        if (ops[0]?.kind !== 'create') return
+        io.before = free
+        await new Promise<void>((resolve) => {
+          late = resolve
+          arrive()
+        })
+      }
+    })
     const writing = slow.write(10, filled(10, 2))
-    while (!held) await new Promise((resolve) => setImmediate(resolve))
+    await held
     await store.clones.flatten('child')
     await (await store.open('child')).discard(0, objectBytes)
     late()

@@ -81,6 +81,34 @@ test('each snapshot shows the image as it was, and each diff leads from one to t
   )
 })
 
+test('the changes of a range are those of the image, cut to it', async () => {
+  const store = storeOn(new MemoryObjects())
+  await store.create('a', objectBytes * 6, objectBytes)
+  const image = await store.open('a')
+  await image.write(0, filled(objectBytes * 6, 1))
+  await store.snapshots.create('a', 'one')
+  await image.refresh()
+  await image.write(objectBytes * 2 + 1000, filled(objectBytes, 2))
+  await image.discard(objectBytes * 4, objectBytes)
+  const all: { offset: number; length: number; kind: string }[] = []
+  for await (const change of store.diff('a', 'one', undefined)) all.push(change)
+  expect(all.length).toBeGreaterThan(1)
+  for (const [from, to] of [
+    [0, objectBytes * 6],
+    [objectBytes * 2 + 2000, objectBytes * 2 + 2100],
+    [objectBytes * 3, objectBytes * 5],
+    [objectBytes * 4 + 1, objectBytes * 6],
+    [0, objectBytes],
+  ] as const) {
+    const expected = all
+      .map(({ offset, length, kind }) => ({ kind, from: Math.max(offset, from), to: Math.min(offset + length, to) }))
+      .filter((change) => change.from < change.to)
+    const told = await image.changes('one', from, to - from)
+    expect(told.map(({ offset, length, kind }) => ({ kind, from: offset, to: offset + length }))).toEqual(expected)
+  }
+  await expect(image.changes('two', 0, 1)).rejects.toMatchObject({ code: 'ENOENT' })
+})
+
 test('a diff names what was written, and not its neighbours', async () => {
   const store = storeOn(new MemoryObjects())
   await store.create('a', objectBytes * 8, objectBytes)
@@ -231,11 +259,10 @@ describe('taking a snapshot', () => {
     const quiescer: Quiescer = {
       async pause() {
         await Promise.all(images.map((image) => image.pause()))
-        return true
+        const resume = async (): Promise<void> => void (await Promise.all(images.map((image) => image.resume())))
+        return { everybody: true, guards: [], resume }
       },
-      async resume() {
-        await Promise.all(images.map((image) => image.resume()))
-      },
+      changed: async () => undefined,
     }
     time.onWait = () => Promise.reject(new Error('nobody waits'))
     const store = new ImageStore({ clock: time, timers: time, random: new Prng(1) }, io, quiescer)

@@ -63,6 +63,46 @@ describe('create', () => {
   })
 })
 
+describe('rename', () => {
+  test('gives the image another name, and its old one to whoever wants it', async () => {
+    const store = storeOn(new MemoryObjects())
+    await store.create('a', 4096)
+    const image = await store.open('a')
+    await store.rename('a', 'b')
+    await store.create('a', 8192)
+    await image.write(0, Uint8Array.of(5))
+    expect((await bytesOf(store, 'b'))[0]).toBe(5)
+    expect((await bytesOf(store, 'a'))[0]).toBe(0)
+    expect(await store.info('b')).toMatchObject({ id: image.header.id, name: 'b' })
+    expect((await store.list()).map(({ name }) => name)).toEqual(['a', 'b'])
+  })
+
+  test('refuses a name that is taken, and leaves the image what it was', async () => {
+    const store = storeOn(new MemoryObjects())
+    await store.create('a', 4096)
+    await store.create('b', 8192)
+    await expect(store.rename('a', 'b')).rejects.toMatchObject({ code: 'EEXIST' })
+    expect(await store.info('a')).toMatchObject({ name: 'a', sizeBytes: 4096 })
+    await expect(store.rename('c', 'd')).rejects.toMatchObject({ code: 'ENOENT' })
+    await expect(store.rename('a', 'x/y')).rejects.toMatchObject({ code: 'EINVAL' })
+  })
+
+  test('done again after a crash at any step', async () => {
+    const steps = await dieAtEachStep(
+      async (store) => {
+        await store.create('a', 4096)
+      },
+      (store) => store.rename('a', 'b'),
+      async (store) => {
+        if ((await store.list())[0]?.name === 'a') await store.rename('a', 'b')
+        expect((await store.list()).map(({ name }) => name)).toEqual(['b'])
+        expect(await store.info('b')).toMatchObject({ name: 'b' })
+      },
+    )
+    expect(steps).toBe(2)
+  })
+})
+
 describe('resize', () => {
   test('brings no old bytes back to light, whatever step of the shrink died', async () => {
     const steps = await dieAtEachStep(

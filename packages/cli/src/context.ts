@@ -127,7 +127,8 @@ export class CommandContext {
     }
   }
 
-  private async connectClient(): Promise<ClusterClient> {
+  /** A session of its own, which the caller closes. */
+  async connectClient(): Promise<ClusterClient> {
     const monitor = await this.monitor()
     const [{ ClusterClient }, env, security] = await Promise.all([import('@shoal/client'), this.env(), this.security()])
     return ClusterClient.connect(env, { monitor, security })

@@ -70,11 +70,19 @@ export class ClusterClient {
 
   /**
    * Fences another client session: from when this resolves, nothing that it sends, or has sent, takes effect on an object
-   * after this client's next operation on it, and no OSD that has heard of the fence does anything for it any more.
+   * after this client's next operation on it, and no OSD that has heard of the fence does anything for it any more. Resolves
+   * with the epoch of the fence: another client gets the same by `waitForMap`.
    */
-  async fence(session: number, seconds: number): Promise<void> {
+  async fence(session: number, seconds: number): Promise<Epoch> {
     const { data } = await this.monitor.command({ prefix: 'osd blocklist add', session: String(session), seconds })
-    await this.monitor.waitForEpoch((data as { readonly epoch: Epoch }).epoch, fenceTimeoutMs)
+    const { epoch } = data as { readonly epoch: Epoch }
+    await this.waitForMap(epoch)
+    return epoch
+  }
+
+  /** Resolves once all that this client sends names this epoch of the map, or a later one. */
+  async waitForMap(epoch: Epoch): Promise<void> {
+    await this.monitor.waitForEpoch(epoch, fenceTimeoutMs)
   }
 
   /** Operations under way end with ESHUTDOWN. */

@@ -61,6 +61,8 @@ export interface OperationOptions {
   readonly snapContext?: SnapContext | undefined
 }
 
+type OperationDefaults = Pick<OperationOptions, 'snap' | 'snapContext' | 'timeoutMs'>
+
 export interface LockOptions {
   readonly mode?: LockMode
   /** Tells the locks of one client apart. */
@@ -79,7 +81,7 @@ export class PoolHandle {
   private readonly monitor: MonitorClient
   private readonly throttle: Throttle
   /** Of every operation that does not say otherwise. */
-  private readonly defaults: Pick<OperationOptions, 'snap' | 'snapContext'>
+  private readonly defaults: OperationDefaults
   private id: PoolId | undefined
   /** Of a handle that was made for an id instead of a name. */
   private fixedId: PoolId | undefined
@@ -91,7 +93,7 @@ export class PoolHandle {
     objecter: Objecter,
     monitor: MonitorClient,
     throttle: Throttle,
-    defaults: Pick<OperationOptions, 'snap' | 'snapContext'> = {},
+    defaults: OperationDefaults = {},
   ) {
     this.defaults = defaults
     this.name = name
@@ -133,7 +135,7 @@ export class PoolHandle {
         namespace: this.namespace,
         name: objectName,
         ops,
-        timeoutMs: options.timeoutMs ?? operationTimeoutMs,
+        timeoutMs: options.timeoutMs ?? this.defaults.timeoutMs ?? operationTimeoutMs,
         traceId: options.traceId ?? 0,
         snap,
         snapContext,
@@ -210,7 +212,12 @@ export class PoolHandle {
     return this.with({ ...this.defaults, snapContext })
   }
 
-  private with(defaults: Pick<OperationOptions, 'snap' | 'snapContext'>): PoolHandle {
+  /** The pool for who does not wait as long for an answer. */
+  withTimeout(timeoutMs: number): PoolHandle {
+    return this.with({ ...this.defaults, timeoutMs })
+  }
+
+  private with(defaults: OperationDefaults): PoolHandle {
     return new PoolHandle(this.name, this.namespace, this.objecter, this.monitor, this.throttle, defaults)
   }
 

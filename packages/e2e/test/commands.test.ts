@@ -219,6 +219,9 @@ const groups: readonly (readonly string[])[] = [
     'block info disk',
     'block resize disk --size 128M',
     'block du disk',
+    'block lock add disk mine --description me',
+    'block lock ls disk',
+    'block lock rm disk mine',
     'block rm disk',
   ],
 ]
@@ -296,6 +299,7 @@ const failures: readonly (readonly [line: string, exitCode: number, code: string
   ['object bench 1 write -b 0', 22, 'EINVAL'],
   ['block create disk --size many', 22, 'EINVAL'],
   ['block info none', 2, 'ENOENT'],
+  ['block lock ls none', 2, 'ENOENT'],
   ['nbd serve none', 2, 'ENOENT'],
   ['pool create coded 8 erasure none', 2, 'ENOENT'],
   ['pool create coded 8 striped', 22, 'EINVAL'],

@@ -9,4 +9,5 @@ export type {
 export type { TlsOffer } from './connection.ts'
 export type { ExportSummary, NbdPerf } from './counters.ts'
 export { ImageExports, type ImageExportsOptions } from './image-exports.ts'
-export { type NbdLimits, NbdServer, type NbdServerOptions, nbdLimitsDefault } from './server.ts'
+export { ClusterImages, type ClusterImagesOptions, type GatewayClient, type ImageSource } from './image-source.ts'
+export { type NbdLimits, NbdServer, type NbdServerOptions } from './server.ts'

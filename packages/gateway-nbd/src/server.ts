@@ -10,7 +10,7 @@ export interface NbdLimits extends ConnectionLimits {
   readonly drainTimeoutMs: number
 }
 
-export const nbdLimitsDefault: NbdLimits = {
+const limitsDefault: NbdLimits = {
   connectionsMax: 1024,
   exportConnectionsMax: 256,
   handshakeTimeoutMs: 20_000,
@@ -23,7 +23,8 @@ const refusedMax = 64
 const refusalTimeoutMs = 2_000
 
 export interface NbdServerOptions {
-  readonly limits?: Partial<NbdLimits>
+  /** Asked for each connection: they may change. Those that are left out are the default ones. */
+  readonly limits?: () => Partial<NbdLimits>
   readonly tls?: TlsOffer
 }
 
@@ -32,7 +33,7 @@ export class NbdServer {
   private readonly env: Pick<Env, 'network' | 'timers' | 'clock'>
   private readonly log: Log
   private readonly exports: ExportSource
-  private readonly limits: NbdLimits
+  private readonly limits: () => NbdLimits
   private readonly tls: TlsOffer | undefined
   private readonly connections = new Set<NbdConnection>()
   private readonly listeners: Listener[] = []
@@ -47,7 +48,7 @@ export class NbdServer {
     this.env = env
     this.log = env.log.child('nbd')
     this.exports = exports
-    this.limits = { ...nbdLimitsDefault, ...options.limits }
+    this.limits = () => ({ ...limitsDefault, ...options.limits?.() })
     this.tls = options.tls
   }
 
@@ -59,7 +60,8 @@ export class NbdServer {
   }
 
   private onConnection(stream: ByteStream): void {
-    const { connectionsMax } = this.limits
+    const limits = this.limits()
+    const { connectionsMax } = limits
     const count = this.connections.size
     const refused = count >= connectionsMax
     if (refused) {
@@ -73,7 +75,7 @@ export class NbdServer {
       stream,
       exports: this.exports,
       counters: this.counters,
-      limits: refused ? { ...this.limits, handshakeTimeoutMs: refusalTimeoutMs } : this.limits,
+      limits: refused ? { ...limits, handshakeTimeoutMs: refusalTimeoutMs } : limits,
       ...(this.tls === undefined ? {} : { tls: this.tls }),
       ...(refused ? { refusal: `this gateway serves at most ${connectionsMax} connections` } : {}),
       onClosed: () => {
@@ -108,7 +110,7 @@ export class NbdServer {
   private async whenEmpty(): Promise<void> {
     if (this.connections.size === 0) return
     await new Promise<void>((resolve) => {
-      const timer = this.env.timers.after(this.limits.drainTimeoutMs, resolve)
+      const timer = this.env.timers.after(this.limits().drainTimeoutMs, resolve)
       this.onEmpty = () => {
         timer.cancel()
         resolve()

@@ -1,12 +1,16 @@
 /** Images as exports while they are resized, removed and made again under connections that stay. */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { address, Prng } from '@shoal/base'
-import { ImageStore } from '@shoal/block'
-import { ImageExports, NbdServer } from '@shoal/gateway-nbd'
+import { ImageSession, ImageStore } from '@shoal/block'
+import { ImageExports, type ImageSource, NbdServer } from '@shoal/gateway-nbd'
 import { createRealEnv } from '@shoal/runtime'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { MemoryObjects } from '../../block/test/memory-objects.ts'
+import { type MemoryClient, MemoryCluster } from '../../block/test/memory-cluster.ts'
 import { SteppedTime } from '../../block/test/stepped-time.ts'
-import { RawClient } from './raw-client.ts'
+import { RawClient, reply } from './raw-client.ts'
+
+const run = promisify(execFile)
 
 const mebibyte = 1024 * 1024
 const leaseIsOverMs = 10_000
@@ -15,23 +19,35 @@ const readCommand = 0
 const trimCommand = 4
 const enospc = 28
 const einval = 22
+const eperm = 1
 
-let objects: MemoryObjects
 let time: SteppedTime
 /** Of an administrator: another process than the gateway's. */
 let store: ImageStore
+let source: ImageSource
 let server: NbdServer
 let port: number
 
 beforeEach(async () => {
-  objects = new MemoryObjects()
+  const env = createRealEnv({ name: 'nbd-test', logLevel: 'error' })
+  const cluster = new MemoryCluster(env.timers)
+  const [administrator, gateway] = [cluster.client(), cluster.client()]
   time = new SteppedTime()
-  const storeWith = (seed: number): ImageStore =>
-    new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, objects)
-  store = storeWith(1)
+  const storeOf = (io: MemoryClient, seed: number): ImageStore =>
+    new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, io)
+  store = storeOf(administrator, 1)
   await store.create('disk', 8 * mebibyte)
-  const exports = new ImageExports({ pools: () => ['pool'], store: async () => storeWith(2) })
-  server = new NbdServer(createRealEnv({ name: 'nbd-test', logLevel: 'error' }), exports)
+  const images = storeOf(gateway, 2)
+  source = {
+    store: async () => images,
+    open: async (_pool, name) =>
+      ImageSession.open(await images.open(name), {
+        env: { ...gateway.env, clock: time },
+        io: gateway,
+        fencer: gateway,
+      }),
+  }
+  server = new NbdServer(env, new ImageExports({ pools: () => ['pool'], source }))
   port = Number((await server.listen(address('127.0.0.1:0'))).split(':')[1])
 })
 afterEach(() => server.close())
@@ -39,6 +55,13 @@ afterEach(() => server.close())
 async function attach(): Promise<{ readonly client: RawClient; readonly sizeBytes: number }> {
   const client = await RawClient.open(port)
   return { client, sizeBytes: await client.start() }
+}
+
+/** Time goes by while somebody waits for a lease to be over. */
+function letTimePass(): void {
+  time.onWait = async (waitMs) => {
+    time.nowMs += waitMs
+  }
 }
 
 async function write(client: RawClient, offset: number, bytes: Buffer): Promise<number> {
@@ -87,6 +110,65 @@ test('beyond the end of an image that shrank, old connections get ENOSPC and EIN
   expect(fresh.sizeBytes).toBe(8 * mebibyte)
   expect((await read(fresh.client, 4 * mebibyte, 6)).toString()).toBe('inside')
   expect(await read(fresh.client, 7 * mebibyte, 6)).toEqual(Buffer.alloc(6))
+})
+
+test('a snapshot is an export of its own, read-only, whatever is written to the image', async () => {
+  letTimePass()
+  const { client } = await attach()
+  expect(await write(client, 0, Buffer.from('before'))).toBe(0)
+  await store.snapshots.create('disk', 'monday')
+  expect(await write(client, 0, Buffer.from('AFTER!'))).toBe(0)
+  const old = await RawClient.open(port)
+  await old.start('pool/disk@monday')
+  expect((await read(old, 0, 6)).toString()).toBe('before')
+  expect(await write(old, 0, Buffer.from('no'))).toBe(eperm)
+  expect((await read(client, 0, 6)).toString()).toBe('AFTER!')
+  // Gone and made again under the name it is another one, as an image would be.
+  await store.snapshots.remove('disk', 'monday')
+  await store.snapshots.create('disk', 'monday')
+  const fresh = await RawClient.open(port)
+  await fresh.start('pool/disk@monday')
+  expect((await read(fresh, 0, 6)).toString()).toBe('AFTER!')
+  const none = await RawClient.open(port)
+  await none.greet()
+  expect((await none.askGo('pool/disk@tuesday')).at(-1)?.type).toBe(reply.unknown)
+})
+
+test('what changed since a snapshot is told of the image and of later snapshots, by real clients too', async () => {
+  letTimePass()
+  const { client } = await attach()
+  expect(await write(client, 4 * mebibyte, Buffer.alloc(65_536, 1))).toBe(0)
+  await store.snapshots.create('disk', 'monday')
+  expect(await write(client, 4 * mebibyte + 8192, Buffer.alloc(4096, 2))).toBe(0)
+  await store.snapshots.create('disk', 'tuesday')
+  expect(await write(client, 0, Buffer.alloc(4096, 3))).toBe(0)
+  const dirty = async (name: string, since: string): Promise<readonly (readonly [number, number])[]> => {
+    const url = `nbd://127.0.0.1:${port}/pool/${name}`
+    const { stdout } = await run('nbdinfo', ['--json', `--map=qemu:dirty-bitmap:${since}`, url])
+    const extents = JSON.parse(stdout) as { offset: number; length: number; type: number }[]
+    return extents.filter(({ type }) => type === 1).map(({ offset, length }) => [offset, length])
+  }
+  expect(await dirty('disk@tuesday', 'monday')).toEqual([[4 * mebibyte + 8192, 4096]])
+  expect(await dirty('disk', 'tuesday')).toEqual([[0, 4096]])
+  expect(await dirty('disk', 'monday')).toEqual([
+    [0, 4096],
+    [4 * mebibyte + 8192, 4096],
+  ])
+  const { stdout } = await run('nbdinfo', ['--json', `nbd://127.0.0.1:${port}/pool/disk@tuesday`])
+  const { exports } = JSON.parse(stdout) as { exports: { contexts: string[]; is_read_only: boolean }[] }
+  expect(exports[0]).toMatchObject({ contexts: ['base:allocation', 'qemu:dirty-bitmap:monday'], is_read_only: true })
+})
+
+test('a gateway told to be read-only lets nobody write', async () => {
+  const exports = new ImageExports({ pools: () => ['pool'], source, readOnly: true })
+  const strict = new NbdServer(createRealEnv({ name: 'nbd-test', logLevel: 'error' }), exports)
+  const client = await RawClient.open(Number((await strict.listen(address('127.0.0.1:0'))).split(':')[1]))
+  await client.greet()
+  expect((await client.go('pool/disk')).flags & 2).toBe(2)
+  expect(await write(client, 0, Buffer.from('no'))).toBe(eperm)
+  client.request(trimCommand, 0, 4096)
+  expect(await client.simpleError()).toBe(eperm)
+  await strict.close()
 })
 
 test('an image that was removed and made again is another one', async () => {

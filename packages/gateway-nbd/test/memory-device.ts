@@ -11,6 +11,8 @@ export class MemoryDevice implements BlockDevice {
   readonly bytes: Uint8Array
   readonly allocated: Uint8Array
   flushes = 0
+  /** Those that have begun. */
+  reads = 0
   private readonly snapshots = new Map<string, Uint8Array>()
   private gate: Promise<void> = Promise.resolve()
   private onBegun: () => void = () => undefined
@@ -48,6 +50,7 @@ export class MemoryDevice implements BlockDevice {
   }
 
   async read(offset: number, length: number): ReturnType<BlockDevice['read']> {
+    this.reads++
     await this.pass()
     let at = offset
     return this.mapped(offset, length).map((extent) => {

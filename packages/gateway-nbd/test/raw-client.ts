@@ -91,7 +91,8 @@ export class RawClient {
 
   /** Resolves once the gateway has hung up. */
   async closed(): Promise<void> {
-    if (!this.socket.closed) await once(this.socket, 'close', { signal: AbortSignal.timeout(60_000) })
+    // Not with `once` of events, to which a reset would be an error.
+    if (!this.socket.closed) await new Promise<void>((resolve) => this.socket.once('close', () => resolve()))
   }
 
   // Handshake

@@ -1,4 +1,5 @@
-/** TCP through node:net. Writes of one turn of the event loop leave in one system call (cork). */
+/** TCP, and sockets of the file system, through node:net. Writes of one turn of the event loop leave in one system call (cork). */
+import { lstat, unlink } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import {
   type Address,
@@ -22,7 +23,7 @@ function networkError(error: NodeJS.ErrnoException, remote: string): ClusterErro
   return new ClusterError(code, `${remote}: ${error.message}`, { cause: error, retry: true, outcome: 'unknown' })
 }
 
-class TcpStream implements ByteStream {
+export class SocketStream implements ByteStream {
   readonly remote: string
   private readonly socket: Socket
   private handler: ByteStreamHandler | undefined
@@ -67,6 +68,17 @@ class TcpStream implements ByteStream {
 
   get bufferedBytes(): number {
     return this.socket.writableLength + this.queuedBytes
+  }
+
+  /** Gives the socket away, paused: what was written goes ahead of all that its new owner writes. Only `destroy` works on. */
+  detach(): Socket {
+    const { socket } = this
+    this.flush()
+    this.handler = undefined
+    socket.pause()
+    socket.removeAllListeners('data')
+    socket.removeAllListeners('drain')
+    return socket
   }
 
   attach(handler: ByteStreamHandler): void {
@@ -122,40 +134,49 @@ class TcpStream implements ByteStream {
 
 /** Bounds the queue of a listener whose owner is slow to accept. */
 const backlog = 511
+/** After so many milliseconds of silence the kernel asks whether the peer's host is still there. */
+const keepAliveInitialDelay = 60_000
 
 export class RealNetwork implements Network {
   connect(remote: Address): ByteStream {
     const parsed = parseAddress(remote)
     const { host, port } = parsed ?? { host: '', port: 0 }
     if (parsed === undefined || port === 0) return new RefusedStream(remote)
-    return new TcpStream(connect({ host, port, noDelay: true }), remote)
+    return new SocketStream(connect({ host, port, noDelay: true }), remote)
   }
 
-  listen(local: Address, onConnection: (stream: ByteStream) => void): Promise<Listener> {
-    const parsed = parseAddress(local)
-    if (parsed === undefined) return Promise.reject(new ClusterError('EINVAL', `not HOST:PORT: ${local}`))
+  async listen(local: Address, onConnection: (stream: ByteStream) => void): Promise<Listener> {
+    const path = socketPath(local)
+    const parsed = path === undefined ? parseAddress(local) : { host: path, port: 0 }
+    if (parsed === undefined) throw new ClusterError('EINVAL', `not HOST:PORT: ${local}`)
+    if (path !== undefined) await removeDeadSocket(path)
     const sockets = new Set<Socket>()
-    const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
-      sockets.add(socket)
-      socket.once('close', () => sockets.delete(socket))
-      onConnection(new TcpStream(socket, `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`))
-    })
+    const server = createServer(
+      { pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay },
+      (socket) => {
+        sockets.add(socket)
+        socket.once('close', () => sockets.delete(socket))
+        const remote = path === undefined ? `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}` : local
+        onConnection(new SocketStream(socket, remote))
+      },
+    )
     return new Promise((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => {
         const taken = error.code === 'EADDRINUSE'
         reject(
           new ClusterError(taken ? 'EBUSY' : 'EIO', `cannot listen on ${local}: ${error.message}`, {
             cause: error,
-            ...(taken ? { hint: `see who has it: ss -ltnp sport = :${parsed.port}` } : {}),
+            ...(taken && path === undefined ? { hint: `see who has it: ss -ltnp sport = :${parsed.port}` } : {}),
           }),
         )
       })
-      server.listen({ host: parsed.host, port: parsed.port, backlog }, () => {
+      const endpoint = path === undefined ? { host: parsed.host, port: parsed.port } : { path }
+      server.listen({ ...endpoint, backlog }, () => {
         const bound = server.address()
         const port = bound === null || typeof bound === 'string' ? parsed.port : bound.port
         const host = parsed.host.includes(':') ? `[${parsed.host}]` : parsed.host
         resolve({
-          address: address(`${host}:${port}`),
+          address: path === undefined ? address(`${host}:${port}`) : local,
           close: () =>
             new Promise((done) => {
               server.close(() => done())
@@ -165,6 +186,37 @@ export class RealNetwork implements Network {
       })
     })
   }
+}
+
+/** The path of `unix:PATH`, a socket in the file system; undefined for any other address. */
+function socketPath(local: Address): string | undefined {
+  return local.startsWith('unix:') ? local.slice('unix:'.length) : undefined
+}
+
+/**
+ * A listener that was killed leaves its socket behind, and nobody can listen there until it is gone. EBUSY when somebody
+ * still listens; EEXIST when the file is no socket: that one is not ours to remove.
+ */
+async function removeDeadSocket(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw new ClusterError('EIO', `cannot listen on ${path}: ${error.message}`, { cause: error })
+  })
+  if (found === undefined) return
+  if (!found.isSocket()) throw new ClusterError('EEXIST', `cannot listen on ${path}: it is a file already`)
+  const answers = await new Promise<boolean>((resolve) => {
+    const probe = connect({ path })
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.once('error', () => resolve(false))
+  })
+  if (answers) throw new ClusterError('EBUSY', `cannot listen on ${path}: somebody does already`)
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT')
+      throw new ClusterError('EIO', `cannot remove ${path}: ${error.message}`, { cause: error })
+  })
 }
 
 /** What `connect` gives for an address that nobody can have: it fails like a refused connection. */

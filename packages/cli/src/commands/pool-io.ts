@@ -34,6 +34,11 @@ export function poolHandle(client: ClusterClient, options: Readonly<Record<strin
 }
 
 export async function imageStore(context: CommandContext, pool: string): Promise<ImageStore> {
-  const [client, { ImageStore }, env] = await Promise.all([context.client(), import('@shoal/block'), context.env()])
-  return new ImageStore(env, client.pool(pool))
+  const [client, { channelQuiescer, ImageStore }, env] = await Promise.all([
+    context.client(),
+    import('@shoal/block'),
+    context.env(),
+  ])
+  const io = client.pool(pool)
+  return new ImageStore(env, io, channelQuiescer(env, io, client))
 }

@@ -1,4 +1,5 @@
 /** `shoal block clone|children|flatten`: images that lie over a snapshot of another. */
+import type { PoolRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../../action.ts'
 import type { CommandContext } from '../../context.ts'
@@ -70,9 +71,9 @@ async function clone(
 async function children(context: CommandContext, [text = '']: readonly string[]): Promise<void> {
   const { pool, name } = parsePoolAndName(text, defaultBlockPool)
   const [image = '', snapshot] = name.split('@')
-  const client = await context.client()
   const found = await (await imageStore(context, pool)).clones.children(image, snapshot)
-  const rows = found.map((child) => ({ ...child, pool: client.map.pools.get(child.poolId as never)?.name ?? '' }))
+  const pools = (await context.command({ prefix: 'osd pool ls' })).data as readonly PoolRow[]
+  const rows = found.map((child) => ({ ...child, pool: pools.find(({ id }) => id === child.poolId)?.name ?? '' }))
   context.print(rows, () =>
     formatTable(
       [

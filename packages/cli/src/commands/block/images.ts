@@ -1,4 +1,4 @@
-/** `shoal block create|resize|rm|ls|info|du`: images as a whole. */
+/** `shoal block create|resize|rename|rm|ls|info|du`: images as a whole. */
 import type { Command } from 'commander'
 import { action } from '../../action.ts'
 import type { CommandContext } from '../../context.ts'
@@ -48,6 +48,14 @@ function addChanges(block: Command): void {
   )
   action(
     block
+      .command('rename')
+      .argument('<image>', 'POOL/IMAGE')
+      .argument('<name>', 'the new name alone, or in the same pool')
+      .description('give an image another name; who uses it goes on'),
+    rename,
+  )
+  action(
+    block
       .command('rm')
       .argument('<image>', 'POOL/IMAGE')
       .description('remove an image and its data; can be run again after an interruption'),
@@ -58,6 +66,19 @@ function addChanges(block: Command): void {
       context.print({ removed: `${pool}/${name}` }, () => `image ${pool}/${name} removed`)
     },
   )
+}
+
+async function rename(context: CommandContext, [image = '', to = '']: readonly string[]): Promise<void> {
+  const { ClusterError } = await import('@shoal/base')
+  const { pool, name } = parsePoolAndName(image, defaultBlockPool)
+  const target = parsePoolAndName(to, pool)
+  if (target.pool !== pool) {
+    throw new ClusterError('EINVAL', `${image} cannot go to another pool`, {
+      hint: `shoal block export ${image} - | shoal block import - ${to}`,
+    })
+  }
+  await (await imageStore(context, pool)).rename(name, target.name)
+  context.print({ pool, name: target.name }, () => `image ${pool}/${name} is named ${target.name} now`)
 }
 
 async function resize(

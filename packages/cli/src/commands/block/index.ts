@@ -1,7 +1,10 @@
 /** `shoal block ...`: thin images (Ceph's `rbd`). */
 import type { Command } from 'commander'
 import { addCloneCommands } from './clone.ts'
+import { addDiffCommands } from './diff-streams.ts'
+import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
+import { addImageLockCommands } from './lock.ts'
 import { addBlockSnapCommands } from './snap.ts'
 
 export function addBlockCommands(program: Command): void {
@@ -9,4 +12,7 @@ export function addBlockCommands(program: Command): void {
   addImageCommands(block)
   addBlockSnapCommands(block)
   addCloneCommands(block)
+  addImageLockCommands(block)
+  addImageStreamCommands(block)
+  addDiffCommands(block)
 }
