@@ -170,6 +170,24 @@ export class ImageGroups {
     })
   }
 
+  /**
+   * Makes the images what they were, one after the other; done again after an interruption it goes on. Detach them first:
+   * while some are rolled back, writes to others go on. EBUSY for a snapshot that is not complete.
+   */
+  async rollback(name: string, snapshotName: string, onImage: (done: number, total: number) => void): Promise<void> {
+    const { io, store } = this.services
+    const group = await this.info(name)
+    const snapshot = snapshotOf(group, snapshotName)
+    if (snapshot.state !== 'complete') {
+      throw new ClusterError('EBUSY', `snapshot ${snapshotName} of group ${name} is ${snapshot.state}`)
+    }
+    for (const [i, id] of snapshot.images.entries()) {
+      const { header } = await readHeader(io, id)
+      await store.rollback(header.name, memberSnapshotName(snapshot))
+      onImage(i + 1, snapshot.images.length)
+    }
+  }
+
   private async snapshotAll(
     group: ImageGroup,
     guard: ObjectOp,

@@ -29,8 +29,8 @@ function run<T>(work: Promise<T>): Promise<T> {
 const write = (session: ImageSession, number: number): Promise<void> =>
   session.write(0, utf8Encode(String(number).padStart(8, '0')))
 
-async function numberAt(image: string, snapshot: string): Promise<number> {
-  const [piece] = await run(writer.store.open(`${image}@${snapshot}`).then((opened) => opened.read(0, 8)))
+async function numberIn(spec: string): Promise<number> {
+  const [piece] = await run(writer.store.open(spec).then((opened) => opened.read(0, 8)))
   return piece?.kind === 'data' ? Number(utf8Decode(piece.data)) : 0
 }
 
@@ -57,6 +57,19 @@ describe('a group', () => {
     await run(groups.remove('database'))
     expect(await run(groups.list())).toEqual([])
     expect(await run(codeOf(groups.info('database')))).toBe('ENOENT')
+  })
+
+  test('rolls all of its images back', async () => {
+    const groups = groupsOf(writer)
+    const sessions = [await run(writer.open('log')), await run(writer.open('tables'))]
+    for (const session of sessions) await run(write(session, 1))
+    await run(groups.createSnapshot('database', 'one'))
+    for (const session of sessions) {
+      await run(write(session, 2))
+      await run(session.close())
+    }
+    await run(groups.rollback('database', 'one', () => undefined))
+    expect([await numberIn('log'), await numberIn('tables')]).toEqual([1, 1])
   })
 
   test('is changed by one at a time', async () => {
@@ -89,7 +102,7 @@ test('each snapshot shows a prefix of what one writer wrote to both images in tu
   over.abort()
   await run(writing)
   for (const { before, id } of taken) {
-    const [first, second] = [await numberAt('log', `group.${id}`), await numberAt('tables', `group.${id}`)]
+    const [first, second] = [await numberIn(`log@group.${id}`), await numberIn(`tables@group.${id}`)]
     expect([first, first - 1]).toContain(second)
     expect(first).toBeGreaterThanOrEqual(before - 1)
   }

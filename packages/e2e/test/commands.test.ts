@@ -224,6 +224,7 @@ const groups: readonly (readonly string[])[] = [
     'block group image ls both',
     'block group snap create both@one',
     'block group snap ls both',
+    'block group snap rollback both@one',
     'block group snap rm both@one',
     'block group image rm both disk',
     'block group ls',

@@ -6,6 +6,7 @@ import { action } from '../../action.ts'
 import type { CommandContext } from '../../context.ts'
 import { formatTable } from '../../output/table.ts'
 import { defaultBlockPool, imageStore, parsePoolAndName } from '../pool-io.ts'
+import { withProgress } from './with-progress.ts'
 
 export function addGroupCommands(block: Command): void {
   const group = block.command('group').description('images whose snapshots are taken at one moment')
@@ -137,6 +138,17 @@ function addSnapshots(snap: Command): void {
       const { groups, name, snapshot } = await namedSnapshot(context, text)
       await groups.removeSnapshot(name, snapshot)
       context.print({ removed: text }, () => `snapshot ${text} removed`)
+    },
+  )
+  action(
+    snap
+      .command('rollback')
+      .argument('<snapshot>', 'POOL/GROUP@SNAPSHOT')
+      .description('make all images what they were then; what was written since is lost: detach them first'),
+    async (context, [text = '']) => {
+      const { groups, name, snapshot } = await namedSnapshot(context, text)
+      await withProgress('rolling back', (update) => groups.rollback(name, snapshot, update))
+      context.print({ rolledBack: text }, () => `the images are what they were at ${text}`)
     },
   )
   action(
