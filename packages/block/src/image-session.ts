@@ -66,6 +66,7 @@ export class ImageSession {
   private isUncertain = false
   private ended: ClusterError | undefined
   private opening: Promise<void> | undefined
+  private closing: Promise<void> | undefined
   /** Writes that wait for the lock, or for the end of a pause. */
   private readonly waiting = new Set<Promise<unknown>>()
   private readonly wakers = new Set<() => void>()
@@ -159,8 +160,13 @@ export class ImageSession {
     return running
   }
 
-  /** Waits for the writes under way, and gives the lock back. */
-  async close(): Promise<void> {
+  /** Waits for the writes under way, and gives the lock back. Once, however often it is called. */
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce()
+    return this.closing
+  }
+
+  private async closeOnce(): Promise<void> {
     await this.flush()
     const wasLost = this.ended !== undefined
     const held = this.lock !== 'none' && !wasLost
