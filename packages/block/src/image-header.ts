@@ -15,6 +15,7 @@ import {
 } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
 import { type SnapshotTable, snapshotTableCodec } from './image-snapshot.ts'
+import { copyIsReadOnly, type MirrorCopy, mirrorCopyCodec } from './mirror/mirror-copy.ts'
 import type { ObjectIo } from './object-io.ts'
 import { headerObjectName } from './striping.ts'
 
@@ -36,13 +37,17 @@ export interface ImageHeader {
   readonly dataPool?: number
   /** Left out: the image never had one. */
   readonly snapshots?: SnapshotTable
+  /** Only where the image is not the primary of those that mirror each other. */
+  readonly mirrorCopy?: MirrorCopy
 }
 
 /** Incompatible: the data lies in another pool. */
 export const hasDataPool = 1
 /** Incompatible: writes must name the snapshots of the image, or they would change what those show. */
 const hasSnapshots = 2
-const knownIncompatibleFeatures = hasDataPool | hasSnapshots
+/** Incompatible: the bytes are those of an image elsewhere, and belong to whoever mirrors it. */
+const isMirrorCopy = 256
+const knownIncompatibleFeatures = hasDataPool | hasSnapshots | isMirrorCopy
 
 /** Where the image's bytes are. */
 export function dataIoOf(io: ObjectIo, { name, dataPool }: ImageHeader): ObjectIo {
@@ -66,6 +71,7 @@ const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image head
     writer.boolean(header.removing).u64(header.shrinkingFromBytes)
     if (header.dataPool !== undefined) writer.u64(header.dataPool)
     if (header.snapshots !== undefined) snapshotTableCodec.write(writer, header.snapshots)
+    if (header.mirrorCopy !== undefined) mirrorCopyCodec.write(writer, header.mirrorCopy)
   },
   read: (reader: ByteReader): ImageHeader => readSections(reader, readPlain(reader)),
 })
@@ -92,7 +98,16 @@ function readSections(reader: ByteReader, header: ImageHeader): ImageHeader {
     ...header,
     ...(has(hasDataPool) ? { dataPool: reader.u64() } : {}),
     ...(has(hasSnapshots) ? { snapshots: snapshotTableCodec.read(reader) } : {}),
+    ...(has(isMirrorCopy) ? { mirrorCopy: mirrorCopyCodec.read(reader) } : {}),
   }
+}
+
+/** `undefined` makes it an image like any other. */
+export function withMirrorCopy(header: ImageHeader, mirrorCopy: MirrorCopy | undefined): ImageHeader {
+  const { mirrorCopy: _, ...others } = header
+  const incompatibleFeatures = header.incompatibleFeatures & ~isMirrorCopy
+  if (mirrorCopy === undefined) return { ...others, incompatibleFeatures }
+  return { ...others, incompatibleFeatures: incompatibleFeatures | isMirrorCopy, mirrorCopy }
 }
 
 /**
@@ -152,6 +167,7 @@ export async function replaceHeader(
   header: ImageHeader,
   guards: readonly ObjectOp[] = [],
 ): Promise<StoredHeader> {
+  if (current.header.mirrorCopy !== undefined && io.mirrors !== true) throw copyIsReadOnly(current.header)
   const stored = encode(headerCodec, header)
   await io.execute(headerObjectName(header.id), [
     ...guards,

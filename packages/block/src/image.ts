@@ -7,6 +7,7 @@ import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
 import { diffImage, type ImageChange } from './image-diff.ts'
 import { dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
 import { type ImageSnapshot, snapContextOf, snapshotNamed, snapshotWithId } from './image-snapshot.ts'
+import { changedRole, readableSnapshot } from './mirror/mirror-copy.ts'
 import type { ObjectIo, ObjectIoOptions } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { dataObjectName, type ObjectPart, splitRange } from './striping.ts'
@@ -63,8 +64,9 @@ export class Image {
     clock: Pick<Clock, 'monotonicMs'>,
     header: ImageHeader,
     askedMs: number,
-    snapshot?: ImageSnapshot,
+    asked?: ImageSnapshot,
   ) {
+    const snapshot = asked ?? readableSnapshot(io, header)
     this.io = io
     this.data = dataIoOf(io, header)
     this.clock = clock
@@ -107,6 +109,7 @@ export class Image {
     const { header } = await readHeader(this.io, this.known.id, this.guards)
     if (header.removing) throw new ClusterError('ENOENT', `image ${header.name} is being removed`)
     if (this.snapshot !== undefined) snapshotWithId(header, this.snapshot.id)
+    else if (header.mirrorCopy?.state !== this.known.mirrorCopy?.state) throw changedRole(header)
     // Writes that begin from here on are made in the context of the snapshots that it shows.
     this.known = header
     this.writeOptions = writeOptionsOf(header)
