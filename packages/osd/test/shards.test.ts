@@ -94,6 +94,37 @@ describe('a partial overwrite', () => {
   }, 120_000)
 })
 
+describe('a group that moves to other OSDs as a whole', () => {
+  it('finds what a write has replaced that was not on all shards yet', async () => {
+    const cluster = await MiniCluster.create(51, 6)
+    const pool = await cluster.codedPool('things', 1, 2, 1)
+    const pgid = `${pool}.0` as PgId
+    const handle = await cluster.client('things')
+    await fill(cluster, handle)
+    // Everybody knows that there is nothing to undo.
+    await cluster.world.time.advance(1_000)
+    const { acting } = statsOf(cluster, pgid)
+    const others = [0, 1, 2, 3, 4, 5].filter((id) => !acting.includes(id as OsdId)) as OsdId[]
+    cluster.monitors.setFlags('nodown')
+    cluster.world.network.partition(`host-${acting[0]}`, `host-${acting[2]}`, { oneWay: true })
+    const data = bytesOf(99, 3_000)
+    const written = handle.execute('thing-5', [{ kind: 'write', offset: 5_000, data }])
+    const removed = handle.execute('thing-6', [{ kind: 'remove' }])
+    await cluster.world.time.advance(200)
+    cluster.monitors.change({ upmap: new Map([[pgid, others]]) })
+    await cluster.world.time.advance(200)
+    cluster.world.network.heal()
+    await cluster.run(Promise.all([written, removed]))
+    await cluster.untilClean(pool)
+    expect(statsOf(cluster, pgid).acting).toEqual(others)
+    const expected = bytesOf(5, sizeOf(5))
+    expected.set(data, 5_000)
+    expect(await cluster.get(handle, 'thing-5')).toEqual(expected)
+    await expect(cluster.get(handle, 'thing-6')).rejects.toMatchObject({ code: 'ENOENT' })
+    expect(await deepScrub(cluster, pgid)).toBe(0)
+  }, 60_000)
+})
+
 describe('deep scrub of shards', () => {
   it('makes shards anew whose blocks fail their checksums', async () => {
     const cluster = await MiniCluster.create(21, 3)

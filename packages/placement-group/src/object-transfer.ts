@@ -126,18 +126,25 @@ export class ObjectTransfer {
     const reply = (errno: number, piece: ObjectPiece | undefined): void =>
       this.core.send(from, { kind: 'piece', object, version, offset, errno, piece })
     if (this.core.missing.has(object)) return reply(errorTable.ENOENT.errno, undefined)
+    const stored = this.storedAs(object, version)
     const token = this.core.expectInInterval((input) => {
       if (input.kind !== 'piece-read') return
       const { piece } = input
       if (piece === undefined) {
-        this.onPieceUnreadable(object, input.errno)
+        if (stored === object) this.onPieceUnreadable(object, input.errno)
         return reply(input.errno, undefined)
       }
       const same = equalVersions(versionOf(piece.xattrs.get(objectAttributeName)), version)
       if (same) reply(0, piece)
       else reply(errorTable.EAGAIN.errno, undefined)
     })
-    this.core.emit({ kind: 'read-piece', object, offset, lengthMax: this.pieceBytes, omapAfter, omapEntriesMax, token })
+    const lengthMax = this.pieceBytes
+    this.core.emit({ kind: 'read-piece', object: stored, offset, lengthMax, omapAfter, omapEntriesMax, token })
+  }
+
+  /** The source's side: where this copy has the object in that version, if it has. */
+  protected storedAs(object: ObjectId, _version: Version): ObjectId {
+    return object
   }
 
   protected get pieceBytes(): number {

@@ -15,6 +15,7 @@
 import { decode, encode, type PgId } from '@shoal/base'
 import {
   compareVersions,
+  equalVersions,
   type ObjectId,
   objectIdCodec,
   objectKey,
@@ -111,6 +112,19 @@ export class RollbackLog {
   /** Whether this change of an object can be undone here. */
   canUndo({ version, priorVersion }: LogEntry): boolean {
     return compareVersions(priorVersion, zeroVersion) === 0 || this.stashes.has(keyOf(version))
+  }
+
+  /** Where the object lies in this version, if one of these entries has replaced it and can be undone. */
+  keptAs(object: ObjectId, version: Version, entries: readonly LogEntry[]): ObjectId | undefined {
+    if (this.stashes.size === 0) return undefined
+    const key = objectKey(object)
+    const entry = entries.findLast(
+      (one) =>
+        this.stashes.has(keyOf(one.version)) &&
+        equalVersions(one.priorVersion, version) &&
+        objectKey(one.object) === key,
+    )
+    return entry === undefined ? undefined : stashName(object, entry.version)
   }
 
   /**

@@ -79,6 +79,17 @@ export class ShardTransfer extends ObjectTransfer {
     return Math.max(1, share > alignment ? share - (share % alignment) : share)
   }
 
+  /**
+   * Members of the interval have undone the writes that lost; a stray, whom nobody tells, gives what it keeps to undo them.
+   * Counter-example: all of a group moves to other OSDs while a write is on some shards; the old content, which is the
+   * acknowledged one, is under its own name on fewer than k of the strays, and nowhere else.
+   */
+  protected override storedAs(object: ObjectId, version: Version): ObjectId {
+    const { rollback, log, mapping, whoami } = this.core
+    const isMember = mapping.acting.includes(whoami) || mapping.up.includes(whoami)
+    return (isMember ? undefined : rollback?.keptAs(object, version, log.all())) ?? object
+  }
+
   protected override onPieceUnreadable(object: ObjectId, errno: number): void {
     if (errno === errorTable.ECHECKSUM.errno) this.onUnreadable(object)
   }

@@ -48,6 +48,7 @@ export type PatternName =
   | 'returnAndCrash'
   | 'slowThenDark'
   | 'changeThenDark'
+  | 'deafThenMoved'
   | 'flap'
   | 'lostAnswers'
   | 'deafClient'
@@ -163,6 +164,27 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
       { atMs: dark, kind: 'power-cut', durationMs: 300, params: { nodes: rest } },
       outage(dark + 3_000, 5_000, quick),
     ]
+  },
+  /** One does not hear of the writes of the others; then half of all are to be emptied, and most shards are to move. */
+  deafThenMoved(random, plan) {
+    const rest = [...osdNames(plan)]
+    const deaf = rest[random.below(rest.length)] as string
+    const movesAtMs = 200 + random.below(600)
+    const cuts = rest
+      .filter((name) => name !== deaf)
+      .map((a) => ({
+        atMs: 0,
+        kind: 'partial-partition',
+        durationMs: movesAtMs + 300,
+        params: { a, b: deaf, oneWay: 1 },
+      }))
+    const emptied = Array.from({ length: plan.osds.length >> 1 }, () => ({
+      atMs: movesAtMs,
+      kind: 'osd-out',
+      durationMs: 8_000,
+      params: { node: rest.splice(random.below(rest.length), 1)[0] as string },
+    }))
+    return [...cuts, ...emptied]
   },
   /** One is away for so short that its placement groups only change hands, there and back. */
   flap(random, plan) {

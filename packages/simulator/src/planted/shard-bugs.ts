@@ -48,6 +48,15 @@ export const shardBugs: readonly PlantedBug[] = [
     scenario: 'shard-power',
   },
   {
+    name: 'strays-give-what-lost',
+    mechanism: 'a stray gives what a write that lost put there, and not what it keeps to undo it',
+    promise: 'what was acknowledged can be read from k shards, wherever they are',
+    file: 'placement-group/dist/erasure/shard-transfer.js',
+    find: 'isMember ? undefined :',
+    replace: 'true ? undefined :',
+    scenario: 'shard-strays',
+  },
+  {
     name: 'stale-shard-decoded',
     mechanism: 'a lost shard is computed from shards of any version',
     promise: 'bytes of different versions never meet',

@@ -50,6 +50,20 @@ export const shardHunts: Readonly<Record<string, Hunt>> = {
     ...quickOut,
     osdSettings: { ...osdSettings, ...shortLogs },
   },
+  /** Most of a group's shards are on OSDs that it leaves, with writes that lost. */
+  'shard-strays': {
+    ...small,
+    virtualSeconds: 45,
+    workloads: ['hot-cold', 'registers'],
+    clients: 4,
+    patterns: ['deafThenMoved'],
+    everySeconds: 10,
+    pauseFactor: 1,
+    osds: 8,
+    pgNum: 2,
+    code: { k: 3, m: 1 },
+    ...quickDown,
+  },
   /** Clones made by writes that are undone, recovered, backfilled and trimmed. */
   'shard-snapshots': {
     ...small,
