@@ -27,7 +27,7 @@ export {
 export { type MirrorSide, type MirrorState, type MirrorStep, planMirrorStep } from './mirror/mirror-plan.ts'
 export { MirrorPool } from './mirror/mirror-pool.ts'
 export { listMirrored } from './mirror/mirror-record.ts'
-export { type MirrorOptions, mirrorImage } from './mirror/mirror-steps.ts'
+export { type MirrorOptions, mirrorImage, mirrorPool } from './mirror/mirror-steps.ts'
 export type { ChannelIo, Fencer, ObjectIo, ObjectIoOptions } from './object-io.ts'
 export { channelQuiescer, type Hold, type Quiescer } from './quiescer.ts'
 export {

@@ -6,7 +6,8 @@
  * 2. disable: the list, then the snapshots, then the record.
  * 3. demote: the header says so, and from a header lease later nobody writes; then the last snapshot; then readers see it.
  *    In the other order a write between snapshot and header would be acknowledged, and be in no copy ever.
- * 4. promote: the header says so, and from a header lease later nobody copies into it; another marker, so that nobody
+ * 4. promote: the header says so, and from a header lease later nobody begins to write into it;
+ *    who was copying is fenced; another marker, so that nobody
  *    completes a snapshot any more; the head goes back to the last one that is complete; then the header lets people write.
  * 5. resync: the image goes, then its entry in the list: whoever mirrors makes it anew.
  */
@@ -16,7 +17,7 @@ import { changeHeader, type ImageHeader, withMirrorCopy } from '../image-header.
 import { hasSnapshot, rewind } from '../transfer/import-diff.ts'
 import { clearMarker, readMarker, setMarker } from '../transfer/import-marker.ts'
 import { type MirrorSide, refusePromotion } from './mirror-plan.ts'
-import { currentHeader, type MirrorPool } from './mirror-pool.ts'
+import { currentHeader, type MirrorPool, notMirrored } from './mirror-pool.ts'
 import { addToList, type MirrorRecord, readRecord, removeFromList, removeRecord, writeRecord } from './mirror-record.ts'
 
 /** Other clocks may run slower than ours. */
@@ -96,6 +97,7 @@ async function becomePrimary(pool: MirrorPool, { id, name, mirrorCopy }: ImageHe
     current.mirrorCopy === undefined ? current : withMirrorCopy(current, { ...current.mirrorCopy, state: 'promoting' }),
   )
   await waitForLease(pool)
+  await pool.fenceOthers(id)
   const begun = await readMarker(pool.io, id, 'mirror')
   const isDone = async (): Promise<boolean> => hasSnapshot(await currentHeader(pool.io, id), begun?.to)
   if (begun !== undefined && !(await isDone())) {
@@ -141,5 +143,5 @@ async function mirrored(
   const header = await pool.store.info(name)
   const record = await readRecord(pool.io, header.id)
   if (record !== undefined) return { header, record }
-  throw new ClusterError('EINVAL', `image ${name} is not mirrored`, { hint: `shoal block mirror enable ${name}` })
+  throw notMirrored(name)
 }

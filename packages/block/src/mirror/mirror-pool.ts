@@ -1,9 +1,10 @@
 /** One cluster's pool, as whoever mirrors sees it: copies can be changed there, and what each image is can be told. */
-import { type Env, hexEncode, isClusterError } from '@shoal/base'
+import { ClusterError, type Env, hexEncode, isClusterError } from '@shoal/base'
 import { ImageDirectory } from '../image-directory.ts'
 import { type ImageHeader, readHeader } from '../image-header.ts'
+import { automaticCookie, breakImageLock, giveImageLock, readLockHolder, takeImageLock } from '../image-lock.ts'
 import { ImageStore } from '../image-store.ts'
-import type { ObjectIo } from '../object-io.ts'
+import type { Fencer, ObjectIo } from '../object-io.ts'
 import { nobodyHears, type Quiescer } from '../quiescer.ts'
 import { readMarker } from '../transfer/import-marker.ts'
 import type { MirrorSide } from './mirror-plan.ts'
@@ -18,18 +19,17 @@ export const partialMirrorName = (name: string): string => `${name}${partialSuff
 
 /** Another view of the same pool. */
 function asMirror(io: ObjectIo): ObjectIo {
-  const { poolId, inPool, createSelfManagedSnapshot, removeSelfManagedSnapshot } = io
+  const poolId = io.poolId?.bind(io)
+  const inPool = io.inPool?.bind(io)
+  const createSelfManagedSnapshot = io.createSelfManagedSnapshot?.bind(io)
+  const removeSelfManagedSnapshot = io.removeSelfManagedSnapshot?.bind(io)
   return {
     mirrors: true,
     execute: (name, ops, options) => io.execute(name, ops, options),
-    ...(poolId === undefined ? {} : { poolId: () => poolId.call(io) }),
-    ...(inPool === undefined ? {} : { inPool: (id: number) => inPool.call(io, id) }),
-    ...(createSelfManagedSnapshot === undefined
-      ? {}
-      : { createSelfManagedSnapshot: () => createSelfManagedSnapshot.call(io) }),
-    ...(removeSelfManagedSnapshot === undefined
-      ? {}
-      : { removeSelfManagedSnapshot: (snap: number) => removeSelfManagedSnapshot.call(io, snap) }),
+    ...(poolId === undefined ? {} : { poolId }),
+    ...(inPool === undefined ? {} : { inPool }),
+    ...(createSelfManagedSnapshot === undefined ? {} : { createSelfManagedSnapshot }),
+    ...(removeSelfManagedSnapshot === undefined ? {} : { removeSelfManagedSnapshot }),
   }
 }
 
@@ -39,9 +39,14 @@ export class MirrorPool {
   readonly store: ImageStore
   readonly quiescer: Quiescer
   private readonly directory: ImageDirectory
+  private readonly fencer: Fencer | undefined
+  private readonly cookie: string
 
-  constructor(env: MirrorEnv, io: ObjectIo, quiescer: Quiescer = nobodyHears) {
+  /** Without a fencer nobody else may copy into this pool. */
+  constructor(env: MirrorEnv, io: ObjectIo, quiescer: Quiescer = nobodyHears, fencer?: Fencer) {
     this.env = env
+    this.fencer = fencer
+    this.cookie = automaticCookie(`mirror ${hexEncode(env.random.bytes(8))}`)
     this.io = asMirror(io)
     this.quiescer = quiescer
     this.directory = new ImageDirectory(this.io)
@@ -80,6 +85,36 @@ export class MirrorPool {
     return imageId === undefined ? undefined : this.side(imageId)
   }
 
+  /** EINVAL for an image that is not mirrored. */
+  async globalIdOf(name: string): Promise<string> {
+    const { id } = await this.store.info(name)
+    const record = await readRecord(this.io, id)
+    if (record !== undefined) return record.globalId
+    throw notMirrored(name)
+  }
+
+  /**
+   * The image's lock, while `work` writes its head. Who had it before and is not us is fenced first: it may have died long ago, or
+   * have a write under way that would land on ours.
+   */
+  async whileLocked<T>(imageId: string, work: () => Promise<T>): Promise<T> {
+    if (this.fencer === undefined) return work()
+    await this.fenceOthers(imageId)
+    await takeImageLock(this.io, imageId, this.cookie, 'mirroring')
+    try {
+      return await work()
+    } finally {
+      await giveImageLock(this.io, imageId, this.cookie)
+    }
+  }
+
+  /** Nothing that others have sent lands after this. */
+  async fenceOthers(imageId: string): Promise<void> {
+    const holder = this.fencer === undefined ? undefined : await readLockHolder(this.io, imageId)
+    if (this.fencer === undefined || holder === undefined || holder.cookie === this.cookie) return
+    await breakImageLock({ io: this.io, fencer: this.fencer }, imageId, holder)
+  }
+
   /** No two are of one name, in whatever cluster. */
   newSnapshotName(): string {
     return `mirror.${hexEncode(this.env.random.bytes(8))}`
@@ -89,4 +124,8 @@ export class MirrorPool {
 /** ENOENT when the image is gone. */
 export async function currentHeader(io: ObjectIo, imageId: string): Promise<ImageHeader> {
   return (await readHeader(io, imageId)).header
+}
+
+export function notMirrored(name: string): ClusterError {
+  return new ClusterError('EINVAL', `image ${name} is not mirrored`, { hint: `shoal block mirror enable ${name}` })
 }

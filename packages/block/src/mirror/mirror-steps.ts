@@ -8,6 +8,7 @@
 import { ClusterError, isClusterError } from '@shoal/base'
 import type { Image } from '../image.ts'
 import { changeHeader, withMirrorCopy } from '../image-header.ts'
+import { forEachIndex } from '../parallel.ts'
 import { type Extent, exportDiff } from '../transfer/export-image.ts'
 import { applyDiff, hasSnapshot, rewind } from '../transfer/import-diff.ts'
 import { clearMarker, markerGuard, readMarker, setMarker } from '../transfer/import-marker.ts'
@@ -26,6 +27,12 @@ export interface MirrorOptions {
   readonly onStep?: (step: MirrorStep) => void
   /** Asked between steps. */
   readonly isStopping?: () => boolean
+}
+
+export interface MirrorPoolOptions extends MirrorOptions {
+  /** Images that are copied at once. */
+  readonly widthMax: number
+  readonly onImage: (globalId: string, outcome: MirrorState | 'stopped' | ClusterError) => void
 }
 
 /** Where to, where from, and what the image is called in both. */
@@ -80,7 +87,7 @@ async function perform(
     case 'name':
       return local.store.rename(step.from, step.to)
     case 'copy':
-      return copy(pair, step, options)
+      return local.whileLocked(pair.localId, () => copy(pair, step, options))
     case 'publish':
       return publish(pair, step.snapshot)
     case 'prune':
@@ -147,4 +154,26 @@ async function publish({ local, localId }: Pair, snapshot: string): Promise<void
     return withMirrorCopy(header, { state: 'copying', readable: entry.id })
   })
   await clearMarker(local.io, localId, 'mirror')
+}
+
+/** All images of two pools that mirror each other; what is wrong with one does not keep the others. */
+export async function mirrorPool(
+  local: MirrorPool,
+  remote: MirrorPool,
+  { widthMax, onImage, ...options }: MirrorPoolOptions,
+): Promise<void> {
+  const lists = await Promise.all([listMirrored(local.io), listMirrored(remote.io)])
+  const ids = [...new Set(lists.flatMap((list) => [...list.keys()]))]
+  const rate =
+    options.bytesPerSecond === undefined ? undefined : options.bytesPerSecond / Math.min(widthMax, ids.length)
+  await forEachIndex(ids.length, widthMax, async (i) => {
+    const globalId = ids[i] as string
+    try {
+      onImage(globalId, await mirrorImage(local, remote, globalId, { ...options, bytesPerSecond: rate }))
+    } catch (error) {
+      // Without our own session nothing of any image can go on.
+      if (!isClusterError(error) || error.code === 'ESHUTDOWN') throw error
+      onImage(globalId, error)
+    }
+  })
 }

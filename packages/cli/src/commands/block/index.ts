@@ -4,6 +4,7 @@ import { addDiffCommands } from './diff-streams.ts'
 import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
 import { addImageLockCommands } from './lock.ts'
+import { addMirrorCommands } from './mirror.ts'
 import { addBlockSnapCommands } from './snap.ts'
 
 export function addBlockCommands(program: Command): void {
@@ -13,4 +14,5 @@ export function addBlockCommands(program: Command): void {
   addImageLockCommands(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
+  addMirrorCommands(block)
 }
