@@ -1,5 +1,5 @@
 /** Two clusters that mirror an image: what readers see, what a promotion finds, what happens when they part. */
-import { equalBytes, Prng } from '@shoal/base'
+import { equalBytes, hexEncode, Prng, utf8Encode } from '@shoal/base'
 import {
   demoteMirror,
   disableMirror,
@@ -121,6 +121,20 @@ test('a snapshot is due by the schedule, and not before', async () => {
   nowMs += 1
   await pull(b, a, globalId)
   await expectSame(a, b)
+})
+
+test('what is stored of a mirrored image stays readable', async () => {
+  const { a, b, globalId } = await pair()
+  await enableMirror(a.pool, 'disk', 60_000)
+  await pull(b, a, globalId)
+  const stored = ({ io }: Site, id: string, key: string): string =>
+    hexEncode(io.objects.get(`block_header.${id}`)?.omap.get(hexEncode(utf8Encode(key)))?.value ?? new Uint8Array(0))
+  const { id } = await b.store.info('disk')
+  expect(stored(b, id, 'mirror')).toBe(`01012c00000020000000${hexEncode(utf8Encode(globalId))}60ea000000000000`)
+  // The last section of the header: copying, and snapshot 1.
+  expect(stored(b, id, 'image').slice(-18)).toBe('000100000000000000')
+  const list = b.io.objects.get('block_mirroring')?.omap.get(hexEncode(utf8Encode(`image_${globalId}`)))
+  expect(hexEncode(list?.value ?? new Uint8Array(0))).toBe(hexEncode(utf8Encode(id)))
 })
 
 /** Runs `change` again and again, dying at each mutation of `site` in turn; returns how often it died. */

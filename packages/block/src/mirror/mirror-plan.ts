@@ -87,7 +87,7 @@ function planCopy(local: MirrorSide, remote: MirrorSide, nowMs: number): MirrorS
     remote: names.slice(0, Math.max(0, names.indexOf(base ?? ''))),
   }
   if (old.local.length > 0 || old.remote.length > 0) return { kind: 'prune', ...old }
-  if (remote.role !== 'primary') return wait('demoted-both')
+  if (remote.role !== 'primary') return wait(remote.role === 'copy' ? 'demoted-both' : remote.role)
   const newestMs = remote.snapshots.at(-1)?.createdMs
   const isDue = newestMs === undefined || (remote.scheduleMs > 0 && nowMs - newestMs >= remote.scheduleMs)
   return isDue ? { kind: 'snapshot' } : wait('synced')
