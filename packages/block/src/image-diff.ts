@@ -4,10 +4,12 @@
  */
 import { assert, ClusterError, isClusterError } from '@shoal/base'
 import type { ByteSpan, ObjectSnaps } from '@shoal/wire'
+import type { Image } from './image.ts'
 import { dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
 import { type ImageSnapshot, snapshotWithId } from './image-snapshot.ts'
 import type { ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
+import { overlapOf } from './parent-link.ts'
 import { dataObjectName } from './striping.ts'
 
 /** Objects that are looked at side by side, and whose changes are held until those before them are told. */
@@ -25,6 +27,8 @@ export interface DiffEnds {
   readonly from: ImageSnapshot | undefined
   /** Undefined: up to the image as it is; what is written meanwhile may be told or not. */
   readonly to: ImageSnapshot | undefined
+  /** The image, opened at `to`. */
+  readonly end: Pick<Image, 'extents'>
 }
 
 /**
@@ -35,13 +39,13 @@ export interface DiffEnds {
 export async function* diffImage(
   io: ObjectIo,
   header: ImageHeader,
-  { from, to }: DiffEnds,
-  range: ByteSpan = { offset: 0, length: to?.sizeBytes ?? header.sizeBytes },
+  ends: DiffEnds,
+  range: ByteSpan = { offset: 0, length: ends.to?.sizeBytes ?? header.sizeBytes },
 ): AsyncGenerator<ImageChange> {
+  const { from, to } = ends
   if (from !== undefined && to !== undefined && from.id > to.id) {
     throw new ClusterError('EINVAL', `snapshot ${from.name} is newer than ${to.name}`, { hint: 'the older one first' })
   }
-  const data = dataIoOf(io, header)
   const sizeBytes = to?.sizeBytes ?? header.sizeBytes
   const count = Math.ceil(Math.min(sizeBytes, range.offset + range.length) / header.objectBytes)
   let last: ImageChange | undefined
@@ -49,8 +53,7 @@ export async function* diffImage(
     const found: (readonly ImageChange[])[] = []
     await forEachIndex(Math.min(widthMax, count - first), widthMax, async (i) => {
       const at = (first + i) * header.objectBytes
-      const length = Math.min(header.objectBytes, sizeBytes - at)
-      found[i] = await diffObject(data, dataObjectName(header.id, first + i), { at, length }, { from, to })
+      found[i] = await diffObject(io, header, ends, at, Math.min(header.objectBytes, sizeBytes - at))
     })
     for (const change of found.flat()) {
       if (last?.kind === change.kind && last.offset + last.length === change.offset) {
@@ -75,40 +78,47 @@ async function expectSnapshots(
   for (const snapshot of snapshots) if (snapshot !== undefined) snapshotWithId(now, snapshot.id)
 }
 
-/** Where an object begins in the image, and how much of it lies inside. */
-interface Place {
-  readonly at: number
-  readonly length: number
-}
-
+/** Of the object that begins at `at` in the image, and its first `length` bytes. */
 async function diffObject(
-  data: ObjectIo,
-  object: string,
-  place: Place,
-  ends: DiffEnds,
+  io: ObjectIo,
+  header: ImageHeader,
+  { from, to, end: image }: DiffEnds,
+  at: number,
+  length: number,
 ): Promise<readonly ImageChange[]> {
-  const { from, to } = ends
-  let changed: readonly ByteSpan[] = [{ offset: 0, length: place.length }]
+  let changed: readonly ByteSpan[] = [{ offset: 0, length }]
   if (from !== undefined) {
-    const snaps = await ifThere(data.execute(object, [{ kind: 'list-snaps' }]))
-    const result = snaps?.results[0]
-    if (result?.kind !== 'snaps') return []
-    const fromBytes = Math.max(0, from.sizeBytes - place.at)
-    changed = clip(changedSpans(result.snaps, from.id, to?.id, fromBytes), place.length)
+    const object = dataObjectName(header.id, at / header.objectBytes)
+    const listed = await ifThere(dataIoOf(io, header).execute(object, [{ kind: 'list-snaps' }]))
+    const result = listed?.results[0]
+    const under = (snapshot: ImageSnapshot | undefined): number =>
+      Math.min(header.objectBytes, Math.max(0, overlapOf(header, snapshot) - at))
+    changed = changedSpans(result?.kind === 'snaps' ? result.snaps : nothing, from.id, to?.id, {
+      fromBytes: Math.max(0, from.sizeBytes - at),
+      fromBelow: under(from),
+      toBelow: under(to),
+    })
+    changed = common(changed, [{ offset: 0, length }])
   }
-  const begin = changed[0]
-  const end = changed.at(-1)
-  if (begin === undefined || end === undefined) return []
-  const range = { offset: begin.offset, length: end.offset + end.length - begin.offset }
-  const mapped = await ifThere(data.execute(object, [{ kind: 'map-extents', ...range }], { snap: to?.id }))
-  const result = mapped?.results[0]
-  const allocated = result?.kind === 'extents' ? result.extents : []
+  const first = changed[0]
+  const last = changed.at(-1)
+  if (first === undefined || last === undefined) return []
+  const extents = await image.extents(at + first.offset, last.offset + last.length - first.offset)
+  const allocated: ByteSpan[] = []
+  let offset = first.offset
+  for (const extent of extents) {
+    if (extent.allocated) allocated.push({ offset, length: extent.length })
+    offset += extent.length
+  }
   const changes = changed.flatMap((span) => classified(span, allocated))
   const told = from === undefined ? changes.filter(({ kind }) => kind === 'data') : changes
-  return told.map((change) => ({ ...change, offset: place.at + change.offset }))
+  return told.map((change) => ({ ...change, offset: at + change.offset }))
 }
 
-async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
+const nothing: ObjectSnaps = { seq: 0, clones: [], headBytes: undefined }
+
+/** Undefined: ENOENT. */
+export async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
   try {
     return await asked
   } catch (error) {
@@ -117,23 +127,38 @@ async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/**
- * The bytes of an object that may differ between two snapshots, `to` undefined: between one and the object as it is. What
- * lies beyond `fromBytes` lay outside of the image then: it counted as zeros.
- */
+/** What else is known of an object at both ends. */
+interface AroundObject {
+  /** Beyond it lay the end of the image: what was there counted as zeros. */
+  readonly fromBytes: number
+  /** Where there is no object of its own, so much is the parent's. */
+  readonly fromBelow: number
+  readonly toBelow: number
+}
+
+const alone: AroundObject = { fromBytes: Number.MAX_SAFE_INTEGER, fromBelow: 0, toBelow: 0 }
+
+/** Whether an object may be another than it was at a snapshot. */
+export function differs(snaps: ObjectSnaps, from: number): boolean {
+  return changedSpans(snaps, from, undefined, alone).length > 0
+}
+
+/** The bytes of an object that may differ between two snapshots, `to` undefined: between one and the object as it is. */
 function changedSpans(
   snaps: ObjectSnaps,
   from: number,
   to: number | undefined,
-  fromBytes: number = Number.MAX_SAFE_INTEGER,
+  { fromBytes, fromBelow, toBelow }: AroundObject,
 ): readonly ByteSpan[] {
   const { clones } = snaps
   const [a, b] = [stateAt(snaps, from), stateAt(snaps, to)]
-  if (a === undefined && b === undefined) return []
-  const sizeAt = (state: number | undefined): number =>
-    state === undefined ? 0 : (clones[state]?.sizeBytes ?? snaps.headBytes ?? 0)
-  const end = Math.max(sizeAt(a), sizeAt(b))
-  if (a === undefined || b === undefined) return end === 0 ? [] : [{ offset: 0, length: end }]
+  const sizeAt = (state: number): number => clones[state]?.sizeBytes ?? snaps.headBytes ?? 0
+  if (a === undefined && b === undefined) {
+    const same = Math.min(fromBytes, fromBelow, toBelow)
+    return complement([{ offset: 0, length: same }], Math.max(fromBelow, toBelow))
+  }
+  const end = Math.max(a === undefined ? fromBelow : sizeAt(a), b === undefined ? toBelow : sizeAt(b))
+  if (a === undefined || b === undefined) return complement([], end)
   assert(a <= b, 'what an object was later comes later among its clones')
   let shared: readonly ByteSpan[] = [{ offset: 0, length: Math.min(fromBytes, sizeAt(a)) }]
   for (const clone of clones.slice(a, b)) shared = common(shared, clone.overlap)
@@ -167,10 +192,6 @@ function complement(spans: readonly ByteSpan[], end: number): readonly ByteSpan[
     at = Math.max(at, offset + length)
   }
   return left
-}
-
-function clip(spans: readonly ByteSpan[], end: number): readonly ByteSpan[] {
-  return common(spans, [{ offset: 0, length: end }])
 }
 
 function classified(span: ByteSpan, allocated: readonly ByteSpan[]): readonly ImageChange[] {

@@ -65,34 +65,38 @@ export class ImageDirectory {
     }
   }
 
-  /** ECANCELED when the name is taken. */
+  /** EEXIST when the name is taken. */
   async add(name: string, id: string): Promise<void> {
-    await this.io.execute(directoryObjectName, [
-      { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: emptyBytes },
-      {
-        kind: 'omap-set',
-        entries: [
-          { key: nameKey(name), value: utf8Encode(id) },
-          { key: idKey(id), value: utf8Encode(name) },
-        ],
-      },
-    ])
+    const entries = [
+      { key: nameKey(name), value: utf8Encode(id) },
+      { key: idKey(id), value: utf8Encode(name) },
+    ]
+    try {
+      await this.io.execute(directoryObjectName, [
+        { kind: 'compare-omap', key: nameKey(name), mode: 'equal', value: emptyBytes },
+        { kind: 'omap-set', entries },
+      ])
+    } catch (cause) {
+      throw isClusterError(cause, 'ECANCELED') ? nameTaken(name, cause) : cause
+    }
   }
 
-  /** One step: at no time does the image have both names, or none. ECANCELED when the new one is taken, or the old one gone. */
+  /** One step: at no time does the image have both names, or none. EEXIST when the new one is taken, or the old one gone. */
   async rename(id: string, from: string, to: string): Promise<void> {
-    await this.io.execute(directoryObjectName, [
-      { kind: 'compare-omap', key: nameKey(from), mode: 'equal', value: utf8Encode(id) },
-      { kind: 'compare-omap', key: nameKey(to), mode: 'equal', value: emptyBytes },
-      { kind: 'omap-remove', keys: [nameKey(from)] },
-      {
-        kind: 'omap-set',
-        entries: [
-          { key: nameKey(to), value: utf8Encode(id) },
-          { key: idKey(id), value: utf8Encode(to) },
-        ],
-      },
-    ])
+    const entries = [
+      { key: nameKey(to), value: utf8Encode(id) },
+      { key: idKey(id), value: utf8Encode(to) },
+    ]
+    try {
+      await this.io.execute(directoryObjectName, [
+        { kind: 'compare-omap', key: nameKey(from), mode: 'equal', value: utf8Encode(id) },
+        { kind: 'compare-omap', key: nameKey(to), mode: 'equal', value: emptyBytes },
+        { kind: 'omap-remove', keys: [nameKey(from)] },
+        { kind: 'omap-set', entries },
+      ])
+    } catch (cause) {
+      throw isClusterError(cause, 'ECANCELED') ? nameTaken(to, cause) : cause
+    }
   }
 
   async remove(name: string, id: string): Promise<void> {
@@ -119,6 +123,10 @@ export class ImageDirectory {
       throw error
     }
   }
+}
+
+function nameTaken(name: string, cause: unknown): ClusterError {
+  return new ClusterError('EEXIST', `there is an image ${name} already`, { cause, hint: 'shoal block ls' })
 }
 
 export function beingRemoved(name: string): ClusterError {

@@ -3,6 +3,7 @@
  * compare-and-set, so that two administrators never overwrite each other. Byte table: docs/formats/block-image.md.
  */
 import {
+  assert,
   type ByteReader,
   type ByteWriter,
   ClusterError,
@@ -14,9 +15,10 @@ import {
   versioned,
 } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
-import { type SnapshotTable, snapshotTableCodec } from './image-snapshot.ts'
+import { type ImageSnapshot, type SnapshotTable, snapshotTableCodec } from './image-snapshot.ts'
 import { copyIsReadOnly, type MirrorCopy, mirrorCopyCodec } from './mirror/mirror-copy.ts'
 import type { ObjectIo } from './object-io.ts'
+import { type ParentLink, parentLinkCodec } from './parent-link.ts'
 import { headerObjectName } from './striping.ts'
 
 export interface ImageHeader {
@@ -37,6 +39,8 @@ export interface ImageHeader {
   readonly dataPool?: number
   /** Left out: the image never had one. */
   readonly snapshots?: SnapshotTable
+  /** Left out: the image is no clone. */
+  readonly parent?: ParentLink
   /** Only where the image is not the primary of those that mirror each other. */
   readonly mirrorCopy?: MirrorCopy
 }
@@ -45,20 +49,24 @@ export interface ImageHeader {
 export const hasDataPool = 1
 /** Incompatible: writes must name the snapshots of the image, or they would change what those show. */
 const hasSnapshots = 2
+/** Incompatible: what the image does not have is read from a snapshot of another. */
+export const hasParent = 4
 /** Incompatible: the bytes are those of an image elsewhere, and belong to whoever mirrors it. */
 const isMirrorCopy = 256
-const knownIncompatibleFeatures = hasDataPool | hasSnapshots | isMirrorCopy
+const knownIncompatibleFeatures = hasDataPool | hasSnapshots | hasParent | isMirrorCopy
 
 /** Where the image's bytes are. */
-export function dataIoOf(io: ObjectIo, { name, dataPool }: ImageHeader): ObjectIo {
-  if (dataPool === undefined) return io
-  const data = io.inPool?.(dataPool)
-  if (data !== undefined) return data
-  throw new ClusterError(
-    'EOPNOTSUPP',
-    `the data of image ${name} is in pool ${dataPool}, which cannot be reached from here`,
-    { hint: 'open it with a client of the cluster' },
-  )
+export function dataIoOf(io: ObjectIo, { dataPool }: ImageHeader): ObjectIo {
+  return dataPool === undefined ? io : poolOf(io, dataPool)
+}
+
+/** The pool with this id, of the same cluster. */
+export function poolOf(io: ObjectIo, poolId: number): ObjectIo {
+  const pool = io.inPool?.(poolId)
+  if (pool !== undefined) return pool
+  throw new ClusterError('EOPNOTSUPP', `pool ${poolId} cannot be reached from here`, {
+    hint: 'open the image with a client of the cluster',
+  })
 }
 
 /** Compatible: the image was shrunk once, so that a write which came too late may have left objects beyond its end. */
@@ -71,6 +79,7 @@ const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image head
     writer.boolean(header.removing).u64(header.shrinkingFromBytes)
     if (header.dataPool !== undefined) writer.u64(header.dataPool)
     if (header.snapshots !== undefined) snapshotTableCodec.write(writer, header.snapshots)
+    if (header.parent !== undefined) parentLinkCodec.write(writer, header.parent)
     if (header.mirrorCopy !== undefined) mirrorCopyCodec.write(writer, header.mirrorCopy)
   },
   read: (reader: ByteReader): ImageHeader => readSections(reader, readPlain(reader)),
@@ -98,6 +107,7 @@ function readSections(reader: ByteReader, header: ImageHeader): ImageHeader {
     ...header,
     ...(has(hasDataPool) ? { dataPool: reader.u64() } : {}),
     ...(has(hasSnapshots) ? { snapshots: snapshotTableCodec.read(reader) } : {}),
+    ...(has(hasParent) ? { parent: parentLinkCodec.read(reader) } : {}),
     ...(has(isMirrorCopy) ? { mirrorCopy: mirrorCopyCodec.read(reader) } : {}),
   }
 }
@@ -117,7 +127,15 @@ export function withSnapshots(header: ImageHeader, snapshots: SnapshotTable): Im
   return { ...header, incompatibleFeatures: header.incompatibleFeatures | hasSnapshots, snapshots }
 }
 
-const headerKey = utf8Encode('image')
+/** Another entry for a snapshot that the header has. */
+export function withEntry(header: ImageHeader, entry: ImageSnapshot): ImageHeader {
+  const { snapshots } = header
+  assert(snapshots !== undefined, 'a snapshot that is changed is in the header')
+  const entries = snapshots.entries.map((one) => (one.id === entry.id ? entry : one))
+  return withSnapshots(header, { ...snapshots, entries })
+}
+
+export const headerKey: Uint8Array = utf8Encode('image')
 
 /** A header and the exact bytes it was read from: the expectation of the next compare-and-set. */
 export interface StoredHeader {
@@ -157,10 +175,15 @@ export function createHeaderOps(header: ImageHeader): readonly ObjectOp[] {
   ]
 }
 
-/**
- * Replaces the header if it is still what was read; ECANCELED when somebody else changed it meanwhile. With the code of a
- * guard, if one fails.
- */
+/** The steps that replace a header if it is still what was read; [ECANCELED] when somebody else changed it meanwhile. */
+export function replaceHeaderOps(current: StoredHeader, header: ImageHeader): readonly ObjectOp[] {
+  return [
+    { kind: 'compare-omap', key: headerKey, mode: 'equal', value: current.stored },
+    { kind: 'omap-set', entries: [{ key: headerKey, value: encode(headerCodec, header) }] },
+  ]
+}
+
+/** See {@link replaceHeaderOps}. With the code of a guard, if one fails. */
 export async function replaceHeader(
   io: ObjectIo,
   current: StoredHeader,
@@ -168,30 +191,26 @@ export async function replaceHeader(
   guards: readonly ObjectOp[] = [],
 ): Promise<StoredHeader> {
   if (current.header.mirrorCopy !== undefined && io.mirrors !== true) throw copyIsReadOnly(current.header)
-  const stored = encode(headerCodec, header)
-  await io.execute(headerObjectName(header.id), [
-    ...guards,
-    { kind: 'compare-omap', key: headerKey, mode: 'equal', value: current.stored },
-    { kind: 'omap-set', entries: [{ key: headerKey, value: stored }] },
-  ])
-  return { header, stored }
+  await io.execute(headerObjectName(header.id), [...guards, ...replaceHeaderOps(current, header)])
+  return { header, stored: encode(headerCodec, header) }
 }
 
 const changeAttemptsMax = 8
 
 /**
  * Replaces the header by what `change` makes of it, read anew as often as somebody else was faster; EBUSY when that goes on.
- * `change` may throw to refuse, and returns its argument when there is nothing to do. ECANCELED when a guard failed that often.
+ * `change` may throw to refuse, may look around first (what it saw still holds if the header is what it was), and returns its
+ * argument when there is nothing to do. ECANCELED when a guard failed that often.
  */
 export async function changeHeader(
   io: ObjectIo,
   imageId: string,
-  change: (header: ImageHeader) => ImageHeader,
+  change: (header: ImageHeader) => ImageHeader | Promise<ImageHeader>,
   guards: readonly ObjectOp[] = [],
 ): Promise<StoredHeader> {
   for (let attempt = 1; ; attempt++) {
     const current = await readHeader(io, imageId)
-    const changed = change(current.header)
+    const changed = await change(current.header)
     if (changed === current.header) return current
     try {
       return await replaceHeader(io, current, changed, guards)
@@ -211,10 +230,17 @@ function pauseIsOver(header: ImageHeader, cause: unknown): ClusterError {
   })
 }
 
-export function changedMeanwhile(header: ImageHeader, cause: unknown): ClusterError {
-  return new ClusterError('EBUSY', `image ${header.name} was changed by somebody else meanwhile`, {
+export function changedMeanwhile({ name }: Pick<ImageHeader, 'name'>, cause?: unknown): ClusterError {
+  return new ClusterError('EBUSY', `image ${name} was changed by somebody else meanwhile`, {
     cause,
     retry: true,
     hint: 'look again: shoal block info',
+  })
+}
+
+export function beingRolledBack({ name }: Pick<ImageHeader, 'name'>): ClusterError {
+  return new ClusterError('EBUSY', `image ${name} is being rolled back`, {
+    retry: true,
+    hint: 'shoal block snap rollback, to the same snapshot, finishes what was interrupted',
   })
 }

@@ -36,6 +36,8 @@ export interface ImageSnapshot {
   readonly removing: boolean
   /** How much of the image lay over its parent then; 0 without one. */
   readonly overlapBytes: number
+  /** How many clones of it were ever begun: the header changes with each, so that no removal overlooks one. */
+  readonly clonesBegun: number
 }
 
 export interface SnapshotTable {
@@ -67,6 +69,7 @@ const snapshotCodec: Codec<ImageSnapshot> = versioned<ImageSnapshot>(
     protected: boolean(),
     removing: boolean(),
     overlapBytes: u64(),
+    clonesBegun: u64(),
   }),
 )
 

@@ -4,17 +4,25 @@
  * Order of steps, so that a crash between any two leaves nothing half visible and the same command finishes the work:
  * 1. create: the pool gives an id, writers are held, the header takes the snapshot, writers go on in its context. A crash
  *    leaves at worst an id that nobody uses.
- * 2. rm: the header marks the snapshot, the pool forgets the id and trims, the header forgets it. In any other order a
- *    crash would lose the id that is still to be removed, and its clones would stay for ever. Whoever changes the snapshots
- *    of the image next completes it.
+ * 2. rm (snapshot-removal.ts): the header marks the snapshot, the pool forgets the id and trims, the header forgets it. In
+ *    any other order a crash would lose the id that is still to be removed, and its clones would stay for ever. Whoever
+ *    changes the snapshots of the image next completes it.
  *
  * The header takes an id only if it is above all that the image ever had. Otherwise of two who take a snapshot at once the
  * later one might bring the lower id: objects that were written in between know of a higher one, and would be absent at it.
  */
-import { assert, ClusterError, type Env } from '@shoal/base'
+import { ClusterError } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
-import { beingRemoved, checkImageName, type ImageDirectory } from './image-directory.ts'
-import { changeHeader, dataIoOf, type ImageHeader, type StoredHeader, withSnapshots } from './image-header.ts'
+import { beingRemoved, checkImageName } from './image-directory.ts'
+import {
+  beingRolledBack,
+  changeHeader,
+  dataIoOf,
+  type ImageHeader,
+  type StoredHeader,
+  withEntry,
+  withSnapshots,
+} from './image-header.ts'
 import {
   type ImageSnapshot,
   noSnapshots,
@@ -22,24 +30,16 @@ import {
   snapshotNamed,
   snapshotsPerImageMax,
 } from './image-snapshot.ts'
-import type { ObjectIo } from './object-io.ts'
-import type { Quiescer } from './quiescer.ts'
+import { overlapOf } from './parent-link.ts'
+import { finishRemovals, removeSnapshot } from './snapshot-removal.ts'
+import { noProgress, type ProgressListener, type StoreServices } from './store-services.ts'
 
 const idAttemptsMax = 8
 
-export interface SnapshotServices {
-  readonly env: Pick<Env, 'clock' | 'timers'>
-  readonly io: ObjectIo
-  readonly directory: ImageDirectory
-  readonly quiescer: Quiescer
-  /** Long enough for everybody who has an image open to ask for its header again. */
-  readonly waitForLease: () => Promise<void>
-}
-
 export class ImageSnapshots {
-  private readonly services: SnapshotServices
+  private readonly services: StoreServices
 
-  constructor(services: SnapshotServices) {
+  constructor(services: StoreServices) {
     this.services = services
   }
 
@@ -73,20 +73,17 @@ export class ImageSnapshots {
   async remove(image: string, name: string): Promise<void> {
     const { header } = await this.services.directory.find(image)
     const { id } = findForRemoval(header, name)
-    await this.removeId(header.id, id)
+    await removeSnapshot(this.services.io, header.id, id)
   }
 
   /** Removes all that are not protected; resolves with the names of those that are. */
-  async purge(
-    image: string,
-    onProgress: (done: number, total: number) => void = () => undefined,
-  ): Promise<readonly string[]> {
+  async purge(image: string, onProgress: ProgressListener = noProgress): Promise<readonly string[]> {
     const { header } = await this.settled(image)
     const seen = (header.snapshots?.entries ?? []).filter(({ kind }) => kind !== 'trash')
     const going = seen.filter((snapshot) => !snapshot.protected)
     let done = 0
     for (const { id } of going) {
-      await this.removeId(header.id, id)
+      await removeSnapshot(this.services.io, header.id, id)
       onProgress(++done, going.length)
     }
     return seen.filter((snapshot) => snapshot.protected).map(({ name }) => name)
@@ -117,18 +114,9 @@ export class ImageSnapshots {
     )
   }
 
-  /** Completes removals that were interrupted. */
-  async finishRemovals(current: StoredHeader): Promise<StoredHeader> {
-    const going = current.header.snapshots?.entries.filter(({ removing }) => removing) ?? []
-    let now = current
-    for (const { id } of going) now = await this.removeId(current.header.id, id)
-    return now
-  }
-
   private async settled(image: string): Promise<StoredHeader> {
-    const found = await this.services.directory.find(image)
-    if (found.header.removing) throw beingRemoved(image)
-    return this.finishRemovals(found)
+    const { directory, io, settle } = this.services
+    return finishRemovals(io, await settle(await directory.find(image)))
   }
 
   /** During a hold whose guards are given. ECANCELED when it was over before. */
@@ -153,6 +141,7 @@ export class ImageSnapshots {
         if (current.removing) throw beingRemoved(current.name)
         checkRoom(current, name)
         const table = current.snapshots ?? noSnapshots
+        if (table.rollingBackTo !== 0) throw beingRolledBack(current)
         if (id <= table.seq) return current
         added = {
           id,
@@ -162,7 +151,8 @@ export class ImageSnapshots {
           createdMs: env.clock.wallMs(),
           protected: false,
           removing: false,
-          overlapBytes: 0,
+          overlapBytes: overlapOf(current, undefined),
+          clonesBegun: 0,
         }
         return withSnapshots(current, { ...table, seq: id, entries: [...table.entries, added] })
       }
@@ -170,22 +160,6 @@ export class ImageSnapshots {
       if (added !== undefined) return added
     }
     throw new ClusterError('EBUSY', `others take snapshots of image ${header.name} all the time`, { retry: true })
-  }
-
-  private async removeId(imageId: string, id: number): Promise<StoredHeader> {
-    const { io } = this.services
-    const { header } = await changeHeader(io, imageId, (current) => {
-      const entry = current.snapshots?.entries.find((one) => one.id === id)
-      if (entry === undefined || entry.removing) return current
-      if (entry.protected) throw isProtected(current, entry)
-      return withEntry(current, { ...entry, removing: true })
-    })
-    await dataIoOf(io, header).removeSelfManagedSnapshot?.(id)
-    return changeHeader(io, imageId, (current) => {
-      const { snapshots } = current
-      if (snapshots?.entries.some((one) => one.id === id) !== true) return current
-      return withSnapshots(current, { ...snapshots, entries: snapshots.entries.filter((one) => one.id !== id) })
-    })
   }
 
   private async changeOne(
@@ -198,15 +172,6 @@ export class ImageSnapshots {
       withEntry(current, change(current, snapshotNamed(current, name))),
     )
   }
-}
-
-function withEntry(header: ImageHeader, entry: ImageSnapshot): ImageHeader {
-  const { snapshots } = header
-  assert(snapshots !== undefined, 'a snapshot that is changed is in the header')
-  return withSnapshots(header, {
-    ...snapshots,
-    entries: snapshots.entries.map((one) => (one.id === entry.id ? entry : one)),
-  })
 }
 
 /** Also one whose removal was interrupted. */
@@ -228,11 +193,5 @@ function checkFree(header: ImageHeader, name: string): void {
   if (header.snapshots?.entries.some((one) => one.kind !== 'trash' && one.name === name) !== true) return
   throw new ClusterError('EEXIST', `image ${header.name} has a snapshot ${name} already`, {
     hint: `shoal block snap ls ${header.name}`,
-  })
-}
-
-function isProtected(header: ImageHeader, snapshot: ImageSnapshot): ClusterError {
-  return new ClusterError('EBUSY', `snapshot ${header.name}@${snapshot.name} is protected`, {
-    hint: `shoal block snap unprotect ${header.name}@${snapshot.name}`,
   })
 }

@@ -1,23 +1,24 @@
 /**
- * The images of one pool: create, list, look up, resize, remove, measure.
+ * The images of one pool: create, list, look up, open, resize, remove, measure; and what else there is to images:
+ * `snapshots`, `clones`.
  *
  * Order of steps, so that a crash between any two leaves nothing half visible and the same command finishes the work:
  * 1. create: header first, then the name (one compare-and-set in the directory). A crash between leaves a header that
  *    no name points to.
- * 2. rm: mark the header, remove data, remove the header, remove the name. Run again, it goes on where it was.
- * 3. shrink: the header takes the new size and remembers the old one; everybody who uses the image learns of it within a
- *    header lease; data beyond goes; the memory is cleared. Whoever opens the image next completes it, before anything can
- *    grow it again and bring old bytes back to light.
- * 4. rename: the copy of the name in the header, which only messages show, then the name (one compare-and-set).
- * 5. grow of an image that was shrunk once: first as if it shrank from the new size, since a write that was under way for
- *    longer than a lease may have come after the removal; then the header takes the new size.
+ * 2. rm: mark the header, remove data, leave the parent, remove the header, remove the name. Run again, it goes on where it
+ *    was.
+ * 3. rename: the copy of the name in the header, which only messages show, then the name (one compare-and-set).
+ * 4. resize: image-resize.ts.
  */
 import { ClusterError, type Env, hexEncode, isClusterError } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
-import { headerLeaseMs, Image, truncateTo } from './image.ts'
+import { putStone, takeStone } from './header-stone.ts'
+import { headerLeaseMs, type Image } from './image.ts'
+import { ImageClones } from './image-clones.ts'
 import { diffImage, type ImageChange } from './image-diff.ts'
 import { beingRemoved, checkImageName, ImageDirectory, type ImageSummary } from './image-directory.ts'
 import {
+  beingRolledBack,
   changedMeanwhile,
   changeHeader,
   createHeaderOps,
@@ -25,20 +26,21 @@ import {
   hasDataPool,
   type ImageHeader,
   readHeader,
-  replaceHeader,
   type StoredHeader,
-  wasShrunk,
 } from './image-header.ts'
-import { type ImageSnapshot, parseImageSpec, snapContextOf, snapshotNamed } from './image-snapshot.ts'
+import { openImage } from './image-layers.ts'
+import { checkSize, ImageResizer, removeIfThere } from './image-resize.ts'
+import { rollbackImage } from './image-rollback.ts'
+import { type ImageSnapshot, parseImageSpec, snapshotNamed } from './image-snapshot.ts'
 import { ImageSnapshots } from './image-snapshots.ts'
-import type { ObjectIo, ObjectIoOptions } from './object-io.ts'
+import type { ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { nobodyHears, type Quiescer } from './quiescer.ts'
+import { finishRemovals } from './snapshot-removal.ts'
+import { noProgress, type ProgressListener, type StoreServices } from './store-services.ts'
 import { dataObjectName, defaultObjectBytes, headerObjectName } from './striping.ts'
 
-/** 2^53 would do; this keeps object numbers and NBD's signed offsets far from their edges. */
-const imageBytesMax: number = 1024 ** 5
-const removeWidthMax = 64
+const measureWidthMax = 64
 /** Other clocks may run slower than ours. */
 const leaseWaitMs = headerLeaseMs * 1.05
 
@@ -49,22 +51,24 @@ export interface ImageUsage {
   readonly objects: number
 }
 
-export type ProgressListener = (done: number, total: number) => void
-
 export class ImageStore {
   readonly snapshots: ImageSnapshots
-  private readonly env: Pick<Env, 'clock' | 'random' | 'timers'>
-  private readonly io: ObjectIo
-  private readonly directory: ImageDirectory
-  private readonly quiescer: Quiescer
+  readonly clones: ImageClones
+  private readonly services: StoreServices
+  private readonly resizer: ImageResizer
 
   constructor(env: Pick<Env, 'clock' | 'random' | 'timers'>, io: ObjectIo, quiescer: Quiescer = nobodyHears) {
-    this.env = env
-    this.io = io
-    this.directory = new ImageDirectory(io)
-    this.quiescer = quiescer
-    const waitForLease = (): Promise<void> => this.waitForLease()
-    this.snapshots = new ImageSnapshots({ env, io, directory: this.directory, quiescer, waitForLease })
+    this.services = {
+      env,
+      io,
+      directory: new ImageDirectory(io),
+      quiescer,
+      waitForLease: () => new Promise((resolve) => env.timers.after(leaseWaitMs, resolve)),
+      settle: (found) => this.settle(found),
+    }
+    this.snapshots = new ImageSnapshots(this.services)
+    this.clones = new ImageClones(this.services)
+    this.resizer = new ImageResizer(this.services, this.clones)
   }
 
   /** EEXIST when the name is taken, EINVAL for a bad name or size. */
@@ -75,76 +79,78 @@ export class ImageStore {
     /** Id of the pool for its data, if that is another one. */
     dataPool?: number,
   ): Promise<ImageHeader> {
+    const { env, io, directory } = this.services
     checkImageName(name)
     checkSize(sizeBytes)
     if (!Number.isInteger(Math.log2(objectBytes)) || objectBytes < 4096 || objectBytes > 32 * 1024 * 1024) {
       throw new ClusterError('EINVAL', `object size ${objectBytes} is not a power of two from 4 KiB to 32 MiB`)
     }
     const header: ImageHeader = {
-      id: hexEncode(this.env.random.bytes(8)),
+      id: hexEncode(env.random.bytes(8)),
       name,
       sizeBytes,
       objectBytes,
-      createdMs: this.env.clock.wallMs(),
+      createdMs: env.clock.wallMs(),
       incompatibleFeatures: dataPool === undefined ? 0 : hasDataPool,
       compatibleFeatures: 0,
       removing: false,
       shrinkingFromBytes: 0,
       ...(dataPool === undefined ? {} : { dataPool }),
     }
-    dataIoOf(this.io, header)
-    await this.io.execute(headerObjectName(header.id), createHeaderOps(header))
+    dataIoOf(io, header)
+    await io.execute(headerObjectName(header.id), createHeaderOps(header))
     try {
-      await this.directory.add(name, header.id)
+      await directory.add(name, header.id)
     } catch (error) {
-      if (!isClusterError(error, 'ECANCELED')) throw error
-      await this.io.execute(headerObjectName(header.id), [{ kind: 'remove' }])
-      throw nameTaken(name)
+      if (isClusterError(error, 'EEXIST')) await io.execute(headerObjectName(header.id), [{ kind: 'remove' }])
+      throw error
     }
     return header
   }
 
   /** EEXIST when the new name is taken. Who has the image open goes on with it. */
   async rename(from: string, to: string): Promise<void> {
+    const { directory, io } = this.services
     checkImageName(to)
-    const { header } = await this.directory.find(from)
+    const { header } = await directory.find(from)
     if (header.removing) throw beingRemoved(from)
     if (from === to) return
-    await changeHeader(this.io, header.id, (current) => ({ ...current, name: to }))
+    await changeHeader(io, header.id, (current) => ({ ...current, name: to }))
     try {
-      await this.directory.rename(header.id, from, to)
+      await directory.rename(header.id, from, to)
     } catch (error) {
-      if (!isClusterError(error, 'ECANCELED')) throw error
-      await changeHeader(this.io, header.id, (current) => ({ ...current, name: from }))
-      throw nameTaken(to)
+      if (!isClusterError(error, 'EEXIST')) throw error
+      await changeHeader(io, header.id, (current) => ({ ...current, name: from }))
+      throw error
     }
   }
 
   /** Sorted by name. */
   list(): Promise<readonly ImageSummary[]> {
-    return this.directory.list()
+    return this.services.directory.list()
   }
 
   /** The header of an `IMAGE` or `IMAGE@SNAPSHOT`, as it is stored. ENOENT when there is no such image, or snapshot. */
   async info(spec: string): Promise<ImageHeader> {
     const { name, snapshot } = parseImageSpec(spec)
-    const { header } = await this.directory.find(name)
+    const { header } = await this.services.directory.find(name)
     if (snapshot !== undefined) snapshotNamed(header, snapshot)
     return header
   }
 
-  /** `IMAGE`, ready for I/O, or `IMAGE@SNAPSHOT`, to be read; completes a shrink that was interrupted. */
+  /**
+   * `IMAGE`, ready for I/O, or `IMAGE@SNAPSHOT`, to be read; completes a shrink or a flatten that was interrupted. EBUSY while
+   * it is rolled back.
+   */
   async open(spec: string): Promise<Image> {
     const { name, snapshot } = parseImageSpec(spec)
-    const askedMs = this.env.clock.monotonicMs()
-    const found = await this.directory.find(name)
-    if (found.header.removing) throw beingRemoved(name)
-    if (snapshot !== undefined) {
-      const { header } = found
-      return new Image(this.io, this.env.clock, header, askedMs, snapshotNamed(header, snapshot))
-    }
-    const settled = await this.finishShrink(found)
-    return new Image(this.io, this.env.clock, settled.header, askedMs)
+    const { directory, env, io } = this.services
+    const found = await directory.find(name)
+    if (snapshot === undefined) await this.settle(found)
+    else if (found.header.removing) throw beingRemoved(name)
+    const pick = (header: ImageHeader): ImageSnapshot | undefined =>
+      snapshot === undefined ? undefined : snapshotNamed(header, snapshot)
+    return openImage(io, env.clock, found.header.id, pick)
   }
 
   /**
@@ -152,60 +158,77 @@ export class ImageStore {
    * the image as it is. See {@link diffImage} for what is told, and in which order.
    */
   async *diff(name: string, from: string | undefined, to: string | undefined): AsyncGenerator<ImageChange> {
-    const { header } = await this.directory.find(name)
+    const end = await this.open(to === undefined ? name : `${name}@${to}`)
+    const { header } = end
     const named = (snapshot: string | undefined): ImageSnapshot | undefined =>
       snapshot === undefined ? undefined : snapshotNamed(header, snapshot)
-    yield* diffImage(this.io, header, { from: named(from), to: named(to) })
+    yield* diffImage(this.services.io, header, { from: named(from), to: named(to), end })
   }
 
   /** A shrink takes a header lease longer than its removals: those who use the image learn of it meanwhile. */
-  async resize(name: string, sizeBytes: number, onProgress: ProgressListener = () => undefined): Promise<ImageHeader> {
+  async resize(name: string, sizeBytes: number, onProgress: ProgressListener = noProgress): Promise<ImageHeader> {
     checkSize(sizeBytes)
-    const found = await this.directory.find(name)
+    const current = await this.settle(await this.services.directory.find(name))
+    return (await this.resizer.resize(current, sizeBytes, onProgress)).header
+  }
+
+  /**
+   * Makes the image what it was at a snapshot, its size, too; its snapshots stay. Nobody can use it meanwhile (EBUSY). Done
+   * again after an interruption it goes on.
+   */
+  async rollback(name: string, snapshot: string, onProgress: ProgressListener = noProgress): Promise<ImageHeader> {
+    const found = await this.services.directory.find(name)
     if (found.header.removing) throw beingRemoved(name)
-    const current = await this.finishShrink(found)
-    const { header } = current
-    if (sizeBytes < header.sizeBytes) {
-      const compatibleFeatures = header.compatibleFeatures | wasShrunk
-      const shrinking = { ...header, sizeBytes, shrinkingFromBytes: header.sizeBytes, compatibleFeatures }
-      return (await this.finishShrink(await this.replace(current, shrinking), onProgress)).header
-    }
-    const cleared =
-      sizeBytes > header.sizeBytes && (header.compatibleFeatures & wasShrunk) !== 0
-        ? await this.removeBeyond(await this.replace(current, { ...header, shrinkingFromBytes: sizeBytes }), onProgress)
-        : current
-    return (await this.replace(cleared, { ...cleared.header, sizeBytes })).header
+    const current = await this.resizer.finishShrink(found)
+    return rollbackImage(this.services, current.header.id, snapshot, onProgress)
   }
 
   /** Data first, name last. Run again after an interruption it goes on. EBUSY while the image has snapshots. */
-  async remove(name: string, onProgress: ProgressListener = () => undefined): Promise<void> {
-    const id = await this.directory.idOf(name)
-    const current = await readHeader(this.io, id).catch((error: unknown) => {
+  async remove(name: string, onProgress: ProgressListener = noProgress): Promise<void> {
+    const { directory, io } = this.services
+    const id = await directory.idOf(name)
+    const current = await readHeader(io, id).catch((error: unknown) => {
       if (isClusterError(error, 'ENOENT')) return undefined
       throw error
     })
-    // An earlier removal came as far as the header.
-    if (current === undefined) return this.directory.remove(name, id)
-    const settled = await this.snapshots.finishRemovals(current)
+    if (current === undefined) return this.removeName(name, id)
+    const settled = await finishRemovals(io, current)
     expectNoSnapshots(settled.header)
     const { header } = settled.header.removing
       ? settled
-      : await this.replace(settled, { ...settled.header, removing: true })
+      : await this.resizer.replace(settled, { ...settled.header, removing: true })
     const objects = Math.ceil(Math.max(header.sizeBytes, header.shrinkingFromBytes) / header.objectBytes)
-    await this.removeObjects(header, 0, objects, onProgress)
-    await removeIfThere(this.io, headerObjectName(header.id))
-    await this.directory.remove(name, header.id)
+    await this.resizer.removeObjects(header, 0, objects, onProgress)
+    await this.clones.leaveParent(header)
+    await removeIfThere(io, headerObjectName(header.id))
+    await directory.remove(name, header.id)
+  }
+
+  /** An earlier removal came as far as the header; or a clone never got one, and must not any more. */
+  private async removeName(name: string, id: string): Promise<void> {
+    const { directory, io } = this.services
+    if (!(await putStone(io, id))) throw changedMeanwhile({ name })
+    await directory.remove(name, id)
+    await takeStone(io, id)
+  }
+
+  /** Completes what was interrupted, for who is to use the image. */
+  private async settle(found: StoredHeader): Promise<StoredHeader> {
+    const { header } = found
+    if (header.removing) throw beingRemoved(header.name)
+    if (header.snapshots !== undefined && header.snapshots.rollingBackTo !== 0) throw beingRolledBack(header)
+    return this.clones.finishLeaving(await this.resizer.finishShrink(found))
   }
 
   /** Bytes that are allocated, found by asking every object of the image. */
-  async usage(name: string, onProgress: ProgressListener = () => undefined): Promise<ImageUsage> {
-    const { header } = await this.directory.find(name)
+  async usage(name: string, onProgress: ProgressListener = noProgress): Promise<ImageUsage> {
+    const { header } = await this.services.directory.find(name)
     const count = Math.ceil(header.sizeBytes / header.objectBytes)
-    const data = dataIoOf(this.io, header)
+    const data = dataIoOf(this.services.io, header)
     let usedBytes = 0
     let objects = 0
     let done = 0
-    await forEachIndex(count, removeWidthMax, async (index) => {
+    await forEachIndex(count, measureWidthMax, async (index) => {
       try {
         const ops: ObjectOp[] = [{ kind: 'map-extents', offset: 0, length: header.objectBytes }]
         const result = (await data.execute(dataObjectName(header.id, index), ops)).results[0]
@@ -218,97 +241,15 @@ export class ImageStore {
     })
     return { name, sizeBytes: header.sizeBytes, usedBytes, objects }
   }
-
-  private async replace(current: StoredHeader, header: ImageHeader): Promise<StoredHeader> {
-    try {
-      const replaced = await replaceHeader(this.io, current, header)
-      await this.quiescer.changed(header)
-      return replaced
-    } catch (error) {
-      if (!isClusterError(error, 'ECANCELED')) throw error
-      throw changedMeanwhile(header, error)
-    }
-  }
-
-  private async finishShrink(
-    current: StoredHeader,
-    onProgress: ProgressListener = () => undefined,
-  ): Promise<StoredHeader> {
-    if (current.header.shrinkingFromBytes === 0) return current
-    await this.waitForLease()
-    return this.removeBeyond(current, onProgress)
-  }
-
-  private waitForLease(): Promise<void> {
-    return new Promise((resolve) => this.env.timers.after(leaseWaitMs, resolve))
-  }
-
-  /** From the size of the image to the size that the header remembers; then the memory goes. */
-  private async removeBeyond(current: StoredHeader, onProgress: ProgressListener): Promise<StoredHeader> {
-    const { header } = current
-    const keptPart = header.sizeBytes % header.objectBytes
-    const firstGone = Math.ceil(header.sizeBytes / header.objectBytes)
-    if (keptPart > 0) {
-      try {
-        const options = { snapContext: snapContextOf(header) }
-        await dataIoOf(this.io, header).execute(dataObjectName(header.id, firstGone - 1), truncateTo(keptPart), options)
-      } catch (error) {
-        if (!isClusterError(error, 'ENOENT')) throw error
-      }
-    }
-    await this.removeObjects(header, firstGone, Math.ceil(header.shrinkingFromBytes / header.objectBytes), onProgress)
-    try {
-      return await this.replace(current, { ...header, shrinkingFromBytes: 0 })
-    } catch (error) {
-      // Who opened the image meanwhile may have finished the same work.
-      const now = await readHeader(this.io, header.id)
-      if (now.header.shrinkingFromBytes === 0 && now.header.sizeBytes === header.sizeBytes) return now
-      throw error
-    }
-  }
-
-  private async removeObjects(
-    header: ImageHeader,
-    from: number,
-    to: number,
-    onProgress: ProgressListener,
-  ): Promise<void> {
-    const count = Math.max(0, to - from)
-    const data = dataIoOf(this.io, header)
-    const options = { snapContext: snapContextOf(header) }
-    let done = 0
-    await forEachIndex(count, removeWidthMax, async (i) => {
-      await removeIfThere(data, dataObjectName(header.id, from + i), options)
-      onProgress(++done, count)
-    })
-  }
-}
-
-async function removeIfThere(io: ObjectIo, objectName: string, options: ObjectIoOptions = {}): Promise<void> {
-  try {
-    await io.execute(objectName, [{ kind: 'remove' }], options)
-  } catch (error) {
-    if (!isClusterError(error, 'ENOENT')) throw error
-  }
-}
-
-function nameTaken(name: string): ClusterError {
-  return new ClusterError('EEXIST', `there is an image ${name} already`, { hint: 'shoal block ls' })
-}
-
-function checkSize(sizeBytes: number): void {
-  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes > imageBytesMax) {
-    throw new ClusterError('EINVAL', `not a size for an image: ${sizeBytes} bytes`, {
-      hint: 'from 1 byte to 1 PiB: --size 10G',
-    })
-  }
 }
 
 /** Their bytes would stay behind: nobody would know of the ids any more. */
 function expectNoSnapshots({ name, snapshots }: ImageHeader): void {
   const count = snapshots?.entries.length ?? 0
   if (count === 0) return
-  throw new ClusterError('EBUSY', `image ${name} has ${count} snapshot${count === 1 ? '' : 's'}`, {
-    hint: `shoal block snap purge ${name}`,
+  const waiting = snapshots?.entries.every(({ kind }) => kind === 'trash') === true
+  const what = `${count} snapshot${count === 1 ? '' : 's'}${waiting ? ' that clones need' : ''}`
+  throw new ClusterError('EBUSY', `image ${name} has ${what}`, {
+    hint: waiting ? `shoal block children ${name}; shoal block flatten` : `shoal block snap purge ${name}`,
   })
 }

@@ -4,18 +4,22 @@
  */
 import { assert, type Clock, ClusterError, isClusterError } from '@shoal/base'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
+import { CopyUp } from './copy-up.ts'
 import { diffImage, type ImageChange } from './image-diff.ts'
-import { dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
+import { beingRolledBack, dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
 import { type ImageSnapshot, snapContextOf, snapshotNamed, snapshotWithId } from './image-snapshot.ts'
-import { changedRole, readableSnapshot } from './mirror/mirror-copy.ts'
+import { changedRole } from './mirror/mirror-copy.ts'
 import type { ObjectIo, ObjectIoOptions } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
+import { overlapOf } from './parent-link.ts'
 import { dataObjectName, type ObjectPart, splitRange } from './striping.ts'
 
 /** Object operations that one request of a caller runs at once. */
 const widthMax = 16
 /** Zeros that must be allocated are written in pieces of this size. */
 const zeroPieceBytes = 1024 * 1024
+/** An object that was copied up is not there again only if the image was shrunk or rolled back meanwhile. */
+const copyUpAttemptsMax = 3
 
 /**
  * How long a header may be believed after it was asked for. Whoever shrinks an image publishes the new size, waits so long,
@@ -48,7 +52,12 @@ export class Image {
   /** Told of each change that failed; its caller is told, too. */
   onFailedWrite: ((error: unknown) => void) | undefined
   /** Which snapshot is read; undefined: the image as it is. */
-  private readonly snapshot: ImageSnapshot | undefined
+  private snapshot: ImageSnapshot | undefined
+  /** The snapshot that it is a clone of. */
+  private readonly parent: Image | undefined
+  private readonly copyUp: CopyUp | undefined
+  /** How much of it lies over its parent; 0 without one. */
+  private overlapBytes = 0
   private readonly readOptions: ObjectIoOptions | undefined
   /** With the snapshots that the known header shows. */
   private writeOptions: ObjectIoOptions | undefined
@@ -58,15 +67,17 @@ export class Image {
   private pauses = 0
   private drained: Promise<unknown> = Promise.resolve()
 
-  /** `askedMs`: when the header was asked for. With a snapshot the image is what it was then, and read-only. */
+  /**
+   * `askedMs`: when the header was asked for. With a snapshot the image is what it was then, and read-only. A clone takes its
+   * parent, opened at the snapshot.
+   */
   constructor(
     io: ObjectIo,
     clock: Pick<Clock, 'monotonicMs'>,
     header: ImageHeader,
     askedMs: number,
-    asked?: ImageSnapshot,
+    { snapshot, parent }: { readonly snapshot?: ImageSnapshot | undefined; readonly parent?: Image | undefined } = {},
   ) {
-    const snapshot = asked ?? readableSnapshot(io, header)
     this.io = io
     this.data = dataIoOf(io, header)
     this.clock = clock
@@ -74,7 +85,9 @@ export class Image {
     this.askedMs = askedMs
     this.snapshot = snapshot
     this.readOptions = snapshot === undefined ? undefined : { snap: snapshot.id }
-    this.writeOptions = writeOptionsOf(header)
+    this.parent = parent
+    this.copyUp = parent === undefined ? undefined : new CopyUp(this.data, header, parent)
+    this.learn(header, askedMs)
   }
 
   get header(): ImageHeader {
@@ -108,17 +121,24 @@ export class Image {
     const askedMs = this.clock.monotonicMs()
     const { header } = await readHeader(this.io, this.known.id, this.guards)
     if (header.removing) throw new ClusterError('ENOENT', `image ${header.name} is being removed`)
-    if (this.snapshot !== undefined) snapshotWithId(header, this.snapshot.id)
+    if (header.snapshots !== undefined && header.snapshots.rollingBackTo !== 0) throw beingRolledBack(header)
+    if (this.snapshot !== undefined) this.snapshot = snapshotWithId(header, this.snapshot.id)
     else if (header.mirrorCopy?.state !== this.known.mirrorCopy?.state) throw changedRole(header)
-    // Writes that begin from here on are made in the context of the snapshots that it shows.
+    this.learn(header, askedMs)
+  }
+
+  /** Writes that begin from here on are made in the context of the snapshots that the header shows. */
+  private learn(header: ImageHeader, askedMs: number): void {
     this.known = header
-    this.writeOptions = writeOptionsOf(header)
     this.askedMs = askedMs
+    this.writeOptions = writeOptionsOf(header)
+    this.overlapBytes = this.parent === undefined ? 0 : overlapOf(header, this.snapshot)
   }
 
   /** Resolves once the writes under way are over; no other begins until `resume`, called as often as this was. */
   async pause(): Promise<void> {
-    if (this.pauses++ === 0) {
+    this.pauses++
+    if (this.held === undefined) {
       this.drained = Promise.allSettled(this.writes)
       this.held = new Promise((resolve) => {
         this.release = resolve
@@ -178,7 +198,7 @@ export class Image {
         }
         await this.onParts(offset, data.length, async (part) => {
           const bytes = data.subarray(part.at, part.at + part.length)
-          await this.execute(part, [{ kind: 'write', offset: part.offset, data: bytes }], this.writeOptions)
+          await this.writePart(part, { kind: 'write', offset: part.offset, data: bytes })
         })
       }),
     )
@@ -201,7 +221,7 @@ export class Image {
       const end = part.offset + part.length
       for (let at = part.offset; at < end; at += zeroPieceBytes) {
         const data = new Uint8Array(Math.min(zeroPieceBytes, end - at))
-        await this.execute(part, [{ kind: 'write', offset: at, data }], this.writeOptions)
+        await this.writePart(part, { kind: 'write', offset: at, data })
       }
     }
     return this.track(this.whenWritable(() => this.onParts(offset, length, zero)))
@@ -218,7 +238,7 @@ export class Image {
    */
   changes(since: string, offset: number, length: number): Promise<readonly ImageChange[]> {
     return this.whenCurrent(async () => {
-      const ends = { from: snapshotNamed(this.known, since), to: this.snapshot }
+      const ends = { from: snapshotNamed(this.known, since), to: this.snapshot, end: this }
       const end = offset + length
       const changes: ImageChange[] = []
       for await (const change of diffImage(this.io, this.known, ends, { offset, length })) {
@@ -287,17 +307,10 @@ export class Image {
     } catch (error) {
       if (!isClusterError(error, 'ENOENT')) throw error
       await this.expectPool()
-      if (this.snapshot !== undefined) await this.expectSnapshot()
+      // At a snapshot that is gone nothing is found, either. Its entry is marked before its id goes.
+      if (this.snapshot !== undefined) await this.refreshAnew()
       return undefined
     }
-  }
-
-  /**
-   * At a snapshot that is gone nothing is found, either. The header marks it before its id goes, so that a header that was
-   * asked for after the answer came tells. Throws ENOENT.
-   */
-  private async expectSnapshot(): Promise<void> {
-    await this.refreshAnew()
   }
 
   /** Without its pool an object is not a hole. Throws ENXIO. */
@@ -316,7 +329,10 @@ export class Image {
   private async readPart(part: ObjectPart): Promise<readonly ImageData[]> {
     const ops: ObjectOp[] = [{ kind: 'read', offset: part.offset, length: part.length }]
     const results = await this.executeOnExisting(part, ops, this.readOptions)
-    if (results === undefined) return [{ kind: 'hole', length: part.length }]
+    if (results === undefined) {
+      const below = await this.below(part, holeOf, (parent, at, length) => parent.read(at, length))
+      return below ?? this.readPart(part)
+    }
     const result = results[0]
     assert(
       result?.kind === 'data' && result.data.length <= part.length,
@@ -330,20 +346,97 @@ export class Image {
   private async discardPart(part: ObjectPart): Promise<void> {
     // Whether an object ends with the image is not for us to say: the image may have grown, and more been written, since.
     const toTheEnd = part.offset + part.length === this.header.objectBytes
-    if (toTheEnd && part.offset === 0) {
+    if (toTheEnd && part.offset === 0) return this.discardObject(part)
+    const ops = toTheEnd
+      ? truncateTo(part.offset)
+      : [{ kind: 'assert-exists' as const }, { kind: 'zero' as const, offset: part.offset, length: part.length }]
+    if (await this.changeCovered(part, ops)) return
+    await this.executeOnExisting(part, ops, this.writeOptions)
+  }
+
+  /** What hides a parent, or may meet a late copy of its bytes, is emptied and stays. */
+  private async discardObject(part: ObjectPart): Promise<void> {
+    const covered = this.known.parent?.coveredBytes ?? 0
+    if (part.index * this.known.objectBytes >= covered) {
       await this.executeOnExisting(part, [{ kind: 'remove' }], this.writeOptions)
-    } else if (toTheEnd) {
-      await this.executeOnExisting(part, truncateTo(part.offset), this.writeOptions)
-    } else {
-      const ops: ObjectOp[] = [{ kind: 'assert-exists' }, { kind: 'zero', offset: part.offset, length: part.length }]
-      await this.executeOnExisting(part, ops, this.writeOptions)
+    } else if (this.isCovered(part) && (this.writeOptions?.snapContext?.snaps.length ?? 0) === 0) {
+      const ops: ObjectOp[] = [
+        { kind: 'create', exclusive: false },
+        { kind: 'truncate', sizeBytes: 0 },
+      ]
+      await this.execute(part, ops, this.writeOptions)
+    } else if (!(await this.changeCovered(part, truncateTo(0)))) {
+      await this.executeOnExisting(part, truncateTo(0), this.writeOptions)
+    }
+  }
+
+  private writePart(part: ObjectPart, op: ObjectOp): Promise<unknown> {
+    if (this.overlapBytes > 0 && this.isCovered(part)) return this.writeCovered(part, op)
+    return this.execute(part, [op], this.writeOptions)
+  }
+
+  private async writeCovered(part: ObjectPart, op: ObjectOp): Promise<void> {
+    if (await this.changeCovered(part, [{ kind: 'assert-exists' }, op])) return
+    await this.execute(part, [op], this.writeOptions)
+  }
+
+  private isCovered(part: ObjectPart): boolean {
+    return part.index * this.known.objectBytes < this.overlapBytes
+  }
+
+  /** Changes an object that lies over the parent; first it gets the parent's bytes, if it is not there. False: it does not. */
+  private async changeCovered(part: ObjectPart, ops: readonly ObjectOp[]): Promise<boolean> {
+    for (let attempt = 1; this.isCovered(part); attempt++) {
+      try {
+        await this.execute(part, ops, this.writeOptions)
+        return true
+      } catch (error) {
+        if (!isClusterError(error, 'ENOENT') || attempt > copyUpAttemptsMax) throw error
+      }
+      await this.expectPool()
+      await this.whileLinked(() => this.copyUp?.object(part.index, this.overlapBytes))
+    }
+    return false
+  }
+
+  /**
+   * What the parent has of an object that is not there, in the range that lies over it; the rest is a hole. Undefined when
+   * the image was flattened since the object was asked: it may be there now.
+   */
+  private async below<T>(
+    part: ObjectPart,
+    hole: (length: number) => T,
+    ask: (parent: Image, offset: number, length: number) => Promise<readonly T[]>,
+  ): Promise<readonly T[] | undefined> {
+    const at = part.index * this.known.objectBytes + part.offset
+    const length = Math.min(part.length, this.overlapBytes - at)
+    const { parent } = this
+    if (parent === undefined || length <= 0) return [hole(part.length)]
+    const found = await this.whileLinked(() => ask(parent, at, length))
+    if (found === undefined) return undefined
+    return length === part.length ? found : [...found, hole(part.length - length)]
+  }
+
+  /** Undefined when the parent is gone, since nothing depends on it any more. Throws ENXIO when something does. */
+  private async whileLinked<T>(ask: () => Promise<T> | undefined): Promise<T | undefined> {
+    try {
+      return await ask()
+    } catch (cause) {
+      if (!isClusterError(cause, 'ENOENT')) throw cause
+      await this.refreshAnew()
+      if (this.overlapBytes === 0) return undefined
+      throw new ClusterError('ENXIO', `what image ${this.known.name} is a clone of is gone`, { cause })
     }
   }
 
   private async partExtents(part: ObjectPart): Promise<readonly ImageExtent[]> {
     const ops: ObjectOp[] = [{ kind: 'map-extents', offset: part.offset, length: part.length }]
     const results = await this.executeOnExisting(part, ops, this.readOptions)
-    const result = results?.[0]
+    if (results === undefined) {
+      const below = await this.below(part, unallocated, (parent, at, length) => parent.extents(at, length))
+      return below ?? this.partExtents(part)
+    }
+    const result = results[0]
     const extents: ImageExtent[] = []
     let at = part.offset
     const end = part.offset + part.length
@@ -364,6 +457,9 @@ function writeOptionsOf(header: ImageHeader): ObjectIoOptions | undefined {
   const snapContext = snapContextOf(header)
   return snapContext === undefined ? undefined : { snapContext }
 }
+
+const holeOf = (length: number): ImageData => ({ kind: 'hole', length })
+const unallocated = (length: number): ImageExtent => ({ length, allocated: false })
 
 function readOnlyError(header: ImageHeader, snapshot: ImageSnapshot): ClusterError {
   return new ClusterError('EROFS', `snapshot ${header.name}@${snapshot.name} is read-only`, {

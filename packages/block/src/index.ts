@@ -1,6 +1,8 @@
 export { tellAll } from './header-channel.ts'
 export { encodeNotice, type HeaderNotice, type NoticeAnswer, type NoticeKind } from './header-notice.ts'
 export { Image, type ImageData, type ImageExtent } from './image.ts'
+export type { ImageChild } from './image-children.ts'
+export type { CloneOptions, CloneSource, ImageClones } from './image-clones.ts'
 export type { ImageChange } from './image-diff.ts'
 export type { ImageSummary } from './image-directory.ts'
 export { type ImageHeader, readHeader, replaceHeader, type StoredHeader } from './image-header.ts'
@@ -16,7 +18,7 @@ export { type Pause, type PauseOptions, pauseImage, pauseMsDefault } from './ima
 export { ImageSession, type ImageSessionOptions } from './image-session.ts'
 export type { ImageSnapshot, SnapshotKind, SnapshotTable } from './image-snapshot.ts'
 export type { ImageSnapshots } from './image-snapshots.ts'
-export { ImageStore, type ImageUsage, type ProgressListener } from './image-store.ts'
+export { ImageStore, type ImageUsage } from './image-store.ts'
 export {
   demoteMirror,
   disableMirror,
@@ -29,7 +31,9 @@ export { MirrorPool } from './mirror/mirror-pool.ts'
 export { listMirrored } from './mirror/mirror-record.ts'
 export { type MirrorOptions, mirrorImage, mirrorPool } from './mirror/mirror-steps.ts'
 export type { ChannelIo, Fencer, ObjectIo, ObjectIoOptions } from './object-io.ts'
+export type { ParentLink } from './parent-link.ts'
 export { channelQuiescer, type Hold, type Quiescer } from './quiescer.ts'
+export type { ProgressListener } from './store-services.ts'
 export {
   type ExportDiffOptions,
   exportContent,

@@ -1,6 +1,6 @@
 /** Images in memory, their bytes, and clients that die at each step of what they do. */
 import { isClusterError, Prng } from '@shoal/base'
-import { ImageStore } from '@shoal/block'
+import { type Image, ImageStore } from '@shoal/block'
 import { expect } from 'vitest'
 import { MemoryObjects } from './memory-objects.ts'
 import { SteppedTime } from './stepped-time.ts'
@@ -11,8 +11,9 @@ export function storeOn(io: MemoryObjects, seed = 1, time = new SteppedTime()): 
   return new ImageStore({ clock: time, timers: time, random: new Prng(seed) }, io)
 }
 
-export async function bytesOf(store: ImageStore, name: string): Promise<Uint8Array> {
-  const image = await store.open(name)
+/** All of an image, or of a snapshot; opened anew where it is given by its name. */
+export async function bytesOf(from: Image | ImageStore, spec = ''): Promise<Uint8Array> {
+  const image = from instanceof ImageStore ? await from.open(spec) : from
   const result = new Uint8Array(image.sizeBytes)
   let at = 0
   for (const piece of await image.read(0, image.sizeBytes)) {

@@ -363,7 +363,7 @@ test('the header with snapshots has the bytes that its format page shows', async
     '00020000', // how many there may be
     '0000000000000000', // rolling back to
     '01000000', // so many follow
-    '01012d000000', // version 1, readable from version 1, 45 bytes follow
+    '010135000000', // version 1, readable from version 1, 53 bytes follow
     '0100000000000000', // id
     '060000006d6f6e646179', // name
     '00', // kind: user
@@ -372,6 +372,7 @@ test('the header with snapshots has the bytes that its format page shows', async
     '01', // protected
     '00', // removing
     '0000000000000000', // overlap
+    '0000000000000000', // clones begun
   ].join('')
   expect(hexEncode(stored.subarray(6 + 69))).toBe(golden)
   expect(hexEncode(stored.subarray(6 + 52, 6 + 56))).toBe('02000000')

@@ -8,11 +8,18 @@ import { isWriteOp, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
 import { copyOf, type MemoryObject, resized } from './memory-object.ts'
 import { MemorySnapshots } from './memory-snapshots.ts'
 
+type VersionOp = Extract<ObjectOp, { kind: 'stat' | 'assert-version' }>
+
 const none: ObjectOpResult = { kind: 'none' }
 
 export class MemoryObjects implements ObjectIo {
   readonly objects = new Map<string, MemoryObject>()
   readonly snapshots = new MemorySnapshots()
+  /** Of the last write to each object. */
+  private readonly versions = new Map<string, number>()
+  /** The pools of the cluster by their ids, if there are others. */
+  private readonly pools: ReadonlyMap<number, ObjectIo>
+  private readonly id: number
   /** Operations that changed something. */
   mutations = 0
   /** The client dies before the mutation with this number; nothing it asks for happens any more. */
@@ -21,6 +28,21 @@ export class MemoryObjects implements ObjectIo {
   before: (name: string, ops: readonly ObjectOp[], options: ObjectIoOptions) => Promise<void> = async () => undefined
   inFlight = 0
   inFlightMax = 0
+
+  constructor(id = 1, pools: ReadonlyMap<number, ObjectIo> = new Map()) {
+    this.id = id
+    this.pools = pools
+  }
+
+  async poolId(): Promise<number> {
+    return this.id
+  }
+
+  inPool(id: number): ObjectIo {
+    const pool = id === this.id ? this : this.pools.get(id)
+    if (pool === undefined) throw new ClusterError('EOPNOTSUPP', `pool #${id} cannot be reached`)
+    return pool
+  }
 
   async execute(
     name: string,
@@ -74,17 +96,27 @@ export class MemoryObjects implements ObjectIo {
         object = target === undefined ? undefined : copyOf(target)
         return none
       }
+      if (op.kind === 'stat' || op.kind === 'assert-version') return this.versionStep(name, op, present)
       const [next, result] = step(object, op, present !== undefined)
       object = next
       return result
     })
     if (!writes) return results
     this.mutations++
+    this.versions.set(name, (this.versions.get(name) ?? 0) + 1)
     this.snapshots.beforeWrite(name, head, snapContext)
     this.snapshots.afterWrite(name, ops, object)
     if (object === undefined) this.objects.delete(name)
     else this.objects.set(name, object)
     return results
+  }
+
+  private versionStep(name: string, op: VersionOp, present: MemoryObject | undefined): ObjectOpResult {
+    if (present === undefined) throw new ClusterError('ENOENT', 'no such object')
+    const version = this.versions.get(name) ?? 0
+    if (op.kind === 'stat') return { kind: 'stat', sizeBytes: present.bytes.length, modifiedMs: 0, version }
+    if (op.version !== version) throw new ClusterError('ERANGE', 'another version')
+    return none
   }
 }
 

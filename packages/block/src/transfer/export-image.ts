@@ -7,7 +7,8 @@
 import type { DiffRecord, ImageRecord } from '@shoal/image-streams'
 import type { Image } from '../image.ts'
 import type { ImageChange } from '../image-diff.ts'
-import type { ImageStore, ProgressListener } from '../image-store.ts'
+import type { ImageStore } from '../image-store.ts'
+import type { ProgressListener } from '../store-services.ts'
 import { inOrder } from './in-order.ts'
 
 /** Reads under way at once; with pieces of this size they bound what an export keeps in memory. */

@@ -1,5 +1,6 @@
 /** `shoal block ...`: thin images (Ceph's `rbd`). */
 import type { Command } from 'commander'
+import { addCloneCommands } from './clone.ts'
 import { addDiffCommands } from './diff-streams.ts'
 import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
@@ -11,6 +12,7 @@ export function addBlockCommands(program: Command): void {
   const block = program.command('block').description('block images')
   addImageCommands(block)
   addBlockSnapCommands(block)
+  addCloneCommands(block)
   addImageLockCommands(block)
   addImageStreamCommands(block)
   addDiffCommands(block)

@@ -1,5 +1,4 @@
 /** `shoal block snap ...`: snapshots of images, named `POOL/IMAGE@SNAPSHOT`. */
-import { ClusterError } from '@shoal/base'
 import type { ImageSnapshots, ImageStore } from '@shoal/block'
 import type { Command } from 'commander'
 import { action } from '../../action.ts'
@@ -7,21 +6,16 @@ import type { CommandContext } from '../../context.ts'
 import { formatTable } from '../../output/table.ts'
 import { formatBytes, parseInteger } from '../../output/units.ts'
 import { defaultBlockPool, imageStore, parsePoolAndName } from '../pool-io.ts'
+import { parseSnapshotSpec, type SnapshotSpec } from './snapshot-spec.ts'
 import { withProgress } from './with-progress.ts'
 
-interface NamedSnapshot {
+interface NamedSnapshot extends SnapshotSpec {
   readonly store: ImageStore
-  readonly image: string
-  readonly snapshot: string
-  /** For people. */
-  readonly spec: string
 }
 
 async function namedSnapshot(context: CommandContext, text: string): Promise<NamedSnapshot> {
-  const { pool, name } = parsePoolAndName(text, defaultBlockPool)
-  const [image = '', snapshot = ''] = name.split('@')
-  if (snapshot === '') throw new ClusterError('EINVAL', `'${text}' names no snapshot`, { hint: 'POOL/IMAGE@SNAPSHOT' })
-  return { store: await imageStore(context, pool), image, snapshot, spec: `${pool}/${image}@${snapshot}` }
+  const spec = parseSnapshotSpec(text)
+  return { ...spec, store: await imageStore(context, spec.pool) }
 }
 
 export function addBlockSnapCommands(block: Command): void {
@@ -45,7 +39,7 @@ const simple: readonly {
   },
   {
     name: 'rm',
-    description: 'remove a snapshot; its space comes back in the background',
+    description: 'remove a snapshot, whether it has clones or not; its space comes back in the background',
     done: 'removed',
     run: (snapshots, image, snapshot) => snapshots.remove(image, snapshot),
   },
@@ -76,6 +70,15 @@ function addOfOne(snap: Command): void {
   }
   action(
     snap
+      .command('rollback')
+      .argument('<snapshot>', 'POOL/IMAGE@SNAPSHOT')
+      .description(
+        'make an image what it was at a snapshot; nobody can use it meanwhile, and what was written since is lost',
+      ),
+    rollback,
+  )
+  action(
+    snap
       .command('rename')
       .argument('<snapshot>', 'POOL/IMAGE@SNAPSHOT')
       .argument('<name>', 'the new name of the snapshot alone')
@@ -86,6 +89,12 @@ function addOfOne(snap: Command): void {
       context.print({ snapshot: spec, name: to }, () => `snapshot ${spec} is named ${to} now`)
     },
   )
+}
+
+async function rollback(context: CommandContext, [text = '']: readonly string[]): Promise<void> {
+  const { store, image, snapshot, spec, pool } = await namedSnapshot(context, text)
+  const header = await withProgress('rolling back', (update) => store.rollback(image, snapshot, update))
+  context.print({ pool, ...header }, () => `image ${pool}/${image} is what it was at ${spec}`)
 }
 
 function addOfImage(snap: Command): void {
