@@ -6,6 +6,7 @@ import { addGroupCommands } from './group.ts'
 import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
 import { addImageLockCommands } from './lock.ts'
+import { addMirrorCommands } from './mirror.ts'
 import { addBlockSnapCommands } from './snap.ts'
 
 export function addBlockCommands(program: Command): void {
@@ -17,4 +18,5 @@ export function addBlockCommands(program: Command): void {
   addGroupCommands(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
+  addMirrorCommands(block)
 }
