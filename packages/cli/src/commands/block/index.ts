@@ -1,6 +1,7 @@
 /** `shoal block ...`: thin images (Ceph's `rbd`). */
 import type { Command } from 'commander'
 import { addCloneCommands } from './clone.ts'
+import { addImageConfigCommands } from './config.ts'
 import { addDiffCommands } from './diff-streams.ts'
 import { addGroupCommands } from './group.ts'
 import { addImageStreamCommands } from './image-streams.ts'
@@ -16,6 +17,7 @@ export function addBlockCommands(program: Command): void {
   addCloneCommands(block)
   addImageLockCommands(block)
   addGroupCommands(block)
+  addImageConfigCommands(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
   addMirrorCommands(block)
