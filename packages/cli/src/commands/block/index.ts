@@ -1,5 +1,6 @@
 /** `shoal block ...`: thin images (Ceph's `rbd`). */
 import type { Command } from 'commander'
+import { addImageBenchCommand } from './bench.ts'
 import { addCloneCommands } from './clone.ts'
 import { addImageConfigCommands } from './config.ts'
 import { addDiffCommands } from './diff-streams.ts'
@@ -18,6 +19,7 @@ export function addBlockCommands(program: Command): void {
   addImageLockCommands(block)
   addGroupCommands(block)
   addImageConfigCommands(block)
+  addImageBenchCommand(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
   addMirrorCommands(block)
