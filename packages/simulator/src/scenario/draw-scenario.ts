@@ -36,7 +36,7 @@ const scenarioMixes: Readonly<Record<string, Mix>> = {
   clocks: { families: ['clock', 'network', 'process'] },
   monitors: { families: ['monitors', 'network', 'power', 'process'] },
   operators: { families: ['operator', 'monitors'] },
-  block: { workloads: ['block-device'] },
+  block: { workloads: ['block-device', 'shared-image'] },
   full: { workloads: ['quotas', 'full-disks'] },
   snapshots: { workloads: ['snapshots', 'pool-snapshots'] },
   beyond: { mode: 'beyond' },

@@ -2,9 +2,11 @@
 import type { Command } from 'commander'
 import { addCloneCommands } from './clone.ts'
 import { addDiffCommands } from './diff-streams.ts'
+import { addGroupCommands } from './group.ts'
 import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
 import { addImageLockCommands } from './lock.ts'
+import { addMirrorCommands } from './mirror.ts'
 import { addBlockSnapCommands } from './snap.ts'
 
 export function addBlockCommands(program: Command): void {
@@ -13,6 +15,8 @@ export function addBlockCommands(program: Command): void {
   addBlockSnapCommands(block)
   addCloneCommands(block)
   addImageLockCommands(block)
+  addGroupCommands(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
+  addMirrorCommands(block)
 }
