@@ -1,5 +1,6 @@
 import { clientBugs } from './client-bugs.ts'
 import { configBugs } from './config-bugs.ts'
+import { imageBugs } from './image-bugs.ts'
 import { mergeBugs } from './merge-bugs.ts'
 import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
@@ -24,6 +25,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,
+  ...imageBugs,
   ...splitBugs,
   ...mergeBugs,
   ...configBugs,
