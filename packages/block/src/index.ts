@@ -19,6 +19,17 @@ export { ImageSession, type ImageSessionOptions } from './image-session.ts'
 export type { ImageSnapshot, SnapshotKind, SnapshotTable } from './image-snapshot.ts'
 export type { ImageSnapshots } from './image-snapshots.ts'
 export { ImageStore, type ImageUsage } from './image-store.ts'
+export {
+  demoteMirror,
+  disableMirror,
+  enableMirror,
+  promoteMirror,
+  resyncMirror,
+} from './mirror/mirror-admin.ts'
+export { type MirrorSide, type MirrorState, type MirrorStep, planMirrorStep } from './mirror/mirror-plan.ts'
+export { MirrorPool } from './mirror/mirror-pool.ts'
+export { listMirrored } from './mirror/mirror-record.ts'
+export { type MirrorOptions, mirrorImage, mirrorPool } from './mirror/mirror-steps.ts'
 export type { ChannelIo, Fencer, ObjectIo, ObjectIoOptions } from './object-io.ts'
 export type { ParentLink } from './parent-link.ts'
 export { channelQuiescer, type Hold, type Quiescer } from './quiescer.ts'

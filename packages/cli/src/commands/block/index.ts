@@ -5,6 +5,7 @@ import { addDiffCommands } from './diff-streams.ts'
 import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
 import { addImageLockCommands } from './lock.ts'
+import { addMirrorCommands } from './mirror.ts'
 import { addBlockSnapCommands } from './snap.ts'
 
 export function addBlockCommands(program: Command): void {
@@ -15,4 +16,5 @@ export function addBlockCommands(program: Command): void {
   addImageLockCommands(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
+  addMirrorCommands(block)
 }
