@@ -10,6 +10,7 @@ import { locks } from './locks.ts'
 import { monitorSet } from './monitor-set.ts'
 import { poolChurn } from './pool-churn.ts'
 import { hotAndCold, registers } from './registers.ts'
+import { sharedImage } from './shared-image.ts'
 import { snapshots } from './snapshots.ts'
 import { watches } from './watches.ts'
 
@@ -23,6 +24,7 @@ export { locks } from './locks.ts'
 export { type ObjectWorkloadPlan, objectWorkload } from './object-workload.ts'
 export { poolChurn } from './pool-churn.ts'
 export { hotAndCold, registers } from './registers.ts'
+export { sharedImage } from './shared-image.ts'
 export { snapshots } from './snapshots.ts'
 export { watches } from './watches.ts'
 
@@ -38,6 +40,7 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   locks: () => locks(),
   'block-device': () => blockDevice(),
   'image-family': () => imageFamily(),
+  'shared-image': () => sharedImage(),
   'pool-churn': () => poolChurn(),
   quotas: () => quotas(),
   'full-disks': () => fullDisks(),

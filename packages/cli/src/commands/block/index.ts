@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { addCloneCommands } from './clone.ts'
 import { addDiffCommands } from './diff-streams.ts'
+import { addGroupCommands } from './group.ts'
 import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
 import { addImageLockCommands } from './lock.ts'
@@ -14,6 +15,7 @@ export function addBlockCommands(program: Command): void {
   addBlockSnapCommands(block)
   addCloneCommands(block)
   addImageLockCommands(block)
+  addGroupCommands(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
   addMirrorCommands(block)
