@@ -316,6 +316,7 @@ const failures: readonly (readonly [line: string, exitCode: number, code: string
   ['block create disk --size many', 22, 'EINVAL'],
   ['block info none', 2, 'ENOENT'],
   ['block lock ls none', 2, 'ENOENT'],
+  ['block lock break none', 2, 'ENOENT'],
   ['block bench none --io-type read', 2, 'ENOENT'],
   ['block config image set none qos_iops_limit 5', 2, 'ENOENT'],
   ['block group image ls none', 2, 'ENOENT'],
