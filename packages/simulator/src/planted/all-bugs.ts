@@ -1,6 +1,7 @@
 import { clientBugs } from './client-bugs.ts'
 import { configBugs } from './config-bugs.ts'
 import { mergeBugs } from './merge-bugs.ts'
+import { mirrorBugs } from './mirror-bugs.ts'
 import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
@@ -24,6 +25,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,
+  ...mirrorBugs,
   ...splitBugs,
   ...mergeBugs,
   ...configBugs,

@@ -37,6 +37,7 @@ const scenarioMixes: Readonly<Record<string, Mix>> = {
   monitors: { families: ['monitors', 'network', 'power', 'process'] },
   operators: { families: ['operator', 'monitors'] },
   block: { workloads: ['block-device'] },
+  mirroring: { workloads: ['mirrored-images'] },
   full: { workloads: ['quotas', 'full-disks'] },
   snapshots: { workloads: ['snapshots', 'pool-snapshots'] },
   beyond: { mode: 'beyond' },

@@ -6,12 +6,12 @@
  * before it, answered or not: after that the sectors hold them, whatever happens to the client. A write that neither was
  * answered nor flushed leaves each of its sectors old or new.
  */
-import { emptyBytes, type Timers } from '@shoal/base'
+import { emptyBytes } from '@shoal/base'
 import { Image, type ImageData, ImageStore, type ObjectIo } from '@shoal/block'
 import { linearizabilityViolation } from '../checkers/explain-violation.ts'
 import { registerModel } from '../checkers/register-model.ts'
 import type { FinalReader, HistoryEvent, HistoryOutcome, Violation, Workload, WorkloadContext } from '../history.ts'
-import { inLanes, nextToken, outcomeOf, tokenBytes, weighted } from './record.ts'
+import { inLanes, nextToken, outcomeOf, timersOf, tokenBytes, weighted } from './record.ts'
 
 const sectorBytes = 512
 
@@ -71,23 +71,6 @@ async function openImage(context: WorkloadContext, sizeBytes: number, objectByte
     }
   }
   return undefined
-}
-
-function timersOf({ sleep }: WorkloadContext): Timers {
-  return {
-    after(delayMs, callback) {
-      let cancelled = false
-      void sleep(delayMs).then(() => {
-        if (!cancelled) callback()
-      })
-      return {
-        cancel: () => {
-          cancelled = true
-        },
-      }
-    },
-    soon: (callback) => void sleep(0).then(callback),
-  }
 }
 
 /** What a request does to its sectors; zeros are token 0. */

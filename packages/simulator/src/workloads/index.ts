@@ -6,6 +6,7 @@ import { extents } from './extents.ts'
 import { fullDisks, quotas } from './filling.ts'
 import { listing } from './listing.ts'
 import { locks } from './locks.ts'
+import { mirroredImages } from './mirrored-images.ts'
 import { monitorSet } from './monitor-set.ts'
 import { poolChurn } from './pool-churn.ts'
 import { hotAndCold, registers } from './registers.ts'
@@ -36,6 +37,7 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   listing: () => listing(),
   locks: () => locks(),
   'block-device': () => blockDevice(),
+  'mirrored-images': () => mirroredImages(),
   'pool-churn': () => poolChurn(),
   quotas: () => quotas(),
   'full-disks': () => fullDisks(),
