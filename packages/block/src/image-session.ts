@@ -57,6 +57,7 @@ export class ImageSession {
   private isOpen = false
   private lock: 'none' | 'held' | 'releasing' = 'none'
   private heldSinceMs = 0
+  private tenures = 0
   private yieldUntilMs = Number.NEGATIVE_INFINITY
   /** Somebody asked for the lock while we were taking it. */
   private isWanted = false
@@ -65,6 +66,7 @@ export class ImageSession {
   private isUncertain = false
   private ended: ClusterError | undefined
   private opening: Promise<void> | undefined
+  private closing: Promise<void> | undefined
   /** Writes that wait for the lock, or for the end of a pause. */
   private readonly waiting = new Set<Promise<unknown>>()
   private readonly wakers = new Set<() => void>()
@@ -98,6 +100,11 @@ export class ImageSession {
       throw error
     }
     return session
+  }
+
+  /** How often it has taken the lock. */
+  get tenure(): number {
+    return this.tenures
   }
 
   get holdsLock(): boolean {
@@ -153,8 +160,13 @@ export class ImageSession {
     return running
   }
 
-  /** Waits for the writes under way, and gives the lock back. */
-  async close(): Promise<void> {
+  /** Waits for the writes under way, and gives the lock back. Once, however often it is called. */
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce()
+    return this.closing
+  }
+
+  private async closeOnce(): Promise<void> {
     await this.flush()
     const wasLost = this.ended !== undefined
     const held = this.lock !== 'none' && !wasLost
@@ -201,7 +213,8 @@ export class ImageSession {
     this.check()
     if (this.pause !== undefined || this.lock === 'releasing') return this.change(tellMs)
     const yieldLeftMs = this.yieldUntilMs - this.env.clock.monotonicMs()
-    if (this.lock === 'none' && yieldLeftMs > 0) return this.change(yieldLeftMs)
+    // Not less than a timer can tell from nothing.
+    if (this.lock === 'none' && yieldLeftMs > 0) return this.change(Math.ceil(yieldLeftMs))
     if (this.lock === 'held') return this.update()
     const { env, io, fencer, description = '', lockTimeoutMs = lockTimeoutMsDefault } = this.options
     await obtainImageLock({
@@ -234,6 +247,7 @@ export class ImageSession {
     }
     this.check()
     this.lock = 'held'
+    this.tenures++
     this.heldSinceMs = this.env.clock.monotonicMs()
     this.update()
     this.tell('acquired-lock')

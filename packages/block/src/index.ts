@@ -1,3 +1,4 @@
+export type { GroupSnapshot } from './group-record.ts'
 export { tellAll } from './header-channel.ts'
 export { encodeNotice, type HeaderNotice, type NoticeAnswer, type NoticeKind } from './header-notice.ts'
 export { Image, type ImageData, type ImageExtent } from './image.ts'
@@ -5,6 +6,7 @@ export type { ImageChild } from './image-children.ts'
 export type { CloneOptions, CloneSource, ImageClones } from './image-clones.ts'
 export type { ImageChange } from './image-diff.ts'
 export type { ImageSummary } from './image-directory.ts'
+export { type GroupServices, type ImageGroup, ImageGroups } from './image-groups.ts'
 export { type ImageHeader, readHeader, replaceHeader, type StoredHeader } from './image-header.ts'
 export {
   breakImageLock,
@@ -19,6 +21,7 @@ export { ImageSession, type ImageSessionOptions } from './image-session.ts'
 export type { ImageSnapshot, SnapshotKind, SnapshotTable } from './image-snapshot.ts'
 export type { ImageSnapshots } from './image-snapshots.ts'
 export { ImageStore, type ImageUsage } from './image-store.ts'
+export type { TrashedImage } from './image-trash.ts'
 export {
   demoteMirror,
   disableMirror,

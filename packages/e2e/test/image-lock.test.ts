@@ -143,7 +143,8 @@ describe('an image that several gateways export', () => {
 
   test('has a snapshot that was taken by another process while it is written, and that does not change any more', async () => {
     const first = await attach(await serve())
-    let count = 0
+    let count = 1
+    expect(await write(first, '1'.padStart(8))).toBe(0)
     const stop = new AbortController()
     const writing = (async () => {
       while (!stop.signal.aborted) expect(await write(first, String(++count).padStart(8))).toBe(0)

@@ -69,6 +69,8 @@ interface OpenImage {
 export class ImageExports implements ExportSource {
   private readonly options: ImageExportsOptions
   private readonly opened = new Map<string, OpenImage>()
+  /** Those whose last user has gone, and that have not given their lock back yet. */
+  private readonly closing = new Set<Promise<void>>()
 
   constructor(options: ImageExportsOptions) {
     this.options = options
@@ -108,9 +110,11 @@ export class ImageExports implements ExportSource {
 
   /** Closes every image, whoever has it open still: their locks are free for others. */
   async close(): Promise<void> {
-    const sessions = [...this.opened.values()].map(({ session }) => session.catch(() => undefined))
+    const opened = [...this.opened.values()]
     this.opened.clear()
-    await Promise.all(sessions.map(async (session) => (await session)?.close()))
+    const closed = [...this.closing, ...opened.map((image) => this.closeSession(image))]
+    const failed = (await Promise.allSettled(closed)).find((one) => one.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
   }
 
   /** Of a snapshot, those before it. */
@@ -153,8 +157,20 @@ export class ImageExports implements ExportSource {
   private async release(name: string, image: OpenImage): Promise<void> {
     if (--image.users > 0) return
     if (this.opened.get(name) === image) this.opened.delete(name)
-    const session = await image.session.catch(() => undefined)
-    await session?.close()
+    await this.closeSession(image)
+  }
+
+  private async closeSession({ session }: OpenImage): Promise<void> {
+    const closing = session.then(
+      (opened) => opened.close(),
+      () => undefined,
+    )
+    this.closing.add(closing)
+    try {
+      await closing
+    } finally {
+      this.closing.delete(closing)
+    }
   }
 
   private isOffered(name: string): boolean {

@@ -1,5 +1,7 @@
 import { clientBugs } from './client-bugs.ts'
+import { cloneBugs } from './clone-bugs.ts'
 import { configBugs } from './config-bugs.ts'
+import { imageBugs } from './image-bugs.ts'
 import { mergeBugs } from './merge-bugs.ts'
 import { mirrorBugs } from './mirror-bugs.ts'
 import { monitorBugs } from './monitor-bugs.ts'
@@ -25,6 +27,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,
+  ...cloneBugs,
+  ...imageBugs,
   ...mirrorBugs,
   ...splitBugs,
   ...mergeBugs,

@@ -52,6 +52,7 @@ export type PatternName =
   | 'flap'
   | 'lostAnswers'
   | 'deafClient'
+  | 'lostOwner'
   | 'lonelyMonitor'
   | 'rivalMonitors'
 
@@ -211,6 +212,29 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
         params: { a, b: client, oneWay: 1 },
       })),
       { atMs: deafMs, kind: 'reset-connections', params: { a: client, b: '' } },
+    ]
+  },
+  /**
+   * A client whose requests (to all OSDs, or to one) wait until others have taken its place, and then arrive at once; one OSD
+   * hears late of what the monitors decided meanwhile.
+   */
+  lostOwner(random, plan) {
+    const client = `client-${1 + random.below(clientsOf(plan))}`
+    const lostMs = 5_000 + random.below(6_000)
+    const unreached = random.below(3) === 0 ? [osd(random.below(plan.osds.length))] : osdNames(plan)
+    return [
+      ...unreached.map((b) => ({
+        atMs: 0,
+        kind: 'partial-partition',
+        durationMs: lostMs,
+        params: { a: client, b, oneWay: 1 },
+      })),
+      {
+        atMs: random.below(lostMs),
+        kind: 'cut-from-monitors',
+        durationMs: 4_000,
+        params: { group: [osd(random.below(plan.osds.length))] },
+      },
     ]
   },
   /** A monitor that clients reach and the others do not. */

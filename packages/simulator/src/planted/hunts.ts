@@ -400,6 +400,20 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     everySeconds: 3,
     lastsSecondsMax: 20,
   },
+  images: { ...small, virtualSeconds: 50, workloads: ['image-family'], faults: ['crash', 'client-crash'], osds: 3 },
+  'image-lock': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['shared-image'],
+    clients: 3,
+    faults: ['client-crash', 'delays', 'crash'],
+    patterns: ['lostOwner', 'lostOwner', 'lostOwner'],
+    everySeconds: 6,
+    osds: 3,
+    pgNum: 4,
+    pauseFactor: 0.5,
+    ...quickDown,
+  },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }
 

@@ -18,7 +18,8 @@ import {
   resyncMirror,
 } from '@shoal/block'
 import type { Violation, Workload, WorkloadContext } from '../history.ts'
-import { inLanes, nextToken, outcomeOf, timersOf, tokenBytes, weighted } from './record.ts'
+import { inLanes, nextToken, outcomeOf, tokenBytes, weighted } from './record.ts'
+import { timersOf } from './sectors.ts'
 
 const objectBytes = 16 * 1024
 const objects = 5

@@ -1,5 +1,5 @@
 /** Runs operations and writes down what the client saw of them. */
-import { emptyBytes, isClusterError, type Timers } from '@shoal/base'
+import { emptyBytes, isClusterError } from '@shoal/base'
 import type { OperationOutcome } from '@shoal/client'
 import type { ObjectOp, ObjectOpResult } from '@shoal/wire'
 import type { HistoryOutcome, WorkloadContext } from '../history.ts'
@@ -108,22 +108,4 @@ export function weighted<T>(random: WorkloadContext['random'], choices: readonly
     at -= weight
   }
   return (choices.at(-1) as readonly [number, T])[1]
-}
-
-/** Of the workload's virtual time. */
-export function timersOf({ sleep }: WorkloadContext): Timers {
-  return {
-    after(delayMs, callback) {
-      let cancelled = false
-      void sleep(delayMs).then(() => {
-        if (!cancelled) callback()
-      })
-      return {
-        cancel: () => {
-          cancelled = true
-        },
-      }
-    },
-    soon: (callback) => void sleep(0).then(callback),
-  }
 }

@@ -2,18 +2,24 @@
 import type { Command } from 'commander'
 import { addCloneCommands } from './clone.ts'
 import { addDiffCommands } from './diff-streams.ts'
+import { addGroupCommands } from './group.ts'
 import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
 import { addImageLockCommands } from './lock.ts'
+import { addMetaCommands } from './meta.ts'
 import { addMirrorCommands } from './mirror.ts'
 import { addBlockSnapCommands } from './snap.ts'
+import { addTrashCommands } from './trash.ts'
 
 export function addBlockCommands(program: Command): void {
   const block = program.command('block').description('block images')
   addImageCommands(block)
   addBlockSnapCommands(block)
   addCloneCommands(block)
+  addTrashCommands(block)
+  addMetaCommands(block)
   addImageLockCommands(block)
+  addGroupCommands(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
   addMirrorCommands(block)
