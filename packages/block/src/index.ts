@@ -22,6 +22,7 @@ export { ImageSession, type ImageSessionOptions } from './image-session.ts'
 export type { ImageSnapshot, SnapshotKind, SnapshotTable } from './image-snapshot.ts'
 export type { ImageSnapshots } from './image-snapshots.ts'
 export { ImageStore, type ImageUsage } from './image-store.ts'
+export type { TrashedImage } from './image-trash.ts'
 export {
   demoteMirror,
   disableMirror,

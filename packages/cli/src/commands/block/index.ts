@@ -8,14 +8,18 @@ import { addGroupCommands } from './group.ts'
 import { addImageStreamCommands } from './image-streams.ts'
 import { addImageCommands } from './images.ts'
 import { addImageLockCommands } from './lock.ts'
+import { addMetaCommands } from './meta.ts'
 import { addMirrorCommands } from './mirror.ts'
 import { addBlockSnapCommands } from './snap.ts'
+import { addTrashCommands } from './trash.ts'
 
 export function addBlockCommands(program: Command): void {
   const block = program.command('block').description('block images')
   addImageCommands(block)
   addBlockSnapCommands(block)
   addCloneCommands(block)
+  addTrashCommands(block)
+  addMetaCommands(block)
   addImageLockCommands(block)
   addGroupCommands(block)
   addImageConfigCommands(block)
