@@ -21,6 +21,8 @@ import { type RequestContext, serveRequest } from './request-service.ts'
 
 const requestsMax = 256
 const bytesMax = 64 * 1024 * 1024
+/** Failures of one connection are logged once in so long, with how many there were: a lost image fails them all at once. */
+const failureLogMs = 1_000
 /** After our goodbye, how long the client may take its last answers. */
 const lingerMs = 5_000
 
@@ -85,6 +87,8 @@ export class NbdConnection {
   private paused = false
   private blocked = false
   private chunksReceived = 0
+  private failuresUntold = 0
+  private failureToldMs = Number.NEGATIVE_INFINITY
 
   constructor(options: ConnectionOptions) {
     const { tls, refusal, limits } = options
@@ -360,8 +364,15 @@ export class NbdConnection {
   private failure(request: NbdRequest, { form, counters }: Transmission, error: unknown): Uint8Array[] {
     this.options.counters.errors++
     counters.errors++
-    const { type, offset, length } = request
-    this.options.log.warn('NBD request failed', { type, offset, length, error: String(error) })
+    this.failuresUntold++
+    const nowMs = this.options.env.clock.monotonicMs()
+    if (nowMs - this.failureToldMs >= failureLogMs) {
+      const { type, offset, length } = request
+      const failures = this.failuresUntold
+      this.options.log.warn('NBD request failed', { type, offset, length, error: String(error), failures })
+      this.failuresUntold = 0
+      this.failureToldMs = nowMs
+    }
     return errorReply(form, request, toNbdError(error), String(error))
   }
 

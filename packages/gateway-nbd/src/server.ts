@@ -64,9 +64,10 @@ export class NbdServer {
     const { connectionsMax } = limits
     const count = this.connections.size
     const refused = count >= connectionsMax
-    if (refused) {
-      this.counters.refused++
-      this.log.warn('refusing an NBD connection: too many', { connections: count, remote: stream.remote })
+    if (refused) this.counters.refused++
+    // Told once, not for each of those that try again and again.
+    if (count === connectionsMax) {
+      this.log.warn('refusing NBD connections: too many', { connections: count, remote: stream.remote })
     }
     if (this.closing || count >= connectionsMax + refusedMax) return stream.destroy()
     const connection: NbdConnection = new NbdConnection({
