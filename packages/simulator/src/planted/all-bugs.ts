@@ -1,4 +1,5 @@
 import { clientBugs } from './client-bugs.ts'
+import { cloneBugs } from './clone-bugs.ts'
 import { configBugs } from './config-bugs.ts'
 import { imageBugs } from './image-bugs.ts'
 import { mergeBugs } from './merge-bugs.ts'
@@ -25,6 +26,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,
+  ...cloneBugs,
   ...imageBugs,
   ...splitBugs,
   ...mergeBugs,

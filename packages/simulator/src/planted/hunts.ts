@@ -391,6 +391,7 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     everySeconds: 3,
     lastsSecondsMax: 20,
   },
+  images: { ...small, virtualSeconds: 50, workloads: ['image-family'], faults: ['crash', 'client-crash'], osds: 3 },
   'image-lock': {
     ...small,
     virtualSeconds: 40,

@@ -4,6 +4,7 @@ import { blockDevice } from './block-device.ts'
 import { counters } from './counters.ts'
 import { extents } from './extents.ts'
 import { fullDisks, quotas } from './filling.ts'
+import { imageFamily } from './image-family.ts'
 import { listing } from './listing.ts'
 import { locks } from './locks.ts'
 import { monitorSet } from './monitor-set.ts'
@@ -38,6 +39,7 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   listing: () => listing(),
   locks: () => locks(),
   'block-device': () => blockDevice(),
+  'image-family': () => imageFamily(),
   'shared-image': () => sharedImage(),
   'pool-churn': () => poolChurn(),
   quotas: () => quotas(),
