@@ -3,6 +3,7 @@ import { cloneBugs } from './clone-bugs.ts'
 import { configBugs } from './config-bugs.ts'
 import { imageBugs } from './image-bugs.ts'
 import { mergeBugs } from './merge-bugs.ts'
+import { mirrorBugs } from './mirror-bugs.ts'
 import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
@@ -28,6 +29,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...clientBugs,
   ...cloneBugs,
   ...imageBugs,
+  ...mirrorBugs,
   ...splitBugs,
   ...mergeBugs,
   ...configBugs,

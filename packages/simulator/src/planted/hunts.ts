@@ -27,6 +27,15 @@ import { shardHunts } from './shard-hunts.ts'
 export const hunts: Readonly<Record<string, Hunt>> = {
   ...shardHunts,
   ...pgNumHunts,
+  /** Copiers of images die all the time by themselves. */
+  mirroring: {
+    ...small,
+    virtualSeconds: 120,
+    workloads: ['mirrored-images'],
+    faults: ['crash'],
+    everySeconds: 20,
+    osds: 3,
+  },
   /** Copies lie unevenly, and hardly anything happens: the balancer works. */
   uneven: {
     ...small,

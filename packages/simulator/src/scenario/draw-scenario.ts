@@ -38,6 +38,7 @@ const scenarioMixes: Readonly<Record<string, Mix>> = {
   operators: { families: ['operator', 'monitors'] },
   images: { workloads: ['image-family'] },
   block: { workloads: ['block-device', 'shared-image', 'image-family'] },
+  mirroring: { workloads: ['mirrored-images'] },
   full: { workloads: ['quotas', 'full-disks'] },
   snapshots: { workloads: ['snapshots', 'pool-snapshots'] },
   beyond: { mode: 'beyond' },

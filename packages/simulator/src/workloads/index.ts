@@ -7,6 +7,7 @@ import { fullDisks, quotas } from './filling.ts'
 import { imageFamily } from './image-family.ts'
 import { listing } from './listing.ts'
 import { locks } from './locks.ts'
+import { mirroredImages } from './mirrored-images.ts'
 import { monitorSet } from './monitor-set.ts'
 import { poolChurn } from './pool-churn.ts'
 import { hotAndCold, registers } from './registers.ts'
@@ -41,6 +42,7 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   'block-device': () => blockDevice(),
   'image-family': () => imageFamily(),
   'shared-image': () => sharedImage(),
+  'mirrored-images': () => mirroredImages(),
   'pool-churn': () => poolChurn(),
   quotas: () => quotas(),
   'full-disks': () => fullDisks(),

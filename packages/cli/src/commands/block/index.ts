@@ -1,6 +1,8 @@
 /** `shoal block ...`: thin images (Ceph's `rbd`). */
 import type { Command } from 'commander'
+import { addImageBenchCommand } from './bench.ts'
 import { addCloneCommands } from './clone.ts'
+import { addImageConfigCommands } from './config.ts'
 import { addDiffCommands } from './diff-streams.ts'
 import { addGroupCommands } from './group.ts'
 import { addImageStreamCommands } from './image-streams.ts'
@@ -20,6 +22,8 @@ export function addBlockCommands(program: Command): void {
   addMetaCommands(block)
   addImageLockCommands(block)
   addGroupCommands(block)
+  addImageConfigCommands(block)
+  addImageBenchCommand(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
   addMirrorCommands(block)
