@@ -10,7 +10,19 @@ declare class TextDecoder {
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
+/** Node's way to memory that is not cleared first; elsewhere there is none. */
+declare const Buffer: { allocUnsafeSlow(sizeBytes: number): Uint8Array } | undefined
+
 export const emptyBytes: Uint8Array = new Uint8Array(0)
+
+/** Below this, what is saved by not clearing is less than the way there costs. */
+const clearedBytesMax = 4096
+
+/** For whoever writes every byte before it is read: anything may be in it. Clearing large pieces costs more than filling them. */
+export function uninitializedBytes(sizeBytes: number): Uint8Array {
+  if (sizeBytes <= clearedBytesMax || typeof Buffer === 'undefined') return new Uint8Array(sizeBytes)
+  return new Uint8Array(Buffer.allocUnsafeSlow(sizeBytes).buffer)
+}
 
 export function utf8Encode(text: string): Uint8Array {
   return encoder.encode(text)
