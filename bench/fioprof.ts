@@ -10,7 +10,7 @@ try {
     if (prof === undefined) return
     const row = (await cluster.daemons()).find((r) => r.name === prof)!
     await cluster.shoal('daemon', 'stop', prof)
-    const flags = prof.startsWith('nbd') ? ['--max-semi-space-size=8'] : ['--max-semi-space-size=32', '--max-old-space-size=1536']
+    const flags = prof.startsWith('nbd') ? ['--max-semi-space-size=8', '--initial-old-space-size=128'] : ['--max-semi-space-size=32', '--max-old-space-size=1536', '--initial-old-space-size=128']
     const child = spawn(process.execPath, [...(argument('--flags') ?? '--cpu-prof --cpu-prof-dir=/tmp/p/prof --cpu-prof-interval 300').split(' '), ...flags, '/work/wt/lead/packages/cli/dist/daemon.js', prof, '--data', cluster.directory, '--keyring', cluster.directory + '/keyring'].filter(Boolean), { stdio: 'inherit' })
     const t0 = performance.now()
     ;(globalThis as any).child = child; (globalThis as any).t0 = t0

@@ -46,8 +46,8 @@ const entry = fileURLToPath(new URL('../daemon.js', import.meta.url))
  */
 const v8Flags: Readonly<Record<DaemonKind, readonly string[]>> = {
   mon: ['--max-semi-space-size=2', '--max-old-space-size=512'],
-  osd: ['--max-semi-space-size=32', '--max-old-space-size=1536'],
-  nbd: ['--max-semi-space-size=8', '--max-old-space-size=512'],
+  osd: ['--max-semi-space-size=32', '--max-old-space-size=1536', '--initial-old-space-size=128'],
+  nbd: ['--max-semi-space-size=8', '--max-old-space-size=512', '--initial-old-space-size=128'],
 }
 
 /** Starts the process. `detached` gives it a session of its own: Ctrl-C reaches the supervisor only, which then stops it in order. */
