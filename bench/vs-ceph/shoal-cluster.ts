@@ -3,7 +3,7 @@ import { type DaemonRow, LocalCluster, shoalCommand } from '../support/local-clu
 import { imageName, poolName, type Rival, type Shape } from './rival.ts'
 
 /** `ending` gets what ends it, before anything of it runs. */
-export async function startShoal(shape: Shape, ending: (() => Promise<void>)[], hook?: (cluster: LocalCluster) => Promise<void>): Promise<Rival> {
+export async function startShoal(shape: Shape, ending: (() => Promise<void>)[]): Promise<Rival> {
   const cluster = LocalCluster.temporary()
   ending.push(() => cluster.remove())
   const command = [process.execPath, shoalCommand, 'up', '--osds', `${shape.osds}`, '--size', `${shape.size}`]
@@ -11,7 +11,6 @@ export async function startShoal(shape: Shape, ending: (() => Promise<void>)[], 
   await cluster.shoal('pool', 'create', poolName, `${shape.pgNum}`, '--application', 'block')
   await cluster.untilHealthy()
   await cluster.shoal('block', 'create', `${poolName}/${imageName}`, '--size', `${shape.imageGib}G`)
-  await hook?.(cluster)
   const daemons = await cluster.daemons()
   const gateway = daemons.find(({ kind }) => kind === 'nbd') as DaemonRow
   return {
