@@ -4,7 +4,16 @@ import { join } from 'node:path'
 import { prepare, root, run } from './lib/prepare.mjs'
 
 /** Debian packages that tests run for real. Tests that lack one say so and are skipped, unless CI is set. */
-const debianPackages = ['ceph-base', 'ceph-osd', 'libnbd-bin', 'nbdkit', 'qemu-utils', 'fio']
+const debianPackages = [
+  'ceph-base',
+  'ceph-osd',
+  'libnbd-bin',
+  'python3-libnbd',
+  'openssl',
+  'nbdkit',
+  'qemu-utils',
+  'fio',
+]
 
 prepare()
 run('bash', [join(root, 'scripts', 'install-test-tools.sh'), ...debianPackages])

@@ -47,6 +47,13 @@ export class ImageDirectory {
     return utf8Decode(id)
   }
 
+  /** What the image with this id is called; undefined: it has no name (any more). */
+  async nameOf(id: string): Promise<string | undefined> {
+    const page = await this.page({ kind: 'omap-get-keys', keys: [idKey(id)] })
+    const name = page.entries[0]?.value
+    return name === undefined ? undefined : utf8Decode(name)
+  }
+
   /** The header of the image with this name. ENOENT also when only the name is left. */
   async find(name: string): Promise<StoredHeader> {
     const id = await this.idOf(name)

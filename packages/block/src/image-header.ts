@@ -16,6 +16,7 @@ import {
 } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
 import { type ImageSnapshot, type SnapshotTable, snapshotTableCodec } from './image-snapshot.ts'
+import { copyIsReadOnly, type MirrorCopy, mirrorCopyCodec } from './mirror/mirror-copy.ts'
 import type { ObjectIo } from './object-io.ts'
 import { type ParentLink, parentLinkCodec } from './parent-link.ts'
 import { headerObjectName } from './striping.ts'
@@ -40,6 +41,8 @@ export interface ImageHeader {
   readonly snapshots?: SnapshotTable
   /** Left out: the image is no clone. */
   readonly parent?: ParentLink
+  /** Only where the image is not the primary of those that mirror each other. */
+  readonly mirrorCopy?: MirrorCopy
 }
 
 /** Incompatible: the data lies in another pool. */
@@ -48,7 +51,9 @@ export const hasDataPool = 1
 const hasSnapshots = 2
 /** Incompatible: what the image does not have is read from a snapshot of another. */
 export const hasParent = 4
-const knownIncompatibleFeatures = hasDataPool | hasSnapshots | hasParent
+/** Incompatible: the bytes are those of an image elsewhere, and belong to whoever mirrors it. */
+const isMirrorCopy = 256
+const knownIncompatibleFeatures = hasDataPool | hasSnapshots | hasParent | isMirrorCopy
 
 /** Where the image's bytes are. */
 export function dataIoOf(io: ObjectIo, { dataPool }: ImageHeader): ObjectIo {
@@ -75,6 +80,7 @@ const headerCodec: Codec<ImageHeader> = versioned<ImageHeader>(1, 1, 'image head
     if (header.dataPool !== undefined) writer.u64(header.dataPool)
     if (header.snapshots !== undefined) snapshotTableCodec.write(writer, header.snapshots)
     if (header.parent !== undefined) parentLinkCodec.write(writer, header.parent)
+    if (header.mirrorCopy !== undefined) mirrorCopyCodec.write(writer, header.mirrorCopy)
   },
   read: (reader: ByteReader): ImageHeader => readSections(reader, readPlain(reader)),
 })
@@ -102,7 +108,16 @@ function readSections(reader: ByteReader, header: ImageHeader): ImageHeader {
     ...(has(hasDataPool) ? { dataPool: reader.u64() } : {}),
     ...(has(hasSnapshots) ? { snapshots: snapshotTableCodec.read(reader) } : {}),
     ...(has(hasParent) ? { parent: parentLinkCodec.read(reader) } : {}),
+    ...(has(isMirrorCopy) ? { mirrorCopy: mirrorCopyCodec.read(reader) } : {}),
   }
+}
+
+/** `undefined` makes it an image like any other. */
+export function withMirrorCopy(header: ImageHeader, mirrorCopy: MirrorCopy | undefined): ImageHeader {
+  const { mirrorCopy: _, ...others } = header
+  const incompatibleFeatures = header.incompatibleFeatures & ~isMirrorCopy
+  if (mirrorCopy === undefined) return { ...others, incompatibleFeatures }
+  return { ...others, incompatibleFeatures: incompatibleFeatures | isMirrorCopy, mirrorCopy }
 }
 
 /**
@@ -175,6 +190,7 @@ export async function replaceHeader(
   header: ImageHeader,
   guards: readonly ObjectOp[] = [],
 ): Promise<StoredHeader> {
+  if (current.header.mirrorCopy !== undefined && io.mirrors !== true) throw copyIsReadOnly(current.header)
   await io.execute(headerObjectName(header.id), [...guards, ...replaceHeaderOps(current, header)])
   return { header, stored: encode(headerCodec, header) }
 }

@@ -3,6 +3,7 @@ import { type Clock, ClusterError, isClusterError } from '@shoal/base'
 import { Image } from './image.ts'
 import { type ImageHeader, poolOf, readHeader, type StoredHeader } from './image-header.ts'
 import { type ImageSnapshot, snapshotWithId } from './image-snapshot.ts'
+import { readableSnapshot } from './mirror/mirror-copy.ts'
 import type { ObjectIo } from './object-io.ts'
 import { overlapOf, type ParentLink } from './parent-link.ts'
 
@@ -27,7 +28,7 @@ export async function openImage(
   for (let attempt = 1; ; attempt++) {
     const askedMs = clock.monotonicMs()
     const { header } = await readHeader(io, imageId)
-    const snapshot = pick(header)
+    const snapshot = pick(header) ?? readableSnapshot(io, header)
     const { parent: link } = header
     if (link === undefined || overlapOf(header, snapshot) === 0) {
       return new Image(io, clock, header, askedMs, { snapshot })

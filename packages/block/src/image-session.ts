@@ -14,11 +14,13 @@ import { ClusterError, type Env, hexEncode, isClusterError, type Timer } from '@
 import { HeaderChannel } from './header-channel.ts'
 import type { HeaderNotice, NoticeAnswer } from './header-notice.ts'
 import type { Image, ImageData, ImageExtent } from './image.ts'
+import { readImageConfig } from './image-config.ts'
 import type { ImageChange } from './image-diff.ts'
 import { assertImageLocked, automaticCookie, giveImageLock, obtainImageLock } from './image-lock.ts'
 import type { ChannelIo, Fencer } from './object-io.ts'
 import { sleep } from './parallel.ts'
 import { removePause } from './pause-record.ts'
+import { QosGate } from './qos-gate.ts'
 
 /** A lock that was taken is kept this long, so that two who write in turn do not do nothing else. */
 const holdMsMin = 100
@@ -57,6 +59,7 @@ export class ImageSession {
   private isOpen = false
   private lock: 'none' | 'held' | 'releasing' = 'none'
   private heldSinceMs = 0
+  private tenures = 0
   private yieldUntilMs = Number.NEGATIVE_INFINITY
   /** Somebody asked for the lock while we were taking it. */
   private isWanted = false
@@ -65,6 +68,7 @@ export class ImageSession {
   private isUncertain = false
   private ended: ClusterError | undefined
   private opening: Promise<void> | undefined
+  private closing: Promise<void> | undefined
   /** Writes that wait for the lock, or for the end of a pause. */
   private readonly waiting = new Set<Promise<unknown>>()
   private readonly wakers = new Set<() => void>()
@@ -72,6 +76,9 @@ export class ImageSession {
   onEnded: (error: ClusterError) => void = () => undefined
   /** Called once, when the session has closed. */
   onClosed: () => void = () => undefined
+
+  /** Undefined while the image has no limits. */
+  qos: QosGate | undefined
 
   private constructor(image: Image, options: ImageSessionOptions) {
     this.image = image
@@ -92,12 +99,18 @@ export class ImageSession {
     try {
       // What changed before we watched.
       await image.refresh()
+      await session.readConfig()
       if (options.exclusive === true) await session.whenOpen(async () => undefined)
     } catch (error) {
       await session.close()
       throw error
     }
     return session
+  }
+
+  /** How often it has taken the lock. */
+  get tenure(): number {
+    return this.tenures
   }
 
   get holdsLock(): boolean {
@@ -153,8 +166,13 @@ export class ImageSession {
     return running
   }
 
-  /** Waits for the writes under way, and gives the lock back. */
-  async close(): Promise<void> {
+  /** Waits for the writes under way, and gives the lock back. Once, however often it is called. */
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce()
+    return this.closing
+  }
+
+  private async closeOnce(): Promise<void> {
     await this.flush()
     const wasLost = this.ended !== undefined
     const held = this.lock !== 'none' && !wasLost
@@ -201,7 +219,8 @@ export class ImageSession {
     this.check()
     if (this.pause !== undefined || this.lock === 'releasing') return this.change(tellMs)
     const yieldLeftMs = this.yieldUntilMs - this.env.clock.monotonicMs()
-    if (this.lock === 'none' && yieldLeftMs > 0) return this.change(yieldLeftMs)
+    // Not less than a timer can tell from nothing.
+    if (this.lock === 'none' && yieldLeftMs > 0) return this.change(Math.ceil(yieldLeftMs))
     if (this.lock === 'held') return this.update()
     const { env, io, fencer, description = '', lockTimeoutMs = lockTimeoutMsDefault } = this.options
     await obtainImageLock({
@@ -234,6 +253,7 @@ export class ImageSession {
     }
     this.check()
     this.lock = 'held'
+    this.tenures++
     this.heldSinceMs = this.env.clock.monotonicMs()
     this.update()
     this.tell('acquired-lock')
@@ -311,6 +331,7 @@ export class ImageSession {
         return 'done'
       case 'header-changed':
         await this.image.refreshAnew()
+        await this.readConfig()
         return 'done'
       case 'acquired-lock':
       case 'released-lock':
@@ -362,7 +383,18 @@ export class ImageSession {
   // Losing it
 
   private look(): void {
-    this.image.refresh().catch((error: unknown) => this.onLookFailed(error))
+    this.image
+      .refresh()
+      .then(() => this.readConfig())
+      .catch((error: unknown) => this.onLookFailed(error))
+  }
+
+  private async readConfig(): Promise<void> {
+    const config = await readImageConfig(this.options.io, this.image.header.id)
+    this.qos?.configure(config)
+    // Whoever waits in one that is left behind has been let go.
+    if (config.size === 0) this.qos = undefined
+    else this.qos ??= new QosGate(this.env, config)
   }
 
   private onFailedWrite(error: unknown): void {

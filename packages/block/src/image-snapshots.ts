@@ -120,7 +120,7 @@ export class ImageSnapshots {
   }
 
   /** During a hold whose guards are given. ECANCELED when it was over before. */
-  private async add(
+  async add(
     header: ImageHeader,
     name: string,
     kind: SnapshotKind,

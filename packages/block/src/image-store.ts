@@ -1,6 +1,6 @@
 /**
  * The images of one pool: create, list, look up, open, resize, remove, measure; and what else there is to images:
- * `snapshots`, `clones`.
+ * `snapshots`, `clones`, `trash`, `meta`.
  *
  * Order of steps, so that a crash between any two leaves nothing half visible and the same command finishes the work:
  * 1. create: header first, then the name (one compare-and-set in the directory). A crash between leaves a header that
@@ -29,10 +29,12 @@ import {
   type StoredHeader,
 } from './image-header.ts'
 import { openImage } from './image-layers.ts'
+import { ImageMeta } from './image-meta.ts'
 import { checkSize, ImageResizer, removeIfThere } from './image-resize.ts'
 import { rollbackImage } from './image-rollback.ts'
 import { type ImageSnapshot, parseImageSpec, snapshotNamed } from './image-snapshot.ts'
 import { ImageSnapshots } from './image-snapshots.ts'
+import { ImageTrash } from './image-trash.ts'
 import type { ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { nobodyHears, type Quiescer } from './quiescer.ts'
@@ -54,6 +56,8 @@ export interface ImageUsage {
 export class ImageStore {
   readonly snapshots: ImageSnapshots
   readonly clones: ImageClones
+  readonly trash: ImageTrash
+  readonly meta: ImageMeta
   private readonly services: StoreServices
   private readonly resizer: ImageResizer
 
@@ -68,6 +72,8 @@ export class ImageStore {
     }
     this.snapshots = new ImageSnapshots(this.services)
     this.clones = new ImageClones(this.services)
+    this.trash = new ImageTrash(this.services, (id, onProgress) => this.removeTrashed(id, onProgress))
+    this.meta = new ImageMeta(this.services)
     this.resizer = new ImageResizer(this.services, this.clones)
   }
 
@@ -192,6 +198,12 @@ export class ImageStore {
       throw error
     })
     if (current === undefined) return this.removeName(name, id)
+    await this.removeAllButName(current, onProgress)
+    await directory.remove(name, id)
+  }
+
+  private async removeAllButName(current: StoredHeader, onProgress: ProgressListener): Promise<void> {
+    const { io } = this.services
     const settled = await finishRemovals(io, current)
     expectNoSnapshots(settled.header)
     const { header } = settled.header.removing
@@ -201,7 +213,18 @@ export class ImageStore {
     await this.resizer.removeObjects(header, 0, objects, onProgress)
     await this.clones.leaveParent(header)
     await removeIfThere(io, headerObjectName(header.id))
-    await directory.remove(name, header.id)
+  }
+
+  private async removeTrashed(id: string, onProgress: ProgressListener): Promise<void> {
+    let current: StoredHeader
+    try {
+      current = await readHeader(this.services.io, id)
+    } catch (error) {
+      // An earlier removal came as far as the header.
+      if (isClusterError(error, 'ENOENT')) return
+      throw error
+    }
+    await this.removeAllButName(current, onProgress)
   }
 
   /** An earlier removal came as far as the header; or a clone never got one, and must not any more. */
@@ -250,6 +273,8 @@ function expectNoSnapshots({ name, snapshots }: ImageHeader): void {
   const waiting = snapshots?.entries.every(({ kind }) => kind === 'trash') === true
   const what = `${count} snapshot${count === 1 ? '' : 's'}${waiting ? ' that clones need' : ''}`
   throw new ClusterError('EBUSY', `image ${name} has ${what}`, {
-    hint: waiting ? `shoal block children ${name}; shoal block flatten` : `shoal block snap purge ${name}`,
+    hint: waiting
+      ? `shoal block trash mv ${name}: it goes when they do not any more; or shoal block flatten, for each of shoal block children ${name}`
+      : `shoal block snap purge ${name}`,
   })
 }

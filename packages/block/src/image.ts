@@ -8,6 +8,7 @@ import { CopyUp } from './copy-up.ts'
 import { diffImage, type ImageChange } from './image-diff.ts'
 import { beingRolledBack, dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
 import { type ImageSnapshot, snapContextOf, snapshotNamed, snapshotWithId } from './image-snapshot.ts'
+import { changedRole } from './mirror/mirror-copy.ts'
 import type { ObjectIo, ObjectIoOptions } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { overlapOf } from './parent-link.ts'
@@ -122,6 +123,7 @@ export class Image {
     if (header.removing) throw new ClusterError('ENOENT', `image ${header.name} is being removed`)
     if (header.snapshots !== undefined && header.snapshots.rollingBackTo !== 0) throw beingRolledBack(header)
     if (this.snapshot !== undefined) this.snapshot = snapshotWithId(header, this.snapshot.id)
+    else if (header.mirrorCopy?.state !== this.known.mirrorCopy?.state) throw changedRole(header)
     this.learn(header, askedMs)
   }
 

@@ -16,6 +16,8 @@ export interface ObjectIo {
     ops: readonly ObjectOp[],
     options?: ObjectIoOptions,
   ): Promise<{ readonly results: readonly ObjectOpResult[] }>
+  /** Of whoever mirrors images: copies can be changed. */
+  readonly mirrors?: boolean
   /** Rejects with ENOENT when the pool itself is gone. */
   poolId?(): Promise<unknown>
   /** The same cluster's pool with this id, which may be of another kind: where an image keeps its data, if not here. */

@@ -37,3 +37,6 @@ export function headerObjectName(imageId: string): string {
 
 /** The pool's list of images: omap keys `name_NAME` -> id and `id_ID` -> name. */
 export const directoryObjectName = 'block_directory'
+
+/** The images of the pool that wait for their removal: omap keys `id_ID`. */
+export const trashObjectName = 'block_trash'

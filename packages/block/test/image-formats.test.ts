@@ -2,6 +2,7 @@
 import { hexEncode, utf8Encode } from '@shoal/base'
 import { encodeNotice, pauseImage } from '@shoal/block'
 import { expect, test } from 'vitest'
+import { contentOf, putSnapshot } from '../src/group-record.ts'
 import { decodeAnswer, decodeNotice, encodeAnswer } from '../src/header-notice.ts'
 import { breakImageLock } from '../src/image-lock.ts'
 import { MemoryCluster } from './memory-cluster.ts'
@@ -25,6 +26,15 @@ test('a notice of a newer version is not understood, and not taken for another',
   newer[6] = 77
   expect(decodeNotice(newer)).toBeUndefined()
   expect(decodeAnswer(utf8Encode('nonsense'))).toBe('unknown-notice')
+})
+
+test('a group snapshot', () => {
+  const snapshot = { id: 'ab', name: 'monday', state: 'complete', createdMs: 1, images: ['cd'] } as const
+  const op = putSnapshot(snapshot)
+  const [entry] = op.kind === 'omap-set' ? op.entries : []
+  const [id, name, image] = ['020000006162', '060000006d6f6e646179', '020000006364']
+  expect(hexEncode(entry?.value ?? utf8Encode('?'))).toBe(`010123000000${id}${name}01000000000000f03f01000000${image}`)
+  expect(contentOf(entry === undefined ? [] : [entry]).snapshots).toEqual([snapshot])
 })
 
 test('the records in the header', async () => {

@@ -5,6 +5,7 @@
 import { assert, ClusterError, type Epoch, emptyBytes, Prng, type Timers } from '@shoal/base'
 import {
   type ChannelIo,
+  channelQuiescer,
   type Fencer,
   ImageSession,
   type ImageSessionOptions,
@@ -12,7 +13,7 @@ import {
   type ObjectIoOptions,
 } from '@shoal/block'
 import { SimTime, silentLog } from '@shoal/testkit'
-import type { NotifyOutcome, ObjectLock, ObjectOp, ObjectOpResult } from '@shoal/wire'
+import { isWriteOp, type NotifyOutcome, type ObjectLock, type ObjectOp, type ObjectOpResult } from '@shoal/wire'
 import { MemoryObjects } from './memory-objects.ts'
 
 const operationMs = 1
@@ -109,10 +110,14 @@ export class MemoryClient implements ChannelIo, Fencer {
   delayMs = 0
   /** It neither hears nor answers notifies. */
   isDeaf = false
+  /** After so many changes the client is dead. */
+  mutationsLeft: number = Number.POSITIVE_INFINITY
   epoch: number
   private readonly cluster: MemoryCluster
+  private readonly random: Prng
 
   constructor(cluster: MemoryCluster, session: number) {
+    this.random = new Prng(session)
     this.cluster = cluster
     this.session = session
     this.epoch = cluster.epoch
@@ -123,13 +128,13 @@ export class MemoryClient implements ChannelIo, Fencer {
     return {
       clock: { monotonicMs: () => time.nowMs, wallMs: () => time.nowMs },
       timers,
-      random: new Prng(this.session),
+      random: this.random,
       log: silentLog,
     }
   }
 
   get store(): ImageStore {
-    return new ImageStore(this.env, this)
+    return new ImageStore(this.env, this, channelQuiescer(this.env, this, this))
   }
 
   async open(name: string, options: Partial<ImageSessionOptions> = {}): Promise<ImageSession> {
@@ -138,6 +143,8 @@ export class MemoryClient implements ChannelIo, Fencer {
 
   async execute(name: string, ops: readonly ObjectOp[], options: ObjectIoOptions = {}): Promise<Results> {
     const { epoch } = this
+    if (ops.some(isWriteOp)) this.mutationsLeft--
+    if (this.mutationsLeft < 0) throw new ClusterError('ESHUTDOWN', 'crashed')
     await this.sleep(operationMs + this.delayMs)
     return this.cluster.apply(this, epoch, name, ops, options)
   }

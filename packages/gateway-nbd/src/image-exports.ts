@@ -12,7 +12,13 @@ import type { ImageSource } from './image-source.ts'
 /** Reads and writes that cover whole data blocks of the object store need no read-modify-write there. */
 const preferredBlockBytes = 64 * 1024
 
+/** Of one connection: those of one image take turns under its limits. */
 function imageDevice(session: ImageSession, name: string, readOnly: boolean): BlockDevice {
+  const user = {}
+  const limited = async <T>(kind: 'read' | 'write', bytes: number, run: () => Promise<T>): Promise<T> => {
+    await session.qos?.enter(user, kind, bytes)
+    return run()
+  }
   return {
     get sizeBytes() {
       return session.image.sizeBytes
@@ -20,11 +26,18 @@ function imageDevice(session: ImageSession, name: string, readOnly: boolean): Bl
     readOnly: readOnly || session.image.readOnly,
     description: `Shoal image ${name}`,
     preferredBlockBytes,
-    read: (offset, length) => session.read(offset, length),
-    write: (offset, data) => session.write(offset, data),
+    read: (offset, length) =>
+      session.qos === undefined
+        ? session.read(offset, length)
+        : limited('read', length, () => session.read(offset, length)),
+    write: (offset, data) =>
+      session.qos === undefined
+        ? session.write(offset, data)
+        : limited('write', data.length, () => session.write(offset, data)),
     flush: () => session.flush(),
-    trim: (offset, length) => session.discard(offset, length),
-    writeZeroes: (offset, length, punchHole) => session.writeZeroes(offset, length, punchHole),
+    trim: (offset, length) => limited('write', 0, () => session.discard(offset, length)),
+    writeZeroes: (offset, length, punchHole) =>
+      limited('write', punchHole ? 0 : length, () => session.writeZeroes(offset, length, punchHole)),
     extents: (offset, length) => session.extents(offset, length),
     changes: async (snapshot, offset, length) =>
       dirtyExtents(await session.changes(snapshot, offset, length), offset, length),
@@ -69,6 +82,8 @@ interface OpenImage {
 export class ImageExports implements ExportSource {
   private readonly options: ImageExportsOptions
   private readonly opened = new Map<string, OpenImage>()
+  /** Those whose last user has gone, and that have not given their lock back yet. */
+  private readonly closing = new Set<Promise<void>>()
 
   constructor(options: ImageExportsOptions) {
     this.options = options
@@ -108,9 +123,11 @@ export class ImageExports implements ExportSource {
 
   /** Closes every image, whoever has it open still: their locks are free for others. */
   async close(): Promise<void> {
-    const sessions = [...this.opened.values()].map(({ session }) => session.catch(() => undefined))
+    const opened = [...this.opened.values()]
     this.opened.clear()
-    await Promise.all(sessions.map(async (session) => (await session)?.close()))
+    const closed = [...this.closing, ...opened.map((image) => this.closeSession(image))]
+    const failed = (await Promise.allSettled(closed)).find((one) => one.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
   }
 
   /** Of a snapshot, those before it. */
@@ -153,8 +170,20 @@ export class ImageExports implements ExportSource {
   private async release(name: string, image: OpenImage): Promise<void> {
     if (--image.users > 0) return
     if (this.opened.get(name) === image) this.opened.delete(name)
-    const session = await image.session.catch(() => undefined)
-    await session?.close()
+    await this.closeSession(image)
+  }
+
+  private async closeSession({ session }: OpenImage): Promise<void> {
+    const closing = session.then(
+      (opened) => opened.close(),
+      () => undefined,
+    )
+    this.closing.add(closing)
+    try {
+      await closing
+    } finally {
+      this.closing.delete(closing)
+    }
   }
 
   private isOffered(name: string): boolean {

@@ -33,7 +33,7 @@ export class MemoryDevice implements BlockDevice {
     return [...this.snapshots.keys()]
   }
 
-  /** Reads and writes wait from now on, until they are released. `begun`: the first has come. */
+  /** Whatever reads or writes waits from now on, until they are released. `begun`: the first has come. */
   hold(): { readonly begun: Promise<void>; readonly release: () => void } {
     let release: () => void = () => undefined
     this.gate = new Promise((resolve) => {
@@ -73,7 +73,7 @@ export class MemoryDevice implements BlockDevice {
   }
 
   async trim(offset: number, length: number): Promise<void> {
-    this.mayFail()
+    await this.pass()
     this.bytes.fill(0, offset, offset + length)
     this.allocated.fill(0, Math.ceil(offset / extentBytes), Math.floor((offset + length) / extentBytes))
   }

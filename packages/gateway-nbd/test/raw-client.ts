@@ -176,12 +176,19 @@ export class RawClient {
     this.socket.write(header)
   }
 
-  extended(type: number, offset: bigint | number, length: bigint | number, flags = 0, payload?: Buffer): void {
+  extended(
+    type: number,
+    offset: bigint | number,
+    length: bigint | number,
+    flags = 0,
+    payload?: Buffer,
+    cookie = 77n,
+  ): void {
     const header = Buffer.alloc(32)
     header.writeUInt32BE(0x21e41c71, 0)
     header.writeUInt16BE(flags, 4)
     header.writeUInt16BE(type, 6)
-    header.writeBigUInt64BE(77n, 8)
+    header.writeBigUInt64BE(cookie, 8)
     header.writeBigUInt64BE(BigInt(offset), 16)
     header.writeBigUInt64BE(BigInt(length), 24)
     this.socket.write(payload === undefined ? header : Buffer.concat([header, payload]))
@@ -194,8 +201,25 @@ export class RawClient {
     return header.readUInt32BE(4)
   }
 
-  async chunk(): Promise<Chunk> {
+  /** Whichever comes next; what follows a simple reply only its request tells. */
+  async anyReply(
+    payloadBytes: (cookie: bigint, error: number) => number,
+  ): Promise<
+    | ({ readonly kind: 'chunk' } & Chunk)
+    | { readonly kind: 'simple'; readonly cookie: bigint; readonly error: number; readonly payload: Buffer }
+  > {
     const magic = (await this.take(4)).readUInt32BE(0)
+    if (magic !== 0x67446698) return { kind: 'chunk', ...(await this.chunkOf(magic)) }
+    const header = await this.take(12)
+    const [error, cookie] = [header.readUInt32BE(0), header.readBigUInt64BE(4)]
+    return { kind: 'simple', cookie, error, payload: await this.take(payloadBytes(cookie, error)) }
+  }
+
+  async chunk(): Promise<Chunk> {
+    return this.chunkOf((await this.take(4)).readUInt32BE(0))
+  }
+
+  private async chunkOf(magic: number): Promise<Chunk> {
     expect([0x668e33ef, 0x6e8a278c]).toContain(magic)
     const extended = magic === 0x6e8a278c
     const header = await this.take(extended ? 28 : 16)

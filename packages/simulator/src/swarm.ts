@@ -92,7 +92,9 @@ class Swarm {
         const { value, done } = await lines.next()
         clearTimeout(hang)
         if (done === true) {
-          this.fail(seed, 'the process ended or hung')
+          const minutes = seedMsMax / 60_000
+          const late = `took longer than ${minutes} minutes: it hangs, or this machine has no time for it`
+          this.fail(seed, child.killed ? late : 'the process ended')
           seed = this.nextSeed()
           break
         }

@@ -10,8 +10,10 @@
  */
 import { ClusterError } from '@shoal/base'
 import { type DiffRecord, openDiff } from '@shoal/image-streams'
+import type { Image } from '../image.ts'
 import type { ImageHeader } from '../image-header.ts'
 import type { ImageStore } from '../image-store.ts'
+import { copyIsReadOnly } from '../mirror/mirror-copy.ts'
 import type { ObjectIo } from '../object-io.ts'
 import { applyExtents } from './apply-extents.ts'
 import { asData, findDifference } from './compare-images.ts'
@@ -56,17 +58,19 @@ export async function importDiff(
   try {
     const { head, extents } = await openDiff(records)
     const { from, to, sizeBytes } = head
-    const { id } = await store.info(name)
+    const header = await store.info(name)
+    if (header.mirrorCopy !== undefined) throw copyIsReadOnly(header)
+    const { id } = header
     const finished = await settleEarlier(services, name, force)
     if (finished !== undefined && finished.from === from && finished.to === to) {
       return { ...head, wasComplete: true }
     }
     await expectEnds(store, name, from, to)
     if (!force) await expectBase(store, name, from)
-    await setMarker(io, id, { from, to, forced: force })
+    await setMarker(io, id, 'import', { from, to, forced: force })
     await applyDiff(store, name, sizeBytes, extents, (done) => onProgress(done, sizeBytes))
     if (to !== undefined) await store.snapshots.create(name, to)
-    await clearMarker(io, id)
+    await clearMarker(io, id, 'import')
     onProgress(sizeBytes, sizeBytes)
     return { ...head, wasComplete: false }
   } finally {
@@ -75,15 +79,16 @@ export async function importDiff(
 }
 
 /** Size, then bytes: durable when it resolves. */
-async function applyDiff(
+export async function applyDiff(
   store: ImageStore,
   name: string,
   sizeBytes: number,
   extents: AsyncIterable<Extent>,
   onProgress: (doneBytes: number) => void = () => undefined,
+  openImage: () => Promise<Image> = () => store.open(name),
 ): Promise<void> {
   if ((await store.info(name)).sizeBytes !== sizeBytes) await store.resize(name, sizeBytes)
-  await applyExtents(await store.open(name), extents, onProgress)
+  await applyExtents(await openImage(), extents, onProgress)
 }
 
 /** What an import left that did not come to its end: its marker, if it only had to be cleared; its bytes are undone. */
@@ -93,10 +98,10 @@ async function settleEarlier(
   force: boolean,
 ): Promise<ImportMarker | undefined> {
   const header = await store.info(name)
-  const marker = await readMarker(io, header.id)
+  const marker = await readMarker(io, header.id, 'import')
   if (marker === undefined) return undefined
   if (marker.to !== undefined && hasSnapshot(header, marker.to)) {
-    await clearMarker(io, header.id)
+    await clearMarker(io, header.id, 'import')
     return marker
   }
   if (!marker.forced) await rewind(store, name, marker.from)
@@ -110,16 +115,21 @@ async function settleEarlier(
       },
     )
   }
-  await clearMarker(io, header.id)
+  await clearMarker(io, header.id, 'import')
   return undefined
 }
 
-function hasSnapshot(header: ImageHeader, snapshot: string): boolean {
+export function hasSnapshot(header: ImageHeader, snapshot: string | undefined): boolean {
   return header.snapshots?.entries.some((one) => one.kind !== 'trash' && one.name === snapshot) === true
 }
 
 /** The image as it was at a snapshot; without one, an image of zeros. Can be done again. */
-async function rewind(store: ImageStore, name: string, snapshot: string | undefined): Promise<void> {
+export async function rewind(
+  store: ImageStore,
+  name: string,
+  snapshot: string | undefined,
+  openImage?: () => Promise<Image>,
+): Promise<void> {
   const base = snapshot === undefined ? undefined : await store.open(`${name}@${snapshot}`)
   const sizeBytes = base?.sizeBytes ?? (await store.info(name)).sizeBytes
   const changes = pieces(asData(store.diff(name, snapshot, undefined)), sizeBytes)
@@ -129,7 +139,7 @@ async function rewind(store: ImageStore, name: string, snapshot: string | undefi
     async (change): Promise<readonly Extent[]> =>
       base === undefined ? [{ ...change, kind: 'zero' }] : readChange(base, change),
   )
-  await applyDiff(store, name, sizeBytes, flat(extents))
+  await applyDiff(store, name, sizeBytes, flat(extents), undefined, openImage)
 }
 
 async function* flat<T>(lists: AsyncIterable<readonly T[]>): AsyncGenerator<T, void, void> {

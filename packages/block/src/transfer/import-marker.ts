@@ -14,6 +14,7 @@ import {
   utf8Encode,
   versioned,
 } from '@shoal/base'
+import type { ObjectOp } from '@shoal/wire'
 import type { ObjectIo } from '../object-io.ts'
 import { headerObjectName } from '../striping.ts'
 
@@ -26,7 +27,12 @@ export interface ImportMarker {
   readonly forced: boolean
 }
 
-const markerKey = utf8Encode('import')
+/** Whose it is: of a person's import, or of whoever mirrors the image. */
+export type MarkerOwner = 'import' | 'mirror'
+const markerKeys: Readonly<Record<MarkerOwner, Uint8Array>> = {
+  import: utf8Encode('import'),
+  mirror: utf8Encode('mirror_import'),
+}
 
 const markerCodec: Codec<ImportMarker> = versioned<ImportMarker>(
   1,
@@ -35,24 +41,38 @@ const markerCodec: Codec<ImportMarker> = versioned<ImportMarker>(
   struct<ImportMarker>({ from: optional(string()), to: optional(string()), forced: boolean() }),
 )
 
-export async function readMarker(io: ObjectIo, imageId: string): Promise<ImportMarker | undefined> {
+export async function readMarker(io: ObjectIo, imageId: string, owner: MarkerOwner): Promise<ImportMarker | undefined> {
+  const markerKey = markerKeys[owner]
   const { results } = await io.execute(headerObjectName(imageId), [{ kind: 'omap-get-keys', keys: [markerKey] }])
   const entry = results[0]?.kind === 'omap' ? results[0].entries[0] : undefined
   return entry === undefined ? undefined : decode(markerCodec, entry.value)
 }
 
-export async function setMarker(io: ObjectIo, imageId: string, marker: ImportMarker): Promise<void> {
+export async function setMarker(
+  io: ObjectIo,
+  imageId: string,
+  owner: MarkerOwner,
+  marker: ImportMarker,
+): Promise<void> {
   await io.execute(headerObjectName(imageId), [
     { kind: 'assert-exists' },
-    { kind: 'omap-set', entries: [{ key: markerKey, value: encode(markerCodec, marker) }] },
+    { kind: 'omap-set', entries: [{ key: markerKeys[owner], value: encode(markerCodec, marker) }] },
   ])
 }
 
 /** Also when there is none, or no such image any more. */
-export async function clearMarker(io: ObjectIo, imageId: string): Promise<void> {
+export async function clearMarker(io: ObjectIo, imageId: string, owner: MarkerOwner): Promise<void> {
   try {
-    await io.execute(headerObjectName(imageId), [{ kind: 'assert-exists' }, { kind: 'omap-remove', keys: [markerKey] }])
+    await io.execute(headerObjectName(imageId), [
+      { kind: 'assert-exists' },
+      { kind: 'omap-remove', keys: [markerKeys[owner]] },
+    ])
   } catch (error) {
     if (!isClusterError(error, 'ENOENT')) throw error
   }
+}
+
+/** In front of what only whoever set this marker may do: ECANCELED when it is not there any more. */
+export function markerGuard(owner: MarkerOwner, marker: ImportMarker): ObjectOp {
+  return { kind: 'compare-omap', key: markerKeys[owner], mode: 'equal', value: encode(markerCodec, marker) }
 }

@@ -64,3 +64,13 @@ export function formatDuration(milliseconds: number): string {
   if (hours < 48) return `${hours}h ${minutes % 60}m`
   return `${Math.floor(hours / 24)}d ${hours % 24}h`
 }
+
+const durationUnits: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** `30s`, `5m`, `2h`, `1d` -> milliseconds. Throws EINVAL. */
+export function parseDuration(text: string): number {
+  const match = /^(\d+)([smhd])$/.exec(text.trim())
+  const milliseconds = Number(match?.[1]) * (durationUnits[match?.[2] ?? ''] ?? Number.NaN)
+  if (Number.isSafeInteger(milliseconds) && milliseconds > 0) return milliseconds
+  throw new ClusterError('EINVAL', `not a time: ${text}`, { hint: 'a number with s, m, h or d: 5m' })
+}

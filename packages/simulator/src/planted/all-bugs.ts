@@ -1,6 +1,9 @@
 import { clientBugs } from './client-bugs.ts'
+import { cloneBugs } from './clone-bugs.ts'
 import { configBugs } from './config-bugs.ts'
+import { imageBugs } from './image-bugs.ts'
 import { mergeBugs } from './merge-bugs.ts'
+import { mirrorBugs } from './mirror-bugs.ts'
 import { monitorBugs } from './monitor-bugs.ts'
 import { pgBugs } from './pg-bugs.ts'
 import type { PlantedBug } from './planted-bug.ts'
@@ -24,6 +27,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...monitorBugs,
   ...spaceBugs,
   ...clientBugs,
+  ...cloneBugs,
+  ...imageBugs,
+  ...mirrorBugs,
   ...splitBugs,
   ...mergeBugs,
   ...configBugs,

@@ -16,8 +16,8 @@ export const clientBugs: readonly PlantedBug[] = [
     mechanism: 'a trim inside an object cuts the object',
     promise: 'a trim touches its range only',
     file: 'block/dist/image.js',
-    find: '        else if (toTheEnd) {',
-    replace: '        else if (part.offset > 0) {',
+    find: 'const ops = toTheEnd\n',
+    replace: 'const ops = part.offset > 0\n',
     scenario: 'block',
   },
   {

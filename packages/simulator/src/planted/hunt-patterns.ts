@@ -52,6 +52,7 @@ export type PatternName =
   | 'flap'
   | 'lostAnswers'
   | 'deafClient'
+  | 'lostOwner'
   | 'lonelyMonitor'
   | 'rivalMonitors'
 
@@ -211,6 +212,27 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
         params: { a, b: client, oneWay: 1 },
       })),
       { atMs: deafMs, kind: 'reset-connections', params: { a: client, b: '' } },
+    ]
+  },
+  /**
+   * A client whose requests (to all OSDs, or to one) wait until others have taken its place, and then arrive at once;
+   * sometimes most monitors are away meanwhile.
+   */
+  lostOwner(random, plan) {
+    const client = `client-${1 + random.below(clientsOf(plan))}`
+    const lostMs = 5_000 + random.below(6_000)
+    const unreached = random.below(3) === 0 ? [osd(random.below(plan.osds.length))] : osdNames(plan)
+    return [
+      ...unreached.map((b) => ({
+        atMs: 0,
+        kind: 'partial-partition',
+        durationMs: lostMs,
+        params: { a: client, b, oneWay: 1 },
+      })),
+      // Nothing is decided in the time in which others would have it fenced.
+      ...(random.below(2) === 0 ? [] : monitorNames(plan).slice(1)).map((name) =>
+        outage(3_000 + random.below(2_000), lostMs, name),
+      ),
     ]
   },
   /** A monitor that clients reach and the others do not. */

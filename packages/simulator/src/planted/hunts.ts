@@ -27,6 +27,15 @@ import { shardHunts } from './shard-hunts.ts'
 export const hunts: Readonly<Record<string, Hunt>> = {
   ...shardHunts,
   ...pgNumHunts,
+  /** Copiers of images die all the time by themselves. */
+  mirroring: {
+    ...small,
+    virtualSeconds: 120,
+    workloads: ['mirrored-images'],
+    faults: ['crash'],
+    everySeconds: 20,
+    osds: 3,
+  },
   /** Copies lie unevenly, and hardly anything happens: the balancer works. */
   uneven: {
     ...small,
@@ -390,6 +399,20 @@ export const hunts: Readonly<Record<string, Hunt>> = {
     faults: ['osd-flag', 'osd-flag', 'crash', 'restart', 'power-cut-all', 'outage'],
     everySeconds: 3,
     lastsSecondsMax: 20,
+  },
+  images: { ...small, virtualSeconds: 50, workloads: ['image-family'], faults: ['crash', 'client-crash'], osds: 3 },
+  'image-lock': {
+    ...small,
+    virtualSeconds: 40,
+    workloads: ['shared-image'],
+    clients: 3,
+    faults: ['client-crash', 'delays', 'crash'],
+    patterns: ['lostOwner', 'lostOwner', 'lostOwner'],
+    everySeconds: 6,
+    osds: 3,
+    pgNum: 4,
+    pauseFactor: 0.5,
+    ...quickDown,
   },
   block: { ...small, workloads: ['block-device'], faults: ['crash', 'client-crash', 'delays'], osds: 3 },
 }

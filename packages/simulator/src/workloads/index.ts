@@ -4,11 +4,14 @@ import { blockDevice } from './block-device.ts'
 import { counters } from './counters.ts'
 import { extents } from './extents.ts'
 import { fullDisks, quotas } from './filling.ts'
+import { imageFamily } from './image-family.ts'
 import { listing } from './listing.ts'
 import { locks } from './locks.ts'
+import { mirroredImages } from './mirrored-images.ts'
 import { monitorSet } from './monitor-set.ts'
 import { poolChurn } from './pool-churn.ts'
 import { hotAndCold, registers } from './registers.ts'
+import { sharedImage } from './shared-image.ts'
 import { snapshots } from './snapshots.ts'
 import { watches } from './watches.ts'
 
@@ -22,6 +25,7 @@ export { locks } from './locks.ts'
 export { type ObjectWorkloadPlan, objectWorkload } from './object-workload.ts'
 export { poolChurn } from './pool-churn.ts'
 export { hotAndCold, registers } from './registers.ts'
+export { sharedImage } from './shared-image.ts'
 export { snapshots } from './snapshots.ts'
 export { watches } from './watches.ts'
 
@@ -36,6 +40,9 @@ export const workloads: Readonly<Record<string, () => Workload>> = {
   listing: () => listing(),
   locks: () => locks(),
   'block-device': () => blockDevice(),
+  'image-family': () => imageFamily(),
+  'shared-image': () => sharedImage(),
+  'mirrored-images': () => mirroredImages(),
   'pool-churn': () => poolChurn(),
   quotas: () => quotas(),
   'full-disks': () => fullDisks(),

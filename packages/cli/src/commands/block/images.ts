@@ -1,4 +1,5 @@
 /** `shoal block create|resize|rename|rm|ls|info|du`: images as a whole. */
+import type { ImageHeader, ImageStore } from '@shoal/block'
 import type { Command } from 'commander'
 import { action } from '../../action.ts'
 import type { CommandContext } from '../../context.ts'
@@ -108,12 +109,41 @@ async function resize(
   )
 }
 
+/** A clone that is just being made, and one whose maker died, has a name already. */
+async function infoIfThere(store: ImageStore, name: string): Promise<readonly ImageHeader[]> {
+  const { isClusterError } = await import('@shoal/base')
+  try {
+    return [await store.info(name)]
+  } catch (error) {
+    if (isClusterError(error, 'ENOENT')) return []
+    throw error
+  }
+}
+
+/** Those that an older client may not know. */
+function featuresOf({ dataPool, snapshots, parent, compatibleFeatures }: ImageHeader): readonly string[] {
+  return [
+    ...(dataPool === undefined ? [] : ['data-pool']),
+    ...(snapshots === undefined ? [] : ['snapshots']),
+    ...(parent === undefined ? [] : ['parent']),
+    ...(compatibleFeatures === 0 ? [] : ['was-shrunk']),
+  ]
+}
+
+function parentPairs({ parent }: ImageHeader): readonly (readonly [string, string])[] {
+  if (parent === undefined || parent.state === 'left') return []
+  const { poolId, imageId, snapId, overlapBytes } = parent
+  return [
+    ['parent', `image ${imageId} of pool ${poolId}, at its snapshot ${snapId}, under ${formatBytes(overlapBytes)}`],
+  ]
+}
+
 function addReports(block: Command): void {
   action(
     block.command('ls').argument('[pool]', 'pool', defaultBlockPool).description('images of a pool'),
     async (context, [pool]) => {
       const store = await imageStore(context, pool ?? defaultBlockPool)
-      const images = await Promise.all((await store.list()).map((image) => store.info(image.name)))
+      const images = (await Promise.all((await store.list()).map((image) => infoIfThere(store, image.name)))).flat()
       context.print(images, () =>
         formatTable(
           [
@@ -138,6 +168,8 @@ function addReports(block: Command): void {
         ['object size', formatBytes(header.objectBytes)],
         ['created', new Date(header.createdMs).toISOString()],
         ['snapshots', String(header.snapshots?.entries.length ?? 0)],
+        ['features', featuresOf(header).join(', ') || 'none'],
+        ...parentPairs(header),
         ...(header.removing ? ([['state', 'being removed']] as const) : []),
       ]),
     )
