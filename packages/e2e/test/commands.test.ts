@@ -235,6 +235,7 @@ const groups: readonly (readonly string[])[] = [
     'block config image rm disk qos_iops_limit',
     'block bench disk --io-type write --io-size 4K --io-total 400K --io-pattern rand',
     'block bench disk --io-type readwrite --io-size 64K --io-total 2M',
+    'block top --seconds 0.5',
     'block lock add disk mine --description me',
     'block lock ls disk',
     'block lock rm disk mine',

@@ -220,7 +220,7 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
    */
   lostOwner(random, plan) {
     const client = `client-${1 + random.below(clientsOf(plan))}`
-    const lostMs = 5_000 + random.below(6_000)
+    const lostMs = 8_000 + random.below(6_000)
     const unreached = random.below(3) === 0 ? [osd(random.below(plan.osds.length))] : osdNames(plan)
     return [
       ...unreached.map((b) => ({
@@ -230,7 +230,7 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
         params: { a: client, b, oneWay: 1 },
       })),
       // Nothing is decided in the time in which others would have it fenced.
-      ...(random.below(2) === 0 ? [] : monitorNames(plan).slice(1)).map((name) =>
+      ...(random.below(3) === 0 ? [] : monitorNames(plan).slice(1)).map((name) =>
         outage(3_000 + random.below(2_000), lostMs, name),
       ),
     ]

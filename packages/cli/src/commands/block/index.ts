@@ -11,6 +11,7 @@ import { addImageLockCommands } from './lock.ts'
 import { addMetaCommands } from './meta.ts'
 import { addMirrorCommands } from './mirror.ts'
 import { addBlockSnapCommands } from './snap.ts'
+import { addImageTopCommand } from './top.ts'
 import { addTrashCommands } from './trash.ts'
 
 export function addBlockCommands(program: Command): void {
@@ -24,6 +25,7 @@ export function addBlockCommands(program: Command): void {
   addGroupCommands(block)
   addImageConfigCommands(block)
   addImageBenchCommand(block)
+  addImageTopCommand(block)
   addImageStreamCommands(block)
   addDiffCommands(block)
   addMirrorCommands(block)
