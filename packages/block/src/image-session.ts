@@ -14,11 +14,13 @@ import { ClusterError, type Env, hexEncode, isClusterError, type Timer } from '@
 import { HeaderChannel } from './header-channel.ts'
 import type { HeaderNotice, NoticeAnswer } from './header-notice.ts'
 import type { Image, ImageData, ImageExtent } from './image.ts'
+import { readImageConfig } from './image-config.ts'
 import type { ImageChange } from './image-diff.ts'
 import { assertImageLocked, automaticCookie, giveImageLock, obtainImageLock } from './image-lock.ts'
 import type { ChannelIo, Fencer } from './object-io.ts'
 import { sleep } from './parallel.ts'
 import { removePause } from './pause-record.ts'
+import { QosGate } from './qos-gate.ts'
 
 /** A lock that was taken is kept this long, so that two who write in turn do not do nothing else. */
 const holdMsMin = 100
@@ -75,6 +77,9 @@ export class ImageSession {
   /** Called once, when the session has closed. */
   onClosed: () => void = () => undefined
 
+  /** Undefined while the image has no limits. */
+  qos: QosGate | undefined
+
   private constructor(image: Image, options: ImageSessionOptions) {
     this.image = image
     this.options = options
@@ -94,6 +99,7 @@ export class ImageSession {
     try {
       // What changed before we watched.
       await image.refresh()
+      await session.readConfig()
       if (options.exclusive === true) await session.whenOpen(async () => undefined)
     } catch (error) {
       await session.close()
@@ -325,6 +331,7 @@ export class ImageSession {
         return 'done'
       case 'header-changed':
         await this.image.refreshAnew()
+        await this.readConfig()
         return 'done'
       case 'acquired-lock':
       case 'released-lock':
@@ -376,7 +383,18 @@ export class ImageSession {
   // Losing it
 
   private look(): void {
-    this.image.refresh().catch((error: unknown) => this.onLookFailed(error))
+    this.image
+      .refresh()
+      .then(() => this.readConfig())
+      .catch((error: unknown) => this.onLookFailed(error))
+  }
+
+  private async readConfig(): Promise<void> {
+    const config = await readImageConfig(this.options.io, this.image.header.id)
+    this.qos?.configure(config)
+    // Whoever waits in one that is left behind has been let go.
+    if (config.size === 0) this.qos = undefined
+    else this.qos ??= new QosGate(this.env, config)
   }
 
   private onFailedWrite(error: unknown): void {

@@ -11,11 +11,11 @@
  * 4. resize: image-resize.ts.
  */
 import { ClusterError, type Env, hexEncode, isClusterError } from '@shoal/base'
-import type { ObjectOp } from '@shoal/wire'
+import type { ObjectOp, ObjectSnaps } from '@shoal/wire'
 import { putStone, takeStone } from './header-stone.ts'
 import { headerLeaseMs, type Image } from './image.ts'
 import { ImageClones } from './image-clones.ts'
-import { diffImage, type ImageChange } from './image-diff.ts'
+import { diffImage, type ImageChange, ifThere } from './image-diff.ts'
 import { beingRemoved, checkImageName, ImageDirectory, type ImageSummary } from './image-directory.ts'
 import {
   beingRolledBack,
@@ -49,8 +49,11 @@ const leaseWaitMs = headerLeaseMs * 1.05
 export interface ImageUsage {
   readonly name: string
   readonly sizeBytes: number
+  /** Of the image as it is; of a clone, what it does not have from its parent. */
   readonly usedBytes: number
   readonly objects: number
+  /** What its snapshots keep besides, at most: holes count as bytes there. */
+  readonly snapshotBytes: number
 }
 
 export class ImageStore {
@@ -243,27 +246,42 @@ export class ImageStore {
     return this.clones.finishLeaving(await this.resizer.finishShrink(found))
   }
 
-  /** Bytes that are allocated, found by asking every object of the image. */
+  /** Bytes that are allocated, found by asking every object of the image, and what there is for its snapshots. */
   async usage(name: string, onProgress: ProgressListener = noProgress): Promise<ImageUsage> {
-    const { header } = await this.services.directory.find(name)
-    const count = Math.ceil(header.sizeBytes / header.objectBytes)
-    const data = dataIoOf(this.services.io, header)
-    let usedBytes = 0
-    let objects = 0
+    const { directory, io } = this.services
+    const { header } = await directory.find(name)
+    const snapshots = header.snapshots?.entries ?? []
+    const bytes = Math.max(header.sizeBytes, ...snapshots.map(({ sizeBytes }) => sizeBytes))
+    const count = Math.ceil(bytes / header.objectBytes)
+    const data = dataIoOf(io, header)
+    const usage = { usedBytes: 0, objects: 0, snapshotBytes: 0 }
     let done = 0
     await forEachIndex(count, measureWidthMax, async (index) => {
-      try {
-        const ops: ObjectOp[] = [{ kind: 'map-extents', offset: 0, length: header.objectBytes }]
-        const result = (await data.execute(dataObjectName(header.id, index), ops)).results[0]
-        objects++
-        if (result?.kind === 'extents') for (const extent of result.extents) usedBytes += extent.length
-      } catch (error) {
-        if (!isClusterError(error, 'ENOENT')) throw error
+      const object = dataObjectName(header.id, index)
+      const map: ObjectOp[] = [{ kind: 'map-extents', offset: 0, length: header.objectBytes }]
+      const mapped = (await ifThere(data.execute(object, map)))?.results[0]
+      if (mapped?.kind === 'extents') {
+        usage.objects++
+        for (const extent of mapped.extents) usage.usedBytes += extent.length
+      }
+      if (snapshots.length > 0) {
+        const listed = (await ifThere(data.execute(object, [{ kind: 'list-snaps' }])))?.results[0]
+        if (listed?.kind === 'snaps') usage.snapshotBytes += cloneBytes(listed.snaps)
       }
       onProgress(++done, count)
     })
-    return { name, sizeBytes: header.sizeBytes, usedBytes, objects }
+    return { name, sizeBytes: header.sizeBytes, ...usage }
   }
+}
+
+/** What the clones of an object have that no newer one has. */
+function cloneBytes({ clones }: ObjectSnaps): number {
+  let total = 0
+  for (const { sizeBytes, overlap } of clones) {
+    total += sizeBytes
+    for (const { length } of overlap) total -= length
+  }
+  return total
 }
 
 /** Their bytes would stay behind: nobody would know of the ids any more. */

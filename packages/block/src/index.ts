@@ -4,6 +4,7 @@ export { encodeNotice, type HeaderNotice, type NoticeAnswer, type NoticeKind } f
 export { Image, type ImageData, type ImageExtent } from './image.ts'
 export type { ImageChild } from './image-children.ts'
 export type { CloneOptions, CloneSource, ImageClones } from './image-clones.ts'
+export { type ImageConfig, imageOption, imageOptions, readImageConfig, setImageOption } from './image-config.ts'
 export type { ImageChange } from './image-diff.ts'
 export type { ImageSummary } from './image-directory.ts'
 export { type GroupServices, type ImageGroup, ImageGroups } from './image-groups.ts'
@@ -35,8 +36,10 @@ export { listMirrored } from './mirror/mirror-record.ts'
 export { type MirrorOptions, mirrorImage, mirrorPool } from './mirror/mirror-steps.ts'
 export type { ChannelIo, Fencer, ObjectIo, ObjectIoOptions } from './object-io.ts'
 export type { ParentLink } from './parent-link.ts'
+export { QosGate } from './qos-gate.ts'
 export { channelQuiescer, type Hold, type Quiescer } from './quiescer.ts'
 export type { ProgressListener } from './store-services.ts'
+export { copyImage } from './transfer/copy-image.ts'
 export {
   type ExportDiffOptions,
   exportContent,

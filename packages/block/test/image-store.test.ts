@@ -269,7 +269,21 @@ test('usage counts what is allocated', async () => {
     sizeBytes: objectBytes * 100,
     usedBytes: objectBytes + 100,
     objects: 2,
+    snapshotBytes: 0,
   })
+})
+
+test('usage tells what snapshots keep besides, also beyond the end, and what comes back', async () => {
+  const store = storeOn(new MemoryObjects())
+  await store.create('a', objectBytes * 4, objectBytes)
+  await (await store.open('a')).write(0, new Uint8Array(objectBytes * 4).fill(1))
+  await store.snapshots.create('a', 'one')
+  expect(await store.usage('a')).toMatchObject({ usedBytes: objectBytes * 4, snapshotBytes: 0 })
+  await (await store.open('a')).write(100, new Uint8Array(50).fill(2))
+  await store.resize('a', objectBytes * 3)
+  expect(await store.usage('a')).toMatchObject({ usedBytes: objectBytes * 3, snapshotBytes: objectBytes + 50 })
+  await store.snapshots.remove('a', 'one')
+  expect(await store.usage('a')).toMatchObject({ usedBytes: objectBytes * 3, snapshotBytes: 0 })
 })
 
 test('an image with a data pool keeps its data there, and nothing else', async () => {

@@ -47,6 +47,7 @@ export function socketAddress(path: string): Address {
 export interface NbdSettings {
   readonly nbd_max_connections: number
   readonly nbd_max_export_connections: number
+  readonly nbd_inflight_bytes: number
   /** Seconds, as the others. */
   readonly nbd_handshake_timeout: number
   readonly nbd_idle_timeout: number
@@ -57,6 +58,7 @@ export function nbdLimits(settings: NbdSettings): NbdLimits {
   return {
     connectionsMax: settings.nbd_max_connections,
     exportConnectionsMax: settings.nbd_max_export_connections,
+    inflightBytesMax: settings.nbd_inflight_bytes,
     handshakeTimeoutMs: settings.nbd_handshake_timeout * 1000,
     idleTimeoutMs: settings.nbd_idle_timeout * 1000,
     drainTimeoutMs: settings.nbd_drain_timeout * 1000,

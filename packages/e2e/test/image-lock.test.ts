@@ -7,6 +7,7 @@ import { shoal, TestCluster } from './support/cluster.ts'
 
 const eshutdown = 108
 const eperm = 1
+const eio = 5
 const image = 'block/disk'
 
 let cluster: TestCluster
@@ -140,6 +141,29 @@ describe('an image that several gateways export', () => {
     expect(await holders()).toEqual([])
     expect(await read(await attach(await serve()), 14, 8192)).toBe('the last words')
   }, 120_000)
+
+  test('fails requests when the cluster does not answer in time, and goes on when it does again', async () => {
+    const gateway = await serve('--io-timeout', '3')
+    const first = await attach(gateway)
+    expect(await write(first, 'before')).toBe(0)
+    const osds = (await cluster.daemons()).filter(({ kind }) => kind === 'osd')
+    for (const { pid } of osds) process.kill(pid, 'SIGSTOP')
+    try {
+      expect(await write(first, 'during')).toBe(eio)
+    } finally {
+      for (const { pid } of osds) process.kill(pid, 'SIGCONT')
+    }
+    await cluster.untilHealthy()
+    expect(await write(first, 'after!')).toBe(0)
+    expect(await read(first, 6)).toBe('after!')
+    // It does not know what became of the write that failed: whoever wants the lock has it fenced.
+    const second = await attach(await serve())
+    expect(await write(second, 'second')).toBe(0)
+    expect(await write(first, 'late!!')).toBe(eshutdown)
+    expect(await read(second, 6)).toBe('second')
+    await cluster.ok('osd', 'blocklist', 'clear')
+    for (const client of [first, second]) client.socket.destroy()
+  }, 180_000)
 
   test('has a snapshot that was taken by another process while it is written, and that does not change any more', async () => {
     const first = await attach(await serve())

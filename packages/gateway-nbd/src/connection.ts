@@ -2,18 +2,18 @@
  * One client connection, from greeting to goodbye. Requests run side by side and are answered as they finish, as the
  * protocol allows; what one client can make us hold is bounded:
  *
- * 1. At most `requestsMax` requests and `bytesMax` of their payload (written or to be read) are in progress; above that
- *    the socket is not read.
+ * 1. At most `requestsMax` requests and `bytesMax` of their payload (written or to be read) are in progress, and only one
+ *    while all connections together have spent their budget; above that the socket is not read.
  * 2. Nothing more is read while the client does not take our replies.
  * 3. A client that has not finished its handshake in time is hung up on; so is one that does not go when it was told to.
  * 4. What was begun is finished against the device, and answered while there is somebody to answer to.
  */
-import { assert, type ByteStream, type Env, type Log, type Timer, unreachable } from '@shoal/base'
-import type { ExportSource, NbdExport } from './block-device.ts'
-import { ByteQueue } from './byte-queue.ts'
-import type { ExportCounters, NbdCounters } from './counters.ts'
+import { assert, type ByteStream, InputBuffer, type Timer, unreachable } from '@shoal/base'
+import type { NbdExport } from './block-device.ts'
+import type { ConnectionOptions, RequestInFlight } from './connection-options.ts'
+import type { ExportCounters } from './counters.ts'
 import { toNbdError } from './errors.ts'
-import { Negotiation, type NegotiationQuestion, type NegotiationStep, type TlsMode } from './negotiation.ts'
+import { Negotiation, type NegotiationQuestion, type NegotiationStep } from './negotiation.ts'
 import { command } from './protocol.ts'
 import { errorReply } from './reply.ts'
 import { findFault, type NbdRequest, RequestParser, type TransmissionTerms } from './request.ts'
@@ -21,45 +21,10 @@ import { type RequestContext, serveRequest } from './request-service.ts'
 
 const requestsMax = 256
 const bytesMax = 64 * 1024 * 1024
+/** Failures of one connection are logged once in so long, with how many there were: a lost image fails them all at once. */
+const failureLogMs = 1_000
 /** After our goodbye, how long the client may take its last answers. */
 const lingerMs = 5_000
-
-export interface RequestInFlight {
-  readonly remote: string
-  readonly export: string
-  readonly type: number
-  readonly offset: number
-  readonly length: number
-  readonly ageMs: number
-}
-
-export interface ConnectionLimits {
-  /** To one export. */
-  readonly exportConnectionsMax: number
-  readonly handshakeTimeoutMs: number
-  /** Without a request; 0: for ever. */
-  readonly idleTimeoutMs: number
-}
-
-/** TLS as it is offered. `accept` does the server's part of its handshake, after which the given stream is not to be used. */
-export interface TlsOffer {
-  readonly mode: Exclude<TlsMode, 'off'>
-  accept(stream: ByteStream): Promise<ByteStream>
-}
-
-export interface ConnectionOptions {
-  readonly env: Pick<Env, 'timers' | 'clock'>
-  readonly log: Log
-  readonly stream: ByteStream
-  readonly exports: ExportSource
-  readonly counters: NbdCounters
-  readonly limits: ConnectionLimits
-  readonly tls?: TlsOffer
-  /** Says why nothing will be served, to whatever is asked. */
-  readonly refusal?: string
-  /** Once, when the socket is gone. */
-  readonly onClosed: () => void
-}
 
 type Phase = 'negotiation' | 'asking' | 'securing' | 'transmission' | 'draining' | 'closed'
 
@@ -73,7 +38,7 @@ interface Transmission extends RequestContext {
 export class NbdConnection {
   private readonly options: ConnectionOptions
   private stream: ByteStream
-  private readonly input = new ByteQueue()
+  private readonly input = new InputBuffer()
   private readonly negotiation: Negotiation
   private timer: Timer
   private phase: Phase = 'negotiation'
@@ -85,6 +50,8 @@ export class NbdConnection {
   private paused = false
   private blocked = false
   private chunksReceived = 0
+  private failuresUntold = 0
+  private failureToldMs = Number.NEGATIVE_INFINITY
 
   constructor(options: ConnectionOptions) {
     const { tls, refusal, limits } = options
@@ -179,21 +146,24 @@ export class NbdConnection {
       .catch((error: unknown) => this.options.log.warn('closing an export failed', { error: String(error) }))
   }
 
-  private advance(): void {
+  /** Goes on with what has been received: also when others have given back what they held. */
+  advance(): void {
     if (this.phase === 'negotiation') this.negotiate()
     if (this.phase === 'transmission') this.serveRequests(this.transmission as Transmission)
     this.updatePause()
   }
 
   private updatePause(): void {
-    const full =
-      this.phase === 'transmission' || this.phase === 'negotiation'
-        ? this.blocked || this.requests.size >= requestsMax || this.bytes >= bytesMax
-        : this.phase === 'asking'
+    const full = this.phase === 'transmission' || this.phase === 'negotiation' ? this.isFull() : this.phase === 'asking'
     if (full === this.paused || this.phase === 'securing') return
     this.paused = full
     if (full) this.stream.pause()
     else this.stream.resume()
+  }
+
+  private isFull(): boolean {
+    if (this.blocked || this.requests.size >= requestsMax || this.bytes >= bytesMax) return true
+    return this.options.budget.isSpent && this.requests.size > 0
   }
 
   private send(chunks: readonly Uint8Array[]): void {
@@ -328,12 +298,7 @@ export class NbdConnection {
   }
 
   private serveRequests(transmission: Transmission): void {
-    while (
-      this.phase === 'transmission' &&
-      !this.blocked &&
-      this.requests.size < requestsMax &&
-      this.bytes < bytesMax
-    ) {
+    while (this.phase === 'transmission' && !this.isFull()) {
       const request = transmission.parser.next(this.input)
       if (request === 'need-bytes') return
       if (request === 'unfollowable') return this.close('malformed request')
@@ -351,6 +316,7 @@ export class NbdConnection {
     const startedMs = this.options.env.clock.monotonicMs()
     this.requests.set(request, startedMs)
     this.bytes += heldBytes(request)
+    this.options.budget.take(heldBytes(request))
     serveRequest(request, transmission).then(
       (reply) => this.finish(request, transmission, startedMs, reply),
       (error: unknown) => this.finish(request, transmission, startedMs, this.failure(request, transmission, error)),
@@ -360,14 +326,22 @@ export class NbdConnection {
   private failure(request: NbdRequest, { form, counters }: Transmission, error: unknown): Uint8Array[] {
     this.options.counters.errors++
     counters.errors++
-    const { type, offset, length } = request
-    this.options.log.warn('NBD request failed', { type, offset, length, error: String(error) })
+    this.failuresUntold++
+    const nowMs = this.options.env.clock.monotonicMs()
+    if (nowMs - this.failureToldMs >= failureLogMs) {
+      const { type, offset, length } = request
+      const failures = this.failuresUntold
+      this.options.log.warn('NBD request failed', { type, offset, length, error: String(error), failures })
+      this.failuresUntold = 0
+      this.failureToldMs = nowMs
+    }
     return errorReply(form, request, toNbdError(error), String(error))
   }
 
   private finish(request: NbdRequest, { counters }: Transmission, startedMs: number, reply: Uint8Array[]): void {
     this.requests.delete(request)
     this.bytes -= heldBytes(request)
+    this.options.budget.give(heldBytes(request))
     const latencyMs = this.options.env.clock.monotonicMs() - startedMs
     this.options.counters.record(counters, request.type, request.length, latencyMs)
     this.send(reply)

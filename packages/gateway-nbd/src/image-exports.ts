@@ -12,7 +12,13 @@ import type { ImageSource } from './image-source.ts'
 /** Reads and writes that cover whole data blocks of the object store need no read-modify-write there. */
 const preferredBlockBytes = 64 * 1024
 
+/** Of one connection: those of one image take turns under its limits. */
 function imageDevice(session: ImageSession, name: string, readOnly: boolean): BlockDevice {
+  const user = {}
+  const limited = async <T>(kind: 'read' | 'write', bytes: number, run: () => Promise<T>): Promise<T> => {
+    await session.qos?.enter(user, kind, bytes)
+    return run()
+  }
   return {
     get sizeBytes() {
       return session.image.sizeBytes
@@ -20,11 +26,18 @@ function imageDevice(session: ImageSession, name: string, readOnly: boolean): Bl
     readOnly: readOnly || session.image.readOnly,
     description: `Shoal image ${name}`,
     preferredBlockBytes,
-    read: (offset, length) => session.read(offset, length),
-    write: (offset, data) => session.write(offset, data),
+    read: (offset, length) =>
+      session.qos === undefined
+        ? session.read(offset, length)
+        : limited('read', length, () => session.read(offset, length)),
+    write: (offset, data) =>
+      session.qos === undefined
+        ? session.write(offset, data)
+        : limited('write', data.length, () => session.write(offset, data)),
     flush: () => session.flush(),
-    trim: (offset, length) => session.discard(offset, length),
-    writeZeroes: (offset, length, punchHole) => session.writeZeroes(offset, length, punchHole),
+    trim: (offset, length) => limited('write', 0, () => session.discard(offset, length)),
+    writeZeroes: (offset, length, punchHole) =>
+      limited('write', punchHole ? 0 : length, () => session.writeZeroes(offset, length, punchHole)),
     extents: (offset, length) => session.extents(offset, length),
     changes: async (snapshot, offset, length) =>
       dirtyExtents(await session.changes(snapshot, offset, length), offset, length),

@@ -6,7 +6,7 @@ export type {
   ExportSource,
   NbdExport,
 } from './block-device.ts'
-export type { TlsOffer } from './connection.ts'
+export type { TlsOffer } from './connection-options.ts'
 export type { ExportSummary, NbdPerf } from './counters.ts'
 export { ImageExports, type ImageExportsOptions } from './image-exports.ts'
 export { ClusterImages, type ClusterImagesOptions, type GatewayClient, type ImageSource } from './image-source.ts'

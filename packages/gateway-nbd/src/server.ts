@@ -1,11 +1,15 @@
 /** Listens, and runs one {@link NbdConnection} per client. */
 import type { Address, ByteStream, Env, Listener, Log } from '@shoal/base'
 import type { ExportSource } from './block-device.ts'
-import { type ConnectionLimits, NbdConnection, type RequestInFlight, type TlsOffer } from './connection.ts'
+import { NbdConnection } from './connection.ts'
+import type { ConnectionLimits, RequestInFlight, TlsOffer } from './connection-options.ts'
 import { NbdCounters } from './counters.ts'
+import { MemoryBudget } from './memory-budget.ts'
 
 export interface NbdLimits extends ConnectionLimits {
   readonly connectionsMax: number
+  /** Of payload that all connections together have in progress. */
+  readonly inflightBytesMax: number
   /** How long `close` waits for what is under way. */
   readonly drainTimeoutMs: number
 }
@@ -15,6 +19,7 @@ const limitsDefault: NbdLimits = {
   exportConnectionsMax: 256,
   handshakeTimeoutMs: 20_000,
   idleTimeoutMs: 0,
+  inflightBytesMax: 512 * 1024 * 1024,
   drainTimeoutMs: 10_000,
 }
 
@@ -36,6 +41,9 @@ export class NbdServer {
   private readonly limits: () => NbdLimits
   private readonly tls: TlsOffer | undefined
   private readonly connections = new Set<NbdConnection>()
+  private readonly budget = new MemoryBudget(limitsDefault.inflightBytesMax, () => {
+    for (const connection of this.connections) connection.advance()
+  })
   private readonly listeners: Listener[] = []
   private closing = false
   private onEmpty: () => void = () => undefined
@@ -62,11 +70,13 @@ export class NbdServer {
   private onConnection(stream: ByteStream): void {
     const limits = this.limits()
     const { connectionsMax } = limits
+    this.budget.bytesMax = limits.inflightBytesMax
     const count = this.connections.size
     const refused = count >= connectionsMax
-    if (refused) {
-      this.counters.refused++
-      this.log.warn('refusing an NBD connection: too many', { connections: count, remote: stream.remote })
+    if (refused) this.counters.refused++
+    // Told once, not for each of those that try again and again.
+    if (count === connectionsMax) {
+      this.log.warn('refusing NBD connections: too many', { connections: count, remote: stream.remote })
     }
     if (this.closing || count >= connectionsMax + refusedMax) return stream.destroy()
     const connection: NbdConnection = new NbdConnection({
@@ -75,6 +85,7 @@ export class NbdServer {
       stream,
       exports: this.exports,
       counters: this.counters,
+      budget: this.budget,
       limits: refused ? { ...limits, handshakeTimeoutMs: refusalTimeoutMs } : limits,
       ...(this.tls === undefined ? {} : { tls: this.tls }),
       ...(refused ? { refusal: `this gateway serves at most ${connectionsMax} connections` } : {}),

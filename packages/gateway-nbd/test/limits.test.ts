@@ -155,6 +155,30 @@ describe('memory', () => {
     }
   }, 60_000)
 
+  test('all clients together have no more under way than agreed, each of them at least one request', async () => {
+    await serve({ inflightBytesMax: 2 * mebibyte })
+    const held = disk.hold()
+    for (let i = 0; i < 4; i++) {
+      const client = await open()
+      await client.start()
+      for (let j = 0; j < 8; j++) client.request(command.read, 0, mebibyte, 0, BigInt(j))
+    }
+    await held.begun
+    // A look at each end of the loop: nothing more comes, though all of it was sent.
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(disk.reads).toBeGreaterThanOrEqual(4)
+    expect(disk.reads).toBeLessThanOrEqual(6)
+    held.release()
+    await Promise.all(
+      clients.map(async (client) => {
+        for (let j = 0; j < 8; j++) {
+          expect(await client.simpleError(BigInt(j))).toBe(0)
+          await client.take(mebibyte)
+        }
+      }),
+    )
+  })
+
   test('options are bounded: some are read and dropped, 16 MiB of one are not', async () => {
     await serve()
     const client = await open()

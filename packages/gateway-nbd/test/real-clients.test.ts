@@ -175,6 +175,33 @@ describe('whole copies', () => {
   })
 })
 
+test('a client that is killed with reads and writes outstanding leaves nothing behind, and others notice nothing', async () => {
+  const file = join(directory, 'file')
+  writeFileSync(file, randomBytes(sizeBytes))
+  // Holes would not be read.
+  await disk.write(0, randomBytes(sizeBytes))
+  for (const words of [
+    ['--requests=64', '--connections=4', url(), 'null:'],
+    ['--requests=64', '--connections=4', file, url()],
+  ]) {
+    const held = disk.hold()
+    const client = spawn('nbdcopy', words, { stdio: 'ignore' })
+    await held.begun
+    client.kill('SIGKILL')
+    await once(client, 'exit')
+    held.release()
+    await expect.poll(() => server.counters.connections).toBe(0)
+  }
+  expect((await run('nbdinfo', ['--size', url()])).stdout.trim()).toBe(String(sizeBytes))
+})
+
+test('a write that was acknowledged stays, though its client was killed right after', async () => {
+  const script = `h.connect_uri("${url()}"); h.pwrite(b"kept", 8192); import os; os.kill(os.getpid(), 9)`
+  const env = { ...process.env, PATH: '/usr/bin:/bin' }
+  await expect(run('nbdsh', ['-c', script], { env })).rejects.toMatchObject({ signal: 'SIGKILL' })
+  expect(Buffer.from(disk.bytes.subarray(8192, 8196)).toString()).toBe('kept')
+})
+
 test('qemu goes on with a gateway that was restarted: nothing fails, and nothing acknowledged is lost', async () => {
   const options = `driver=nbd,host=127.0.0.1,port=${port},export=pool/disk,reconnect-delay=60`
   const qemu = spawn('qemu-io', ['--image-opts', options], { stdio: ['pipe', 'pipe', 'inherit'] })

@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { action } from '../action.ts'
 import type { CommandContext } from '../context.ts'
 import { nbdLimits, socketAddress, tlsOffer } from '../nbd-options.ts'
-import { parseInteger, parseNumber } from '../output/units.ts'
+import { parseBytes, parseInteger, parseNumber } from '../output/units.ts'
 import { defaultBlockPool, imageStore, parsePoolAndName } from './pool-io.ts'
 
 type Options = Readonly<Record<string, unknown>>
@@ -28,6 +28,7 @@ export function addNbdCommands(program: Command): void {
       .option('--tls-client-authority <file>', 'who must have signed the certificates of clients, PEM')
       .option('--max-connections <n>', 'in all', '1024')
       .option('--max-export-connections <n>', 'to one image', '256')
+      .option('--max-inflight <size>', 'of reads and writes under way, in all', '512M')
       .option('--handshake-timeout <seconds>', 'for a client to choose an image', '20')
       .option('--idle-timeout <seconds>', 'hang up on who asks nothing for so long; 0: never', '0')
       .description('serve images until Ctrl-C; the first one is also the default export')
@@ -46,6 +47,7 @@ async function serve(context: CommandContext, words: readonly string[], options:
   const settings = {
     nbd_max_connections: parseInteger(String(options['maxConnections']), 'connections', 1),
     nbd_max_export_connections: parseInteger(String(options['maxExportConnections']), 'connections to one image', 1),
+    nbd_inflight_bytes: parseBytes(String(options['maxInflight'])),
     nbd_handshake_timeout: parseInteger(String(options['handshakeTimeout']), 'handshake timeout', 1, 86_400),
     nbd_idle_timeout: parseInteger(String(options['idleTimeout']), 'idle timeout', 0, 30 * 86_400),
     nbd_drain_timeout: 10,

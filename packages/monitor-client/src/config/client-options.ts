@@ -7,6 +7,7 @@ export interface ClientSettings extends CommonSettings {
   readonly objecter_inflight_op_bytes: number
   readonly nbd_max_connections: number
   readonly nbd_max_export_connections: number
+  readonly nbd_inflight_bytes: number
   readonly nbd_handshake_timeout: number
   readonly nbd_idle_timeout: number
   readonly nbd_drain_timeout: number
@@ -40,6 +41,14 @@ const nbdOptions = {
     max: 65_536,
     unit: 'connections',
     description: 'Connections to one export of an NBD gateway.',
+  },
+  nbd_inflight_bytes: {
+    ...live,
+    type: 'size',
+    default: 512 * 1024 * 1024,
+    min: 32 * 1024 * 1024,
+    max: 64 * 1024 ** 3,
+    description: 'Bytes of the reads and writes that all clients of an NBD gateway have under way; more wait unread.',
   },
   nbd_handshake_timeout: {
     ...live,

@@ -215,12 +215,12 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
     ]
   },
   /**
-   * A client whose requests (to all OSDs, or to one) wait until others have taken its place, and then arrive at once; one OSD
-   * hears late of what the monitors decided meanwhile.
+   * A client whose requests (to all OSDs, or to one) wait until others have taken its place, and then arrive at once;
+   * sometimes most monitors are away meanwhile.
    */
   lostOwner(random, plan) {
     const client = `client-${1 + random.below(clientsOf(plan))}`
-    const lostMs = 5_000 + random.below(6_000)
+    const lostMs = 8_000 + random.below(6_000)
     const unreached = random.below(3) === 0 ? [osd(random.below(plan.osds.length))] : osdNames(plan)
     return [
       ...unreached.map((b) => ({
@@ -229,12 +229,10 @@ export const patterns: Readonly<Record<PatternName, HuntPattern>> = {
         durationMs: lostMs,
         params: { a: client, b, oneWay: 1 },
       })),
-      {
-        atMs: random.below(lostMs),
-        kind: 'cut-from-monitors',
-        durationMs: 4_000,
-        params: { group: [osd(random.below(plan.osds.length))] },
-      },
+      // Nothing is decided in the time in which others would have it fenced.
+      ...(random.below(3) === 0 ? [] : monitorNames(plan).slice(1)).map((name) =>
+        outage(3_000 + random.below(2_000), lostMs, name),
+      ),
     ]
   },
   /** A monitor that clients reach and the others do not. */

@@ -26,15 +26,6 @@ export const imageBugs: readonly PlantedBug[] = [
     scenario,
   },
   {
-    name: 'image-fence-epoch-ignored',
-    mechanism: 'who takes a lock that another client broke does not wait for the map with the fence',
-    promise: 'the operations of an owner name the epoch that fenced the one before it',
-    file: lock,
-    find: 'await fencer.waitForMap(decode(fenceCodec, entry.value));',
-    replace: 'undefined;',
-    scenario,
-  },
-  {
     name: 'image-lock-given-back-uncertain',
     mechanism: 'an owner gives the lock back though it does not know how one of its writes ended',
     promise: 'when the lock changes hands every write has ended',

@@ -187,6 +187,7 @@ function addReports(block: Command): void {
             { title: 'PROVISIONED', cell: (row) => formatBytes(row.sizeBytes), align: 'right' },
             { title: 'USED', cell: (row) => formatBytes(row.usedBytes), align: 'right' },
             { title: 'OBJECTS', cell: (row) => row.objects, align: 'right' },
+            { title: 'SNAPSHOTS', cell: (row) => formatBytes(row.snapshotBytes), align: 'right' },
           ],
           [usage],
         ),
