@@ -12,6 +12,24 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export const emptyBytes: Uint8Array = new Uint8Array(0)
 
+/** Below this, what is saved by not clearing is less than the way there costs. */
+const clearedBytesMax = 4096
+
+type Allocate = (sizeBytes: number) => Uint8Array
+
+/** In a simulation what is not written must be the same each time. */
+let allocate: Allocate = (sizeBytes) => new Uint8Array(sizeBytes)
+
+/** `runtime` says how memory is had that is not cleared first. */
+export function allocateUninitializedBy(platform: Allocate): void {
+  allocate = platform
+}
+
+/** For whoever writes every byte before it is read: anything may be in it. Clearing large pieces costs more than filling them. */
+export function uninitializedBytes(sizeBytes: number): Uint8Array {
+  return sizeBytes <= clearedBytesMax ? new Uint8Array(sizeBytes) : allocate(sizeBytes)
+}
+
 export function utf8Encode(text: string): Uint8Array {
   return encoder.encode(text)
 }

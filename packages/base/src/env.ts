@@ -115,7 +115,7 @@ export interface KeyValueStores {
 /** What a byte stream tells its owner. Calls come in order, never inside a call of the owner's to the stream. */
 export interface ByteStreamHandler {
   onOpen(): void
-  /** The chunk belongs to the receiver, who may keep views of it. */
+  /** The chunk is the receiver's until the call returns; whoever keeps bytes copies them. */
   onData(chunk: Uint8Array): void
   /** The write buffer went below the low-water mark after `write` had returned false. */
   onDrain(): void

@@ -39,6 +39,7 @@ export type { ParentLink } from './parent-link.ts'
 export { QosGate } from './qos-gate.ts'
 export { channelQuiescer, type Hold, type Quiescer } from './quiescer.ts'
 export type { ProgressListener } from './store-services.ts'
+export { copyImage } from './transfer/copy-image.ts'
 export {
   type ExportDiffOptions,
   exportContent,

@@ -5,8 +5,11 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { sha, shoal, TestCluster } from './support/cluster.ts'
+
+/** Roles wait for header leases, and a machine may have much else to do. */
+vi.setConfig({ testTimeout: 600_000 })
 
 const imageBytes = 24 * 1024 * 1024
 let a: TestCluster

@@ -8,9 +8,8 @@
  * 3. A client that has not finished its handshake in time is hung up on; so is one that does not go when it was told to.
  * 4. What was begun is finished against the device, and answered while there is somebody to answer to.
  */
-import { assert, type ByteStream, type Timer, unreachable } from '@shoal/base'
+import { assert, type ByteStream, InputBuffer, type Timer, unreachable } from '@shoal/base'
 import type { NbdExport } from './block-device.ts'
-import { ByteQueue } from './byte-queue.ts'
 import type { ConnectionOptions, RequestInFlight } from './connection-options.ts'
 import type { ExportCounters } from './counters.ts'
 import { toNbdError } from './errors.ts'
@@ -39,7 +38,7 @@ interface Transmission extends RequestContext {
 export class NbdConnection {
   private readonly options: ConnectionOptions
   private stream: ByteStream
-  private readonly input = new ByteQueue()
+  private readonly input = new InputBuffer()
   private readonly negotiation: Negotiation
   private timer: Timer
   private phase: Phase = 'negotiation'

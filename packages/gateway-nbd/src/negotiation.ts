@@ -8,9 +8,8 @@
  * 3. Metadata contexts hold only for the export they were selected for.
  * 4. With TLS required, nothing is told or promised before TLS; with TLS begun, nothing from before it counts.
  */
-import { ClusterError, utf8Encode } from '@shoal/base'
+import { ClusterError, type InputBuffer, utf8Encode } from '@shoal/base'
 import type { BlockDevice } from './block-device.ts'
-import type { ByteQueue } from './byte-queue.ts'
 import { listContexts, type SelectedContext, selectContexts } from './metadata-context.ts'
 import {
   decodeInfoRequest,
@@ -96,14 +95,14 @@ export class Negotiation {
   }
 
   /** Parses as far as it can. Call again with more bytes after `need-bytes`, after `answer...` when it asked. */
-  advance(input: ByteQueue): NegotiationStep {
+  advance(input: InputBuffer): NegotiationStep {
     for (;;) {
       const step = this.parse(input)
       if (step !== undefined) return step
     }
   }
 
-  private parse(input: ByteQueue): NegotiationStep | undefined {
+  private parse(input: InputBuffer): NegotiationStep | undefined {
     switch (this.phase) {
       case 'client-flags':
         return input.length < 4 ? { kind: 'need-bytes' } : this.onClientFlags(viewOf(input.take(4)).getUint32(0))
@@ -140,7 +139,7 @@ export class Negotiation {
     return undefined
   }
 
-  private skipOption(input: ByteQueue): NegotiationStep | undefined {
+  private skipOption(input: InputBuffer): NegotiationStep | undefined {
     this.optionLeft -= input.drop(this.optionLeft)
     if (this.optionLeft > 0) return { kind: 'need-bytes' }
     this.phase = 'option-header'

@@ -5,7 +5,7 @@
  * payload that nobody will hold is read and dropped (`oversized`), and only what no honest client sends ends the
  * connection.
  */
-import type { ByteQueue } from './byte-queue.ts'
+import type { InputBuffer } from '@shoal/base'
 import {
   command,
   commandFlag,
@@ -51,7 +51,7 @@ export class RequestParser {
     this.extended = extended
   }
 
-  next(input: ByteQueue): ParsedRequest {
+  next(input: InputBuffer): ParsedRequest {
     if (this.header === undefined) {
       if (input.length < (this.extended ? extendedHeaderBytes : requestHeaderBytes)) return 'need-bytes'
       const header = this.extended ? parseExtended(input) : parseCompact(input)
@@ -67,7 +67,10 @@ export class RequestParser {
       if (this.payloadBytes > 0) return 'need-bytes'
       header.oversized = true
     } else {
-      if (input.length < header.length) return 'need-bytes'
+      if (input.length < header.length) {
+        input.reserve(header.length)
+        return 'need-bytes'
+      }
       header.data = input.take(header.length)
     }
     this.header = undefined
@@ -80,13 +83,13 @@ function hasPayload(header: NbdRequest, extended: boolean): boolean {
   return header.type === command.write || (extended && (header.flags & commandFlag.payloadLength) !== 0)
 }
 
-function parseCompact(input: ByteQueue): ParsedHeader | undefined {
+function parseCompact(input: InputBuffer): ParsedHeader | undefined {
   const bytes = input.take(requestHeaderBytes)
   const fields = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return fields.getUint32(0) === requestMagic ? requestOf(fields, fields.getUint32(24)) : undefined
 }
 
-function parseExtended(input: ByteQueue): ParsedHeader | undefined {
+function parseExtended(input: InputBuffer): ParsedHeader | undefined {
   const bytes = input.take(extendedHeaderBytes)
   const fields = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (fields.getUint32(0) !== extendedRequestMagic) return undefined

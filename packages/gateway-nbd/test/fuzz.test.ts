@@ -1,8 +1,7 @@
 /** Bytes that nobody should send, and good ones cut anywhere: the handshake and the requests, without sockets. */
-import { utf8Encode } from '@shoal/base'
+import { InputBuffer, utf8Encode } from '@shoal/base'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ByteQueue } from '../src/byte-queue.ts'
 import { Negotiation, type NegotiationStep } from '../src/negotiation.ts'
 import { command, commandFlag, limits, optionMagic, optionReplyMagic, requestMagic } from '../src/protocol.ts'
 import { findFault, type NbdRequest, RequestParser, statusQuery } from '../src/request.ts'
@@ -28,7 +27,7 @@ interface Handshake {
 /** Plays the connection: answers each question at once. What is asked for by the name `none` is not there. */
 function play(pieces: readonly Uint8Array[], tls: 'off' | 'optional' | 'required'): Handshake {
   const negotiation = new Negotiation({ tls })
-  const input = new ByteQueue()
+  const input = new InputBuffer()
   const output: Uint8Array[] = []
   let last: NegotiationStep = { kind: 'need-bytes' }
   for (const piece of pieces) {
@@ -180,7 +179,7 @@ function encodeRequest(one: Request, extended: boolean): Uint8Array {
 
 function parse(pieces: readonly Uint8Array[], extended: boolean): { requests: NbdRequest[]; followable: boolean } {
   const parser = new RequestParser(extended)
-  const input = new ByteQueue()
+  const input = new InputBuffer()
   const requests: NbdRequest[] = []
   for (const piece of pieces) {
     input.push(piece)

@@ -260,7 +260,7 @@ export class Connection {
       if (opened === undefined) return false
       // Bytes that make no record are silence: else a false length would keep a connection waiting for ever.
       this.heardMs = this.env.clock.monotonicMs()
-      for (const piece of opened) this.reader.push(piece)
+      this.reader.push(opened)
       return true
     } catch (error) {
       this.options.counters.recordsRefused++

@@ -4,11 +4,10 @@
  * Invariants
  * 1. Nothing of a frame is delivered before both its checksums were verified, or the seal of its record was.
  * 2. No more memory is taken for a frame than its declared, bounded lengths, and only after its header proved sound.
- * 3. Payload is never copied on the way out; on the way in only when it straddles chunks of the stream.
+ * 3. Payload is never copied on the way out; on the way in once, to where it stays, and again only across two slabs.
  */
-import { ClusterError, must } from '@shoal/base'
+import { ClusterError, InputBuffer, must } from '@shoal/base'
 import xxhash, { type XXHashAPI } from 'xxhash-wasm'
-import { ChunkQueue } from './chunk-queue.ts'
 
 const frameHeaderBytes = 48
 const frameMagic = 0x314c4853
@@ -156,7 +155,7 @@ export type NumberedFrame = ReceivedFrame & { readonly sequence: number }
 export class FrameReader {
   private readonly limits: FrameLimits
   private readonly checks: FrameChecks
-  private readonly queue = new ChunkQueue()
+  private readonly queue = new InputBuffer()
   private needed = frameHeaderBytes
 
   constructor(limits: FrameLimits, checks: FrameChecks = 'checksums') {
@@ -185,7 +184,10 @@ export class FrameReader {
       throw new ClusterError('EBADMSG', `frame of ${headerLength} + ${payloadLength} bytes is over the limit`)
     }
     this.needed = frameHeaderBytes + headerLength + payloadLength
-    if (queue.length < this.needed) return undefined
+    if (queue.length < this.needed) {
+      queue.reserve(this.needed)
+      return undefined
+    }
     const whole = queue.take(this.needed)
     this.needed = frameHeaderBytes
     return decodeFrame(whole, headerLength, this.checks)

@@ -72,7 +72,7 @@ export class Handshake {
 
   /** Throws EBADMSG, EPROTO or EACCES: hang up without a word. */
   receive(chunk: Uint8Array): HandshakeStep {
-    this.received = this.received.length === 0 ? chunk : concatBytes([this.received, chunk])
+    this.received = concatBytes([this.received, chunk])
     if (this.due === 'hello') return this.onHello()
     assert(this.due === 'proof', 'a handshake that is over receives nothing')
     return this.onProof()

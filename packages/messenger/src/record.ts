@@ -11,8 +11,7 @@
  * 3. What a false length can make us wait for is one record.
  */
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto'
-import { assert, ClusterError } from '@shoal/base'
-import { ChunkQueue } from './chunk-queue.ts'
+import { assert, ClusterError, InputBuffer } from '@shoal/base'
 import { stretchKeys } from './secret.ts'
 
 const algorithm = 'aes-256-gcm'
@@ -140,7 +139,7 @@ export class RecordSealer {
 
 export class RecordOpener {
   private readonly traffic: TrafficKey
-  private readonly queue = new ChunkQueue()
+  private readonly queue = new InputBuffer()
 
   constructor(trafficSecret: Uint8Array, use: KeyUse) {
     this.traffic = new TrafficKey(trafficSecret, use)
@@ -156,7 +155,7 @@ export class RecordOpener {
   }
 
   /** What the next whole record holds, or undefined. Throws EBADMSG; the connection is useless then. */
-  next(): readonly Uint8Array[] | undefined {
+  next(): Uint8Array | undefined {
     const { queue } = this
     if (queue.length < lengthBytes) return undefined
     const peeked = queue.peek(lengthBytes)
@@ -169,7 +168,7 @@ export class RecordOpener {
     const nonce = this.traffic.advance(sizeBytes)
     const decipher = createDecipheriv(algorithm, this.traffic.key, nonce, { authTagLength: tagBytes })
     decipher.setAAD(head)
-    const opened = queue.takeChunks(sizeBytes).map((piece) => decipher.update(piece))
+    const opened = decipher.update(queue.take(sizeBytes))
     decipher.setAuthTag(queue.take(tagBytes))
     try {
       decipher.final()

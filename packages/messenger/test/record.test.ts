@@ -16,7 +16,7 @@ function seal(sealer: RecordSealer, ...chunks: readonly Uint8Array[]): Uint8Arra
 function open(opener: RecordOpener, bytes: Uint8Array): Uint8Array {
   opener.push(bytes)
   const opened: Uint8Array[] = []
-  for (let next = opener.next(); next !== undefined; next = opener.next()) opened.push(...next)
+  for (let next = opener.next(); next !== undefined; next = opener.next()) opened.push(next)
   return new Uint8Array(concatBytes(opened))
 }
 

@@ -5,7 +5,7 @@
  * A cached block that fails is only stale (its unit was written again) and is read anew. A block of the data file that
  * fails is damage if the object has not changed since the read began; else the read starts over with the new block map.
  */
-import { ClusterError, type Compression, concatBytes, type FileHandle } from '@shoal/base'
+import { ClusterError, type Compression, concatBytes, type FileHandle, uninitializedBytes } from '@shoal/base'
 import { formatObjectId, type ObjectId } from '@shoal/wire'
 import type { Blob } from './blob.ts'
 import type { Checksums } from './checksum.ts'
@@ -266,12 +266,12 @@ export class DataReader {
 
   /** Undefined when the device fails the read; zeros where the sparse file ends early. */
   private async readRun(unit: number, count: number): Promise<Uint8Array | undefined> {
-    const buffer = new Uint8Array(count * blockBytes)
+    const buffer = uninitializedBytes(count * blockBytes)
     this.diskReads++
     this.diskBytes += buffer.length
     try {
-      await this.file.read(buffer, unit * blockBytes)
-      return buffer
+      const readBytes = await this.file.read(buffer, unit * blockBytes)
+      return readBytes === buffer.length ? buffer : buffer.fill(0, readBytes)
     } catch {
       return undefined
     }

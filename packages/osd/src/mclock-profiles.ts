@@ -49,9 +49,9 @@ const profiles: Readonly<Record<string, Profile>> = {
       scrub: [0, 1, 0.7],
       snaptrim: [0, 1, 0.7],
     },
-    windowBytes: mebibyte,
-    rest: 1.5,
-    pieceBytes: mebibyte / 4,
+    windowBytes: 0,
+    rest: 1.8,
+    pieceBytes: mebibyte / 8,
   },
   balanced,
   high_recovery_ops: {

@@ -1,6 +1,6 @@
 /** The real machine as an {@link Env}, and what a process does when it meets a bug. */
 import { randomFillSync } from 'node:crypto'
-import { type Env, Prng, type Random } from '@shoal/base'
+import { allocateUninitializedBy, type Env, Prng, type Random } from '@shoal/base'
 import { writeCrashDump } from './crash-dump.ts'
 import { realClock, realTimers } from './real-clock.ts'
 import { realCompression } from './real-compression.ts'
@@ -33,6 +33,7 @@ export interface RealEnv extends Env {
 }
 
 export function createRealEnv(options: RealEnvOptions): RealEnv {
+  allocateUninitializedBy((sizeBytes) => new Uint8Array(Buffer.allocUnsafeSlow(sizeBytes).buffer))
   const log = RealLog.open(options.name, options.logLevel ?? 'info', options.logFile, options.subsystem)
   return {
     clock: realClock,

@@ -13,6 +13,7 @@ import {
   type Network,
   parseAddress,
 } from '@shoal/base'
+import { Receiver } from './receiver.ts'
 
 const highWaterBytes = 1024 * 1024
 const copiedBytesMax = 64 * 1024
@@ -26,12 +27,14 @@ function networkError(error: NodeJS.ErrnoException, remote: string): ClusterErro
 export class SocketStream implements ByteStream {
   readonly remote: string
   private readonly socket: Socket
+  private readonly receiver: Receiver | undefined
   private handler: ByteStreamHandler | undefined
   /** What was written in this turn of the event loop. */
   private queued: Uint8Array[] = []
   private queuedBytes = 0
   private drainWanted = false
   private isClosed = false
+  private isPaused = false
   private error: Error | undefined
   private readonly flush = (): void => {
     const { socket, queued, queuedBytes } = this
@@ -47,9 +50,11 @@ export class SocketStream implements ByteStream {
     socket.uncork()
   }
 
-  constructor(socket: Socket, remote: string) {
+  /** `receiver`: of a socket that does not read into buffers of its own. */
+  constructor(socket: Socket, remote: string, receiver?: Receiver) {
     this.socket = socket
     this.remote = remote
+    this.receiver = receiver
     // Held until somebody attaches: nothing may be lost between accept and attach.
     socket.pause()
     socket.on('error', (error) => {
@@ -75,6 +80,7 @@ export class SocketStream implements ByteStream {
     const { socket } = this
     this.flush()
     this.handler = undefined
+    if (this.receiver !== undefined) this.receiver.onChunk = undefined
     socket.pause()
     socket.removeAllListeners('data')
     socket.removeAllListeners('drain')
@@ -90,10 +96,14 @@ export class SocketStream implements ByteStream {
     this.handler = handler
     if (socket.connecting) socket.once('connect', () => handler.onOpen())
     else queueMicrotask(() => handler.onOpen())
-    // As a plain array: views of a Buffer are Buffers, and cost several times as much to make.
-    socket.on('data', ({ buffer, byteOffset, length }: Buffer) =>
-      handler.onData(new Uint8Array(buffer, byteOffset, length)),
-    )
+    if (this.receiver !== undefined) {
+      this.receiver.onChunk = (chunk) => handler.onData(chunk)
+    } else {
+      // As a plain array: views of a Buffer are Buffers, and cost several times as much to make.
+      socket.on('data', ({ buffer, byteOffset, length }: Buffer) =>
+        handler.onData(new Uint8Array(buffer, byteOffset, length)),
+      )
+    }
     socket.resume()
   }
 
@@ -115,10 +125,15 @@ export class SocketStream implements ByteStream {
   }
 
   pause(): void {
-    this.socket.pause()
+    const { socket } = this
+    this.isPaused = true
+    socket.pause()
+    // The second half of a resume that was asked for in this turn reads on, whatever was said since.
+    if (this.receiver !== undefined) process.nextTick(() => this.isPaused && socket.pause())
   }
 
   resume(): void {
+    this.isPaused = false
     this.socket.resume()
   }
 
@@ -142,7 +157,8 @@ export class RealNetwork implements Network {
     const parsed = parseAddress(remote)
     const { host, port } = parsed ?? { host: '', port: 0 }
     if (parsed === undefined || port === 0) return new RefusedStream(remote)
-    return new SocketStream(connect({ host, port, noDelay: true }), remote)
+    const receiver = new Receiver()
+    return new SocketStream(connect({ host, port, noDelay: true, onread: receiver.onread }), remote, receiver)
   }
 
   async listen(local: Address, onConnection: (stream: ByteStream) => void): Promise<Listener> {
@@ -153,11 +169,13 @@ export class RealNetwork implements Network {
     const sockets = new Set<Socket>()
     const server = createServer(
       { pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay },
-      (socket) => {
+      (accepted) => {
+        const receiver = new Receiver()
+        const socket = receiver.adopt(accepted)
         sockets.add(socket)
         socket.once('close', () => sockets.delete(socket))
         const remote = path === undefined ? `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}` : local
-        onConnection(new SocketStream(socket, remote))
+        onConnection(new SocketStream(socket, remote, receiver))
       },
     )
     return new Promise((resolve, reject) => {

@@ -33,6 +33,9 @@ function newPiece(bytes: number): Uint8Array {
   return piece
 }
 
+/** What was received last, whoever received it. */
+let lent: Uint8Array = new Uint8Array(slabBytes)
+
 export class SimStream implements ByteStream {
   readonly remote: string
   readonly local: string
@@ -237,7 +240,7 @@ export class SimStream implements ByteStream {
     if (this.closed) return
     if (world.faults.resetProbability > 0 && world.random.fraction() < world.faults.resetProbability) {
       const kept = world.random.below(piece.length + 1)
-      if (kept > 0 && !this.paused && this.handler !== undefined) this.handler.onData(piece.subarray(0, kept))
+      if (kept > 0 && !this.paused) this.lend(piece.subarray(0, kept))
       this.cut('ECONNRESET')
       return
     }
@@ -257,8 +260,15 @@ export class SimStream implements ByteStream {
       if (piece === 'end') return this.onEnd()
       this.peer?.acknowledge(piece.length)
       this.world.delivered(this.peerHost, this.local, piece)
-      this.handler?.onData(piece)
+      this.lend(piece)
     }
+  }
+
+  /** Whoever keeps a view of what is only lent finds other bytes there later, as on a real machine. */
+  private lend(piece: Uint8Array): void {
+    if (lent.length < piece.length) lent = new Uint8Array(piece.length)
+    lent.set(piece)
+    this.handler?.onData(lent.subarray(0, piece.length))
   }
 
   private onEnd(): void {

@@ -37,7 +37,7 @@ class Recorder implements ByteStreamHandler {
   }
 
   onData(chunk: Uint8Array): void {
-    this.chunks.push(chunk)
+    this.chunks.push(chunk.slice())
   }
 
   onDrain(): void {

@@ -1,4 +1,4 @@
-/** `shoal block clone|children|flatten`: images that lie over a snapshot of another. */
+/** `shoal block clone|children|flatten`: images that lie over a snapshot of another; `cp`: those that do not. */
 import type { PoolRow } from '@shoal/monitor-client'
 import type { Command } from 'commander'
 import { action } from '../../action.ts'
@@ -36,6 +36,14 @@ export function addCloneCommands(block: Command): void {
   )
   action(
     block
+      .command('cp')
+      .argument('<from>', 'POOL/IMAGE, with its snapshots, or POOL/IMAGE@SNAPSHOT alone')
+      .argument('<to>', 'POOL/IMAGE')
+      .description('make an image that has the same bytes, and nothing in common'),
+    copy,
+  )
+  action(
+    block
       .command('children')
       .argument('<image>', 'POOL/IMAGE, or POOL/IMAGE@SNAPSHOT')
       .description('clones of the snapshots of an image'),
@@ -65,6 +73,19 @@ async function clone(
   context.print(
     { pool, ...header },
     () => `image ${pool}/${name} of ${formatBytes(header.sizeBytes)} created, a clone of ${source.spec}`,
+  )
+}
+
+async function copy(context: CommandContext, [from = '', to = '']: readonly string[]): Promise<void> {
+  const { copyImage } = await import('@shoal/block')
+  const [source, target] = [parsePoolAndName(from, defaultBlockPool), parsePoolAndName(to, defaultBlockPool)]
+  const [sources, targets] = [await imageStore(context, source.pool), await imageStore(context, target.pool)]
+  const { header, snapshots } = await withProgress('copying', (onProgress) =>
+    copyImage(sources, source.name, targets, target.name, { onProgress }),
+  )
+  context.print(
+    { pool: target.pool, ...header, copied: snapshots },
+    () => `image ${target.pool}/${target.name} of ${formatBytes(header.sizeBytes)} with ${snapshots} snapshots copied`,
   )
 }
 
