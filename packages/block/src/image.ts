@@ -182,6 +182,8 @@ export class Image {
 
   private async readParts(offset: number, length: number): Promise<readonly ImageData[]> {
     const parts = this.split(offset, length)
+    const [only] = parts
+    if (only !== undefined && parts.length === 1) return this.readPart(only)
     const pieces: (readonly ImageData[])[] = []
     await forEachIndex(parts.length, widthMax, async (i) => {
       pieces[i] = await this.readPart(parts[i] as ObjectPart)

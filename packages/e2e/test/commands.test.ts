@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildProgram } from '../../cli/src/program.ts'
+import { imageLines, mirrorLines, snapshotLines, streamLines } from './support/block-lines.ts'
 import { shoal, TestCluster } from './support/cluster.ts'
 
 let cluster: TestCluster
@@ -214,33 +215,11 @@ const groups: readonly (readonly string[])[] = [
     'object rm one',
     'object bench 1 write -b 8K --objects 8 --no-cleanup',
     'object bench 1 rand -b 8K --objects 8',
-    'block create disk --size 64M',
-    'block ls',
-    'block info disk',
-    'block resize disk --size 128M',
-    'block du disk',
-    'block group create both',
-    'block group image add both disk',
-    'block group image ls both',
-    'block group snap create both@one',
-    'block group snap ls both',
-    'block group snap rollback both@one',
-    'block group snap rm both@one',
-    'block group image rm both disk',
-    'block group ls',
-    'block group rm both',
-    'block config image set disk qos_iops_limit 5000',
-    'block config image get disk qos_iops_limit',
-    'block config image ls disk',
-    'block config image rm disk qos_iops_limit',
-    'block bench disk --io-type write --io-size 4K --io-total 400K --io-pattern rand',
-    'block bench disk --io-type readwrite --io-size 64K --io-total 2M',
-    'block top --seconds 0.5',
-    'block lock add disk mine --description me',
-    'block lock ls disk',
-    'block lock rm disk mine',
-    'block rm disk',
   ],
+  imageLines,
+  snapshotLines,
+  streamLines,
+  mirrorLines,
 ]
 
 const failures: readonly (readonly [line: string, exitCode: number, code: string])[] = [
@@ -321,6 +300,9 @@ const failures: readonly (readonly [line: string, exitCode: number, code: string
   ['block bench none --io-type read', 2, 'ENOENT'],
   ['block config image set none qos_iops_limit 5', 2, 'ENOENT'],
   ['block group image ls none', 2, 'ENOENT'],
+  ['block mirror peer add elsewhere', 22, 'EINVAL'],
+  ['block mirror resync none', 2, 'ENOENT'],
+  ['block mirror serve --once', 2, 'ENOENT'],
   ['nbd serve none', 2, 'ENOENT'],
   ['pool create coded 8 erasure none', 2, 'ENOENT'],
   ['pool create coded 8 striped', 22, 'EINVAL'],
@@ -376,6 +358,18 @@ describe('commands', () => {
     // None of it did anything.
     expect(await cluster.ok('osd', 'tree')).not.toMatch(/ 0\.00000 .*osd/)
   }, 300_000)
+
+  test('an image goes to the trash, comes back, and goes for good', async () => {
+    const idInTrash = async (): Promise<string> => {
+      const { data } = await run('block trash ls')
+      return (data as readonly { readonly id: string }[])[0]?.id ?? 'none'
+    }
+    for (const line of ['block create old --size 4M', 'block trash mv old --keep 7d']) await succeeds(line)
+    await succeeds(`block trash restore ${await idInTrash()} --name again`)
+    await succeeds('block trash mv again')
+    await succeeds(`block trash rm ${await idInTrash()} --force`)
+    await succeeds('block trash purge')
+  }, 120_000)
 
   test('`nbd serve` says where', async () => {
     ran.push('nbd serve')

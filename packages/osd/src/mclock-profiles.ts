@@ -50,7 +50,7 @@ const profiles: Readonly<Record<string, Profile>> = {
       snaptrim: [0, 1, 0.7],
     },
     windowBytes: 0,
-    rest: 1.8,
+    rest: 1.5,
     pieceBytes: mebibyte / 8,
   },
   balanced,

@@ -21,6 +21,8 @@ import { MclockQueue } from './mclock-queue.ts'
 const learning = 0.2
 /** Invariant 5. */
 const underWayMsMax = 500
+/** Clients are there for so long after the last operation came: between two of them a disk is not idle, but about to be asked. */
+const clientsStayMs = 50
 
 interface Waiting {
   readonly run: () => void
@@ -76,6 +78,8 @@ export class OpScheduler {
   private underWay: UnderWay[] = []
   /** Background work rests until then, while there are clients. */
   private restUntilMs = 0
+  /** When the last operation of a client came. */
+  private clientCameMs = Number.NEGATIVE_INFINITY
   private timer: Timer | undefined
   private running = false
   private stopped = false
@@ -107,9 +111,11 @@ export class OpScheduler {
   /** True: go on. False: something else waits, too, and the operation is to be given to `hold`. */
   admitsClient(bytes: number): boolean {
     this.learn('client', bytes)
+    const nowMs = this.env.clock.monotonicMs()
+    this.clientCameMs = nowMs
     if (this.queue.size > 0) return false
     const cost = this.costOf(bytes)
-    this.queue.charge('client', cost, this.env.clock.monotonicMs())
+    this.queue.charge('client', cost, nowMs)
     this.costs.client += cost
     return true
   }
@@ -194,6 +200,10 @@ export class OpScheduler {
     return clients * this.costOf(this.expected.client) + background < this.shares.windowBytes
   }
 
+  private hasClients(nowMs: number): boolean {
+    return nowMs - this.clientCameMs < clientsStayMs || this.clientOps() > 0
+  }
+
   private pump(): void {
     // What runs may bring more.
     if (this.running || this.stopped || this.queue.size === 0) return
@@ -205,7 +215,7 @@ export class OpScheduler {
         // What is done pumps; what is lost must not be waited for longer.
         const lostMs = (this.underWay[0]?.sinceMs ?? Number.POSITIVE_INFINITY) + underWayMsMax
         if (!this.isOpen()) return this.wakeAt(lostMs, nowMs)
-        const clientsOnly = nowMs < this.restUntilMs && this.clientOps() > 0
+        const clientsOnly = nowMs < this.restUntilMs && this.hasClients(nowMs)
         const next = this.queue.next(nowMs, clientsOnly ? 'client' : undefined)
         if (next?.kind !== 'item') {
           const againMs = clientsOnly ? this.restUntilMs : Number.POSITIVE_INFINITY

@@ -111,6 +111,32 @@ describe('the scheduler', () => {
     expect(letIn).toBe(true)
   })
 
+  it('rests between pieces though a client is between two operations, and no longer once it is gone', async () => {
+    const { env, owner, scheduler, op, advance } = setUp('high_client_ops')
+    // The piece is gone for 40 ms, so recovery rests for longer; the client asks for little, 10 ms after each answer.
+    let pieces = 0
+    const piece = (): void =>
+      scheduler.submit(owner, 'recovery', () => {
+        pieces++
+        env.timers.after(40, () => {
+          scheduler.spent(owner, 'recovery', pieceBytes)
+          piece()
+        })
+      })
+    let there = true
+    const again = (): void => op(() => env.timers.after(10, () => there && again()))
+    again()
+    piece()
+    await advance(2_000)
+    const beside = pieces
+    there = false
+    await advance(200)
+    const before = pieces
+    await advance(2_000)
+    expect(beside).toBeLessThan(22)
+    expect(pieces - before).toBeGreaterThan(45)
+  })
+
   it('lets one side in while the other waits for it', async () => {
     const { scheduler, owner, done, recover, work, advance } = setUp('high_recovery_ops')
     work(64)
