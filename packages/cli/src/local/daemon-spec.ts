@@ -40,16 +40,15 @@ const entry = fileURLToPath(new URL('../daemon.js', import.meta.url))
 /**
  * V8 flags by kind. Daemons keep little on the heap (payload lives outside), so a small young generation saves 20 to 30 MB
  * each and costs no measurable throughput; only an OSD, whose operations under way should not outlive two collections of
- * it, writes a tenth more with 16 MB than with 8, and 4 % more again with 32, for 15 and 30 MB in memory.
+ * it, writes a tenth more with 16 MB than with 8. Another 4 % with 32 MB would cost 30 MB of its memory.
  *
  * Payload outside the heap counts towards the old generation, which V8 keeps small by collecting all of it again and again:
- * every 23 MB of an OSD that reads, several times a second, on all threads it has. With room for 128 MB from the start it
- * does so only for what really lives on: large reads cost an OSD 340 us of processor time instead of 800, large writes 2,800
- * instead of 3,600, and the gateway half.
+ * every 23 MB of an OSD that reads, several times a second, on all threads it has. With room from the start it does so only
+ * for what really lives on: a large read costs an OSD less than half the processor time, and the gateway half.
  */
 const v8Flags: Readonly<Record<DaemonKind, readonly string[]>> = {
   mon: ['--max-semi-space-size=2', '--max-old-space-size=512'],
-  osd: ['--max-semi-space-size=32', '--max-old-space-size=1536', '--initial-old-space-size=128'],
+  osd: ['--max-semi-space-size=16', '--max-old-space-size=1536', '--initial-old-space-size=96'],
   nbd: ['--max-semi-space-size=8', '--max-old-space-size=512', '--initial-old-space-size=128'],
 }
 
