@@ -5,7 +5,7 @@
  * told beside. Debian's packages are installed where they are missing.
  *
  *   npm run build && npx tsx --conditions=source bench/vs-ceph.ts [--record] [--rounds N] [--seconds N] [--ramp N]
- *     [--gib N] [--rows TEXT] [--only shoal]
+ *     [--mib N] [--rows TEXT] [--only shoal]
  *
  * `--rows`: those whose name has the text. `--only shoal`: ours alone, to see that the harness works.
  */
@@ -21,7 +21,7 @@ const rounds = Number(argument('--rounds') ?? 2)
 const seconds = Number(argument('--seconds') ?? 15)
 const rampSeconds = Number(argument('--ramp') ?? 5)
 const wanted = argument('--rows') ?? ''
-const shape: Shape = { osds: 3, osdGib: 12, size: 3, pgNum: 32, imageGib: Number(argument('--gib') ?? 2) }
+const shape: Shape = { osds: 3, osdGib: 12, size: 3, pgNum: 32, imageMib: Number(argument('--mib') ?? 2048) }
 const alone = argument('--only') === 'shoal'
 
 interface Line extends Measured {
@@ -92,7 +92,7 @@ try {
     const ceph = await startCeph(shape, ending)
     rivals.push(ceph.rival(false), ceph.rival(true))
   }
-  for (const rival of rivals.slice(0, 2)) await fill(rival, shape.imageGib)
+  for (const rival of rivals.slice(0, 2)) await fill(rival, shape.imageMib)
   report('vs-ceph', { ...shape, rounds, seconds }, await compare(rivals))
 } finally {
   await endAll()

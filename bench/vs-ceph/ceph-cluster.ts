@@ -73,7 +73,7 @@ class Ceph implements CephCluster {
       const states = stat.pg_summary.num_pg_by_state
       return states.length > 0 && states.every(({ name }) => name === 'active+clean')
     })
-    await run('rbd', ['-c', conf, 'create', '--size', `${shape.imageGib}G`, `${poolName}/${imageName}`])
+    await run('rbd', ['-c', conf, 'create', '--size', `${shape.imageMib}M`, `${poolName}/${imageName}`])
   }
 
   async stop(): Promise<void> {

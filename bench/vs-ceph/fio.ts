@@ -55,8 +55,8 @@ interface FioReport {
 }
 
 /** So that reads find bytes, and writes overwrite. */
-export async function fill(rival: Rival, imageGib: number): Promise<void> {
-  await fio(rival, ['--rw=write', '--bs=1m', '--iodepth=16', `--size=${imageGib}g`])
+export async function fill(rival: Rival, imageMib: number): Promise<void> {
+  await fio(rival, ['--rw=write', '--bs=1m', '--iodepth=16', `--size=${imageMib}m`])
 }
 
 /** `seconds` are measured, after `rampSeconds` of the same load. */

@@ -16,7 +16,7 @@ export interface Shape {
   readonly osdGib: number
   readonly size: number
   readonly pgNum: number
-  readonly imageGib: number
+  readonly imageMib: number
 }
 
 export const poolName = 'bench'

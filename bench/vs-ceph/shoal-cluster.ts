@@ -10,7 +10,7 @@ export async function startShoal(shape: Shape, ending: (() => Promise<void>)[]):
   await cluster.start(command, `${shape.osdGib}G`)
   await cluster.shoal('pool', 'create', poolName, `${shape.pgNum}`, '--application', 'block')
   await cluster.untilHealthy()
-  await cluster.shoal('block', 'create', `${poolName}/${imageName}`, '--size', `${shape.imageGib}G`)
+  await cluster.shoal('block', 'create', `${poolName}/${imageName}`, '--size', `${shape.imageMib}M`)
   const daemons = await cluster.daemons()
   const gateway = daemons.find(({ kind }) => kind === 'nbd') as DaemonRow
   return {

@@ -28,7 +28,7 @@ function say(what: string): void {
 /** A real Ceph: how it is asked. */
 async function ceph(): Promise<(...words: readonly string[]) => Promise<string>> {
   await install(['ceph-osd', 'ceph-mon', 'ceph-mgr', 'ceph-common', 'fio'])
-  const shape = { osds: 1, osdGib: 4, size: 1, pgNum: 8, imageGib: 1 }
+  const shape = { osds: 1, osdGib: 4, size: 1, pgNum: 8, imageMib: 1024 }
   const cluster = await startCeph(shape, ending as (() => Promise<void>)[])
   const { env } = cluster.rival(false)
   return (program = '', ...words) => run(program, words, env)

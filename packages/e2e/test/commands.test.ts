@@ -300,7 +300,7 @@ const failures: readonly (readonly [line: string, exitCode: number, code: string
   ['block bench none --io-type read', 2, 'ENOENT'],
   ['block config image set none qos_iops_limit 5', 2, 'ENOENT'],
   ['block group image ls none', 2, 'ENOENT'],
-  ['block mirror peer add elsewhere', 22, 'EINVAL'],
+  ['block mirror peer add elsewhere --peer-monitors nonsense --peer-keyring FILES/in', 22, 'EINVAL'],
   ['block mirror resync none', 2, 'ENOENT'],
   ['block mirror serve --once', 2, 'ENOENT'],
   ['nbd serve none', 2, 'ENOENT'],
