@@ -10,8 +10,18 @@ function make(name: string): Workload {
   return (workloads[name] as () => Workload)()
 }
 
-/** Locks, watches and snapshots, of which plain objects know nothing: locks.test.ts, watches.test.ts, the planted bugs. */
-const notPlain: ReadonlySet<string> = new Set(['locks', 'watches', 'snapshots', 'pool-snapshots'])
+/**
+ * Locks, watches, snapshots and second namespaces, of which plain objects know nothing: locks.test.ts, watches.test.ts, the
+ * planted bugs, and for images the tests of `block`.
+ */
+const notPlain: ReadonlySet<string> = new Set([
+  'locks',
+  'watches',
+  'snapshots',
+  'pool-snapshots',
+  'shared-image',
+  'mirrored-images',
+])
 const plain = Object.keys(workloads).filter((name) => !notPlain.has(name))
 
 describe.each(plain)('%s', (name) => {
