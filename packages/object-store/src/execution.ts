@@ -11,7 +11,7 @@ import type { Allocator } from './allocator.ts'
 import { allLive, type Blob, countBits, findBlob } from './blob.ts'
 import { compactBytes } from './compact-bytes.ts'
 import type { BlocksItem } from './journal-record.ts'
-import type { MetaValue } from './layer.ts'
+import { attributeBytes, type MetaValue } from './layer.ts'
 import { bytesToKey, checkObjectId, holeUnit, type Key, keys, onodeNumber, prefixEnd, shardBlocks } from './layout.ts'
 import { type Loaded, NeedLoad } from './loaded.ts'
 import { Collection, type MetaStore } from './meta-store.ts'
@@ -97,16 +97,14 @@ export class Execution {
         const onode = this.writableOnode(c, op.object, index)
         const xattrs = new Map(onode.xattrs)
         for (const [name, value] of op.xattrs) xattrs.set(name, compactBytes(value))
-        onode.xattrs = xattrs
-        return
+        return this.setAttributes(c, onode, xattrs, onode.omapHeader)
       }
       case 'remove-xattrs': {
         const onode = this.existing(c, op.object)
         if (onode === undefined) return
         const xattrs = new Map(onode.xattrs)
         for (const name of op.names) xattrs.delete(name)
-        onode.xattrs = xattrs
-        return
+        return this.setAttributes(c, onode, xattrs, onode.omapHeader)
       }
       case 'clone':
         return this.clone(c, op.object, op.to, index)
@@ -132,9 +130,10 @@ export class Execution {
         onode.hasOmap = true
         return this.putAll(c, keys.omap(onode.number), op.entries)
       }
-      case 'omap-set-header':
-        this.writableOnode(c, op.object, index).omapHeader = compactBytes(op.header)
-        return
+      case 'omap-set-header': {
+        const onode = this.writableOnode(c, op.object, index)
+        return this.setAttributes(c, onode, onode.xattrs, compactBytes(op.header))
+      }
       case 'omap-remove': {
         const onode = this.existing(c, op.object)
         if (onode === undefined || !onode.hasOmap) return
@@ -152,7 +151,7 @@ export class Execution {
         if (onode === undefined) return
         this.hideOmap(c, onode)
         onode.hasOmap = false
-        onode.omapHeader = new Uint8Array(0)
+        this.setAttributes(c, onode, onode.xattrs, new Uint8Array(0))
       }
     }
   }
@@ -267,6 +266,14 @@ export class Execution {
     const layer = c.active
     const before = layer.put(key, value)
     this.undo.push(() => layer.restore(key, before))
+  }
+
+  /** Not to be undone: undoing puts the onode back that the transaction's own copy replaced, at that one's size. */
+  private setAttributes(c: Collection, own: Onode, xattrs: Onode['xattrs'], omapHeader: Uint8Array): void {
+    const before = attributeBytes(own)
+    own.xattrs = xattrs
+    own.omapHeader = omapHeader
+    c.active.bytes += attributeBytes(own) - before
   }
 
   private putAll(c: Collection, prefix: Key, entries: readonly OmapEntry[]): void {

@@ -20,8 +20,13 @@ export function memoryBytes(key: Key, value: MetaValue | null): number {
   if (value === null) return overheadBytes + key.length
   if (value instanceof Uint8Array) return overheadBytes + key.length + value.length
   if (value.kind === 'shard') return overheadBytes + key.length + shardBytes
-  let bytes = overheadBytes + key.length + onodeBytes + value.omapHeader.length
-  for (const xattr of value.xattrs.values()) bytes += xattr.length + 80
+  return overheadBytes + key.length + onodeBytes + attributeBytes(value)
+}
+
+/** Of that, what an object's attributes hold. */
+export function attributeBytes({ omapHeader, xattrs }: Onode): number {
+  let bytes = omapHeader.length
+  for (const xattr of xattrs.values()) bytes += xattr.length + 80
   return bytes
 }
 
@@ -34,7 +39,7 @@ export class Layer {
   private readonly order = new SortedKeys()
   /** Keys of older states that are gone. */
   hidden: RangeSet = RangeSet.empty
-  /** Estimated memory. */
+  /** Estimated memory: the sum of `memoryBytes` of what it stores. Whoever changes a stored onode in place corrects it. */
   bytes = 0
   /** Units freed by these changes: they may be used again once the checkpoint of this layer is durable. */
   freedUnits: number[] = []
