@@ -4,13 +4,15 @@
  * that it sees the size that the image has now, and a new image or snapshot under an old name is another one. A connection
  * keeps the size it was told; what lies beyond the present end is refused on all of them.
  */
-import { isClusterError } from '@shoal/base'
+import { ClusterError, isClusterError } from '@shoal/base'
 import type { Image, ImageChange, ImageSession } from '@shoal/block'
 import type { BlockDevice, DirtyExtent, ExportSource, NbdExport } from './block-device.ts'
 import type { ImageSource } from './image-source.ts'
 
 /** Reads and writes that cover whole data blocks of the object store need no read-modify-write there. */
 const preferredBlockBytes = 64 * 1024
+/** One is enough for an image that was removed and made again, or taken from us once. */
+const openAttemptsMax = 5
 
 /** Of one connection: those of one image take turns under its limits. */
 function imageDevice(session: ImageSession, name: string, readOnly: boolean): BlockDevice {
@@ -98,27 +100,33 @@ export class ImageExports implements ExportSource {
     return names.filter((name) => this.isOffered(name)).map((name) => ({ name, description: '' }))
   }
 
+  /** EBUSY when the image is taken from us, or is another one, each time that we have opened it. */
   async open(requested: string): Promise<NbdExport | undefined> {
     const name = this.properName(requested)
     if (!this.isOffered(name)) return undefined
-    const shared = this.shared(name)
-    try {
-      const session = await shared.session
-      const { image } = session
-      const { id } = await (await this.options.source.store(poolOf(name))).info(imageNameOf(name))
-      if (id === image.header.id && !session.isEnded && (await isStillThere(image))) {
-        const device = imageDevice(session, name, this.options.readOnly === true)
-        return { name, device, close: () => this.release(name, shared) }
+    for (let attempt = 0; attempt < openAttemptsMax; attempt++) {
+      const shared = this.shared(name)
+      try {
+        const session = await shared.session
+        const { image } = session
+        const { id } = await (await this.options.source.store(poolOf(name))).info(imageNameOf(name))
+        if (id === image.header.id && !session.isEnded && (await isStillThere(image))) {
+          const device = imageDevice(session, name, this.options.readOnly === true)
+          return { name, device, close: () => this.release(name, shared) }
+        }
+      } catch (error) {
+        await this.release(name, shared)
+        if (isClusterError(error, 'ENOENT')) return undefined
+        throw error
       }
-    } catch (error) {
+      // Removed and made again, or taken from us: who is connected keeps what is left of the old one.
+      if (this.opened.get(name) === shared) this.opened.delete(name)
       await this.release(name, shared)
-      if (isClusterError(error, 'ENOENT')) return undefined
-      throw error
     }
-    // Removed and made again, or taken from us: who is connected keeps what is left of the old one.
-    if (this.opened.get(name) === shared) this.opened.delete(name)
-    await this.release(name, shared)
-    return this.open(requested)
+    throw new ClusterError('EBUSY', `${name} was lost ${openAttemptsMax} times while it was opened`, {
+      hint: `see who takes it: shoal block lock ls ${name.split('@', 1)[0]}; shoal osd blocklist ls`,
+      retry: true,
+    })
   }
 
   /** Closes every image, whoever has it open still: their locks are free for others. */

@@ -185,3 +185,26 @@ test('an image that was removed and made again is another one', async () => {
   // Another connection to the new one shares it.
   expect((await attach()).sizeBytes).toBe(2 * mebibyte)
 })
+
+test('an image that is lost each time it was opened is given up, and is served once it stays', async () => {
+  let opened = 0
+  let lost = true
+  const restless: ImageSource = {
+    store: (pool) => source.store(pool),
+    open: async (pool, name) => {
+      opened++
+      const session = await source.open(pool, name)
+      if (lost) Object.defineProperty(session, 'isEnded', { value: true })
+      return session
+    },
+  }
+  const exports = new ImageExports({ pools: () => ['pool'], source: restless })
+  await expect(exports.open('pool/disk')).rejects.toMatchObject({
+    code: 'EBUSY',
+    hint: expect.stringContaining('shoal block lock ls pool/disk'),
+  })
+  expect(opened).toBe(5)
+  lost = false
+  expect((await exports.open('pool/disk'))?.device.sizeBytes).toBe(8 * mebibyte)
+  await exports.close()
+})

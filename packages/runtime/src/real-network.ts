@@ -184,7 +184,7 @@ export class RealNetwork implements Network {
         reject(
           new ClusterError(taken ? 'EBUSY' : 'EIO', `cannot listen on ${local}: ${error.message}`, {
             cause: error,
-            ...(taken && path === undefined ? { hint: `see who has it: ss -ltnp sport = :${parsed.port}` } : {}),
+            ...(taken ? { hint: takenHint(path ?? parsed.port) } : {}),
           }),
         )
       })
@@ -211,9 +211,13 @@ function socketPath(local: Address): string | undefined {
   return local.startsWith('unix:') ? local.slice('unix:'.length) : undefined
 }
 
+function takenHint(where: string | number): string {
+  return `see who has it: ss ${typeof where === 'string' ? `-lxp src ${where}` : `-ltnp sport = :${where}`}`
+}
+
 /**
- * A listener that was killed leaves its socket behind, and nobody can listen there until it is gone. EBUSY when somebody
- * still listens; EEXIST when the file is no socket: that one is not ours to remove.
+ * A listener that was killed leaves its socket behind, and nobody can listen there until it is gone. EBUSY unless it is
+ * certain that nobody listens there any more; EEXIST when the file is no socket: that one is not ours to remove.
  */
 async function removeDeadSocket(path: string): Promise<void> {
   const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
@@ -221,19 +225,32 @@ async function removeDeadSocket(path: string): Promise<void> {
     throw new ClusterError('EIO', `cannot listen on ${path}: ${error.message}`, { cause: error })
   })
   if (found === undefined) return
-  if (!found.isSocket()) throw new ClusterError('EEXIST', `cannot listen on ${path}: it is a file already`)
-  const answers = await new Promise<boolean>((resolve) => {
-    const probe = connect({ path })
-    probe.once('connect', () => {
-      probe.destroy()
-      resolve(true)
+  if (!found.isSocket()) {
+    throw new ClusterError('EEXIST', `cannot listen on ${path}: it is a file already`, {
+      hint: 'choose another path, or remove the file if nobody needs it',
     })
-    probe.once('error', () => resolve(false))
-  })
-  if (answers) throw new ClusterError('EBUSY', `cannot listen on ${path}: somebody does already`)
+  }
+  const refusal = await connectError(path)
+  // Whoever is too busy to accept gives EAGAIN, and lives.
+  if (refusal?.code !== 'ECONNREFUSED' && refusal?.code !== 'ENOENT') {
+    const why = refusal === undefined ? 'somebody does already' : `somebody may do already: ${refusal.message}`
+    throw new ClusterError('EBUSY', `cannot listen on ${path}: ${why}`, { cause: refusal, hint: takenHint(path) })
+  }
   await unlink(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT')
       throw new ClusterError('EIO', `cannot remove ${path}: ${error.message}`, { cause: error })
+  })
+}
+
+/** Undefined when it is accepted. */
+function connectError(path: string): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    const probe = connect({ path })
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(undefined)
+    })
+    probe.once('error', resolve)
   })
 }
 

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { address } from '@shoal/base'
@@ -204,6 +204,48 @@ test('an address that nobody can have is refused like any other', async () => {
     expect(error).toMatchObject({ code: 'ECONNREFUSED' })
   }
   await expect(env.network.listen(address('nonsense'), () => undefined)).rejects.toMatchObject({ code: 'EINVAL' })
+})
+
+describe('a socket in the file system', () => {
+  const listen = (path: string) => env.network.listen(address(`unix:${path}`), () => undefined)
+
+  test('is not taken from a process that lives and is too busy to accept; once it is killed it is', async () => {
+    const path = join(directory, 'busy.sock')
+    const options = JSON.stringify({ path, backlog: 1 })
+    const child = run(`
+      import { createServer } from 'node:net'
+      createServer().listen(${options}, () => console.log('listening'))`)
+    await once(child.stdout as NodeJS.ReadableStream, 'data')
+    child.kill('SIGSTOP')
+    const waiting: Socket[] = []
+    try {
+      let full: string | undefined
+      while (full === undefined) {
+        const socket = connect({ path })
+        waiting.push(socket)
+        full = await new Promise<string | undefined>((resolve) => {
+          socket.once('connect', () => resolve(undefined))
+          socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code))
+        })
+      }
+      expect(full).toBe('EAGAIN')
+      const hint = `see who has it: ss -lxp src ${path}`
+      await expect(listen(path)).rejects.toMatchObject({ code: 'EBUSY', hint })
+      expect(await readdir(directory)).toContain('busy.sock')
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      await (await listen(path)).close()
+    } finally {
+      for (const socket of waiting) socket.destroy()
+    }
+  })
+
+  test('does not replace a file', async () => {
+    const path = join(directory, 'file')
+    await writeFile(path, 'bytes')
+    await expect(listen(path)).rejects.toMatchObject({ code: 'EEXIST', hint: expect.stringContaining('another path') })
+    expect(await readFile(path, 'utf8')).toBe('bytes')
+  })
 })
 
 test('a closed store says so', async () => {
