@@ -72,6 +72,7 @@ export class Handshake {
 
   /** Throws EBADMSG, EPROTO or EACCES: hang up without a word. */
   receive(chunk: Uint8Array): HandshakeStep {
+    // This copies, as it must: the chunk is only lent, and what is kept of it outlives this call.
     this.received = concatBytes([this.received, chunk])
     if (this.due === 'hello') return this.onHello()
     assert(this.due === 'proof', 'a handshake that is over receives nothing')

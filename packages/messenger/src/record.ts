@@ -163,7 +163,11 @@ export class RecordOpener {
     if (sizeBytes === 0 || sizeBytes > recordBytesMax) {
       throw new ClusterError('EBADMSG', `a sealed record of ${sizeBytes} bytes`)
     }
-    if (queue.length < lengthBytes + sizeBytes + tagBytes) return undefined
+    const wholeBytes = lengthBytes + sizeBytes + tagBytes
+    if (queue.length < wholeBytes) {
+      queue.reserve(wholeBytes)
+      return undefined
+    }
     const head = queue.take(lengthBytes)
     const nonce = this.traffic.advance(sizeBytes)
     const decipher = createDecipheriv(algorithm, this.traffic.key, nonce, { authTagLength: tagBytes })

@@ -49,6 +49,7 @@ const profiles: Readonly<Record<string, Profile>> = {
       scrub: [0, 1, 0.7],
       snaptrim: [0, 1, 0.7],
     },
+    // One piece alone: while clients want the disk, the next is let in once no other is under way.
     windowBytes: 0,
     rest: 1.5,
     pieceBytes: mebibyte / 8,

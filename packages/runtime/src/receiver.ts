@@ -4,6 +4,7 @@
  * heap, where a gigabyte a second of it keeps the collector marking all that lives.
  */
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from 'node:net'
+import { must } from '@shoal/base'
 
 /** As much as a socket's own buffer holds for the most part, and little enough to stay in the processor's cache. */
 const receivedBytesMax = 128 * 1024
@@ -27,7 +28,9 @@ export class Receiver {
   adopt(accepted: Socket): Socket {
     // Node passes handles between sockets likewise, between processes; the type does not show them.
     const owner = accepted as unknown as { _handle: unknown }
-    const options = { handle: owner._handle, onread: this.onread, pauseOnCreate: true }
+    // Without one the new socket would be connected to nothing, and its peer wait for ever.
+    const handle = must(owner._handle, 'the handle of a socket, where this Node is to keep it')
+    const options = { handle, onread: this.onread, pauseOnCreate: true }
     owner._handle = null
     const socket = new Socket(options as SocketConstructorOpts)
     // Its server counts the one that it made.

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
-import { connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { address } from '@shoal/base'
@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { writeCrashDump } from '../src/crash-dump.ts'
 import { lockByFile } from '../src/directory-lock.ts'
 import { logFileBytesMax } from '../src/real-log.ts'
+import { Receiver } from '../src/receiver.ts'
 
 const env = createRealEnv({ name: 'test', logLevel: 'error' })
 let directory = ''
@@ -193,6 +194,11 @@ test('a peer that resets is ECONNRESET', async () => {
   })
   expect(error).toMatchObject({ code: 'ECONNRESET', retry: true })
   server.close()
+})
+
+test('a Node that keeps handles elsewhere is told at once, and no connection hangs', () => {
+  const unlike = Object.assign(new Socket(), { _handle: undefined })
+  expect(() => new Receiver().adopt(unlike)).toThrow(/missing: the handle of a socket/)
 })
 
 test('an address that nobody can have is refused like any other', async () => {
