@@ -1,16 +1,6 @@
 /** What a pool remembers of its groups of images, and each group of its snapshots. Bytes: docs/formats/block-image.md */
-import {
-  type ByteReader,
-  type ByteWriter,
-  type Codec,
-  decode,
-  encode,
-  oneOf,
-  utf8Decode,
-  utf8Encode,
-  versioned,
-} from '@shoal/base'
-import type { ObjectOp, OmapEntry } from '@shoal/wire'
+import { type ByteReader, type ByteWriter, type Codec, decode, encode, oneOf, utf8Encode, versioned } from '@shoal/base'
+import type { ObjectOp } from '@shoal/wire'
 
 /** The pool's list of groups: omap keys `name_NAME` -> id. */
 export const groupDirectoryName = 'block_groups'
@@ -73,11 +63,11 @@ export interface GroupContent {
   readonly snapshots: readonly GroupSnapshot[]
 }
 
-export function contentOf(entries: readonly OmapEntry[]): GroupContent {
+/** Of all that the omap of a group's object has. */
+export function contentOf(entries: ReadonlyMap<string, Uint8Array>): GroupContent {
   const images: string[] = []
   const snapshots: GroupSnapshot[] = []
-  for (const { key, value } of entries) {
-    const name = utf8Decode(key)
+  for (const [name, value] of entries) {
     if (name.startsWith(memberPrefix)) images.push(name.slice(memberPrefix.length))
     else if (name.startsWith(snapshotPrefix)) snapshots.push(decode(snapshotCodec, value))
   }

@@ -9,15 +9,16 @@
  * 3. A registration changes the entry of its snapshot (`clonesBegun`), in the same operation: whoever removes a snapshot
  *    since it has no clones replaces the header that it looked at, and fails when one was registered meanwhile.
  */
-import { ClusterError, isClusterError, utf8Decode, utf8Encode } from '@shoal/base'
+import { ClusterError, isClusterError, utf8Encode } from '@shoal/base'
+import type { ObjectOp } from '@shoal/wire'
 import { putStone, takeStone } from './header-stone.ts'
 import { poolOf, readHeader, replaceHeaderOps, type StoredHeader, withEntry } from './image-header.ts'
 import { type ImageSnapshot, snapshotNamed } from './image-snapshot.ts'
-import type { ObjectIo } from './object-io.ts'
+import { ifThere, type ObjectIo } from './object-io.ts'
+import { omapEntries, omapValue } from './omap.ts'
 import type { ParentLink } from './parent-link.ts'
 import { headerObjectName } from './striping.ts'
 
-const listPage = 512
 const attemptsMax = 8
 
 export interface ChildRef {
@@ -38,9 +39,10 @@ function keyOf({ snapId, poolId, imageId }: ChildRef): Uint8Array {
   return utf8Encode(`${prefix}${snapId.toString(16).padStart(16, '0')}_${poolId}_${imageId}`)
 }
 
-function refOf(key: Uint8Array): ChildRef | undefined {
-  const match = /^child_([0-9a-f]{16})_(\d+)_([0-9a-f]+)$/.exec(utf8Decode(key))
-  if (match === null) return undefined
+/** `key`: without its prefix. */
+function refOf(key: string): ChildRef {
+  const match = /^([0-9a-f]{16})_(\d+)_([0-9a-f]+)$/.exec(key)
+  if (match === null) throw new ClusterError('EBADMSG', `not a clone: ${prefix}${key}`)
   return { snapId: Number.parseInt(match[1] as string, 16), poolId: Number(match[2]), imageId: match[3] as string }
 }
 
@@ -72,19 +74,12 @@ export async function registerChild(
 }
 
 export async function isRegistered(io: ObjectIo, parentId: string, child: ChildRef): Promise<boolean> {
-  const { results } = await io.execute(headerObjectName(parentId), [{ kind: 'omap-get-keys', keys: [keyOf(child)] }])
-  return results[0]?.kind === 'omap' && results[0].entries.length > 0
+  return (await omapValue(io, headerObjectName(parentId), keyOf(child))) !== undefined
 }
 
 export async function unregisterChild(io: ObjectIo, parentId: string, child: ChildRef): Promise<void> {
-  try {
-    await io.execute(headerObjectName(parentId), [
-      { kind: 'assert-exists' },
-      { kind: 'omap-remove', keys: [keyOf(child)] },
-    ])
-  } catch (error) {
-    if (!isClusterError(error, 'ENOENT')) throw error
-  }
+  const steps: readonly ObjectOp[] = [{ kind: 'assert-exists' }, { kind: 'omap-remove', keys: [keyOf(child)] }]
+  await ifThere(io.execute(headerObjectName(parentId), steps))
 }
 
 /** The clones of an image's snapshots, or of one of them; clears what crashes left. */
@@ -107,22 +102,8 @@ export async function liveChildren(
 }
 
 async function registrations(io: ObjectIo, parentId: string): Promise<readonly ChildRef[]> {
-  const refs: ChildRef[] = []
-  let after: Uint8Array | undefined
-  for (;;) {
-    const { results } = await io.execute(headerObjectName(parentId), [
-      { kind: 'omap-get-range', after, prefix: utf8Encode(prefix), limit: listPage },
-    ])
-    const page = results[0]
-    if (page?.kind !== 'omap') return refs
-    for (const { key } of page.entries) {
-      const ref = refOf(key)
-      if (ref === undefined) throw new ClusterError('EBADMSG', `not a clone: ${utf8Decode(key)}`)
-      refs.push(ref)
-    }
-    if (!page.more) return refs
-    after = page.entries.at(-1)?.key
-  }
+  const entries = await omapEntries(io, headerObjectName(parentId), prefix)
+  return [...entries.keys()].map(refOf)
 }
 
 /** Undefined when the registration may be cleared: there is no such clone, and none can come to be. */

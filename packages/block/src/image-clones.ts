@@ -33,7 +33,7 @@ import {
 } from './image-header.ts'
 import { layersMax, layersUnder, openParent, tooManyLayers } from './image-layers.ts'
 import { type ImageSnapshot, snapshotNamed } from './image-snapshot.ts'
-import type { ObjectIo } from './object-io.ts'
+import { ifThere, type ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { overlapOf } from './parent-link.ts'
 import { removeSnapshot } from './snapshot-removal.ts'
@@ -158,13 +158,9 @@ export class ImageClones {
     const { io } = this.services
     const pool = poolOf(io, link.poolId)
     await unregisterChild(pool, link.imageId, { snapId: link.snapId, poolId: await idOf(io), imageId: id })
-    try {
-      const { header } = await readHeader(pool, link.imageId)
-      const entry = header.snapshots?.entries.find((one) => one.id === link.snapId)
-      if (entry?.kind === 'trash') await removeSnapshot(pool, link.imageId, link.snapId)
-    } catch (error) {
-      if (!isClusterError(error, 'ENOENT')) throw error
-    }
+    const parent = await ifThere(readHeader(pool, link.imageId))
+    const entry = parent?.header.snapshots?.entries.find((one) => one.id === link.snapId)
+    if (entry?.kind === 'trash') await ifThere(removeSnapshot(pool, link.imageId, link.snapId))
   }
 
   /**
@@ -238,22 +234,12 @@ async function idOf(io: ObjectIo): Promise<number> {
 }
 
 async function exists(data: ObjectIo, object: string): Promise<boolean> {
-  return isThere(data.execute(object, [{ kind: 'assert-exists' }]))
+  return (await ifThere(data.execute(object, [{ kind: 'assert-exists' }]))) !== undefined
 }
 
 /** The object, or a clone of it for a snapshot. */
 async function wasEver(data: ObjectIo, object: string): Promise<boolean> {
-  return isThere(data.execute(object, [{ kind: 'list-snaps' }]))
-}
-
-async function isThere(asked: Promise<unknown>): Promise<boolean> {
-  try {
-    await asked
-    return true
-  } catch (error) {
-    if (isClusterError(error, 'ENOENT')) return false
-    throw error
-  }
+  return (await ifThere(data.execute(object, [{ kind: 'list-snaps' }]))) !== undefined
 }
 
 function clearedMeanwhile(name: string, cause?: unknown): ClusterError {

@@ -2,12 +2,12 @@
  * What changed in an image between two of its snapshots, or since one of them: found from what the clones of each object
  * have in common, without reading a byte. It may name too much (what clones share is bounded), never too little.
  */
-import { assert, ClusterError, isClusterError } from '@shoal/base'
+import { assert, ClusterError } from '@shoal/base'
 import type { ByteSpan, ObjectSnaps } from '@shoal/wire'
 import type { Image } from './image.ts'
 import { dataIoOf, type ImageHeader, readHeader } from './image-header.ts'
 import { type ImageSnapshot, snapshotWithId } from './image-snapshot.ts'
-import type { ObjectIo } from './object-io.ts'
+import { ifThere, type ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { overlapOf } from './parent-link.ts'
 import { dataObjectName } from './striping.ts'
@@ -116,16 +116,6 @@ async function diffObject(
 }
 
 const nothing: ObjectSnaps = { seq: 0, clones: [], headBytes: undefined }
-
-/** Undefined: ENOENT. */
-export async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
-  try {
-    return await asked
-  } catch (error) {
-    if (isClusterError(error, 'ENOENT')) return undefined
-    throw error
-  }
-}
 
 /** What else is known of an object at both ends. */
 interface AroundObject {

@@ -1,19 +1,19 @@
 /** The names of the images of a pool: omap entries of one object, changed by compare-and-set. */
 import { ClusterError, emptyBytes, isClusterError, utf8Decode, utf8Encode } from '@shoal/base'
-import type { ObjectOp } from '@shoal/wire'
 import { readHeader, type StoredHeader } from './image-header.ts'
-import type { ObjectIo } from './object-io.ts'
+import { ifThere, type ObjectIo } from './object-io.ts'
+import { omapEntries, omapValue } from './omap.ts'
 import { directoryObjectName } from './striping.ts'
 
 const imageNameBytesMax = 96
-const listPage = 512
 
 export interface ImageSummary {
   readonly id: string
   readonly name: string
 }
 
-const nameKey = (name: string): Uint8Array => utf8Encode(`name_${name}`)
+const namePrefix = 'name_'
+const nameKey = (name: string): Uint8Array => utf8Encode(`${namePrefix}${name}`)
 const idKey = (id: string): Uint8Array => utf8Encode(`id_${id}`)
 
 export class ImageDirectory {
@@ -25,44 +25,30 @@ export class ImageDirectory {
 
   /** Sorted by name. */
   async list(): Promise<readonly ImageSummary[]> {
-    const prefix = utf8Encode('name_')
-    const images: ImageSummary[] = []
-    let after: Uint8Array | undefined
-    for (;;) {
-      const page = await this.page({ kind: 'omap-get-range', after, prefix, limit: listPage })
-      for (const entry of page.entries) {
-        images.push({ name: utf8Decode(entry.key.subarray(prefix.length)), id: utf8Decode(entry.value) })
-      }
-      if (!page.more) return images
-      after = page.entries.at(-1)?.key
-    }
+    const entries = (await ifThere(omapEntries(this.io, directoryObjectName, namePrefix))) ?? new Map()
+    return Array.from(entries, ([name, id]) => ({ name, id: utf8Decode(id) }))
   }
 
   /** ENOENT when no image has the name. */
   async idOf(name: string): Promise<string> {
     checkImageName(name)
-    const page = await this.page({ kind: 'omap-get-keys', keys: [nameKey(name)] })
-    const id = page.entries[0]?.value
+    const id = await ifThere(omapValue(this.io, directoryObjectName, nameKey(name)))
     if (id === undefined) throw new ClusterError('ENOENT', `there is no image ${name}`, { hint: 'shoal block ls' })
     return utf8Decode(id)
   }
 
   /** What the image with this id is called; undefined: it has no name (any more). */
   async nameOf(id: string): Promise<string | undefined> {
-    const page = await this.page({ kind: 'omap-get-keys', keys: [idKey(id)] })
-    const name = page.entries[0]?.value
+    const name = await ifThere(omapValue(this.io, directoryObjectName, idKey(id)))
     return name === undefined ? undefined : utf8Decode(name)
   }
 
   /** The header of the image with this name. ENOENT also when only the name is left. */
   async find(name: string): Promise<StoredHeader> {
     const id = await this.idOf(name)
-    try {
-      return await readHeader(this.io, id)
-    } catch (error) {
-      if (!isClusterError(error, 'ENOENT')) throw error
-      throw beingRemoved(name)
-    }
+    const found = await ifThere(readHeader(this.io, id))
+    if (found === undefined) throw beingRemoved(name)
+    return found
   }
 
   /** EEXIST when the name is taken. */
@@ -108,19 +94,6 @@ export class ImageDirectory {
     } catch (error) {
       // Somebody else finished the same removal.
       if (!isClusterError(error, 'ECANCELED')) throw error
-    }
-  }
-
-  private async page(op: ObjectOp): Promise<{
-    readonly entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]
-    readonly more: boolean
-  }> {
-    try {
-      const result = (await this.io.execute(directoryObjectName, [op])).results[0]
-      return result?.kind === 'omap' ? result : { entries: [], more: false }
-    } catch (error) {
-      if (isClusterError(error, 'ENOENT')) return { entries: [], more: false }
-      throw error
     }
   }
 }

@@ -30,7 +30,8 @@ import { checkImageName } from './image-directory.ts'
 import { type ImageHeader, readHeader } from './image-header.ts'
 import { type Pause, pauseImage } from './image-pause.ts'
 import type { ImageStore } from './image-store.ts'
-import type { ChannelIo, Fencer } from './object-io.ts'
+import { type ChannelIo, type Fencer, ifThere } from './object-io.ts'
+import { omapEntries, omapValue } from './omap.ts'
 
 const imagesMax = 64
 const snapshotsMax = 256
@@ -39,7 +40,6 @@ const pauseMs = 10_000
 const lockName = 'block_group'
 /** After a crash the next one waits so long. */
 const lockMs = 60_000
-const listMax = 1_024
 
 export interface GroupServices {
   readonly env: Pick<Env, 'clock' | 'random' | 'timers'>
@@ -53,7 +53,8 @@ export interface ImageGroup extends GroupContent {
   readonly name: string
 }
 
-const nameKey = (name: string): Uint8Array => utf8Encode(`name_${name}`)
+const namePrefix = 'name_'
+const nameKey = (name: string): Uint8Array => utf8Encode(`${namePrefix}${name}`)
 
 export class ImageGroups {
   private readonly services: GroupServices
@@ -95,35 +96,29 @@ export class ImageGroups {
   }
 
   async list(): Promise<readonly string[]> {
-    const prefix = utf8Encode('name_')
-    try {
-      const { results } = await this.services.io.execute(groupDirectoryName, [
-        { kind: 'omap-get-range', after: undefined, prefix, limit: listMax },
-      ])
-      const entries = results[0]?.kind === 'omap' ? results[0].entries : []
-      return entries.map(({ key }) => utf8Decode(key.subarray(prefix.length)))
-    } catch (error) {
-      if (isClusterError(error, 'ENOENT')) return []
-      throw error
-    }
+    const entries = await ifThere(omapEntries(this.services.io, groupDirectoryName, namePrefix))
+    return [...(entries?.keys() ?? [])]
   }
 
   /** ENOENT when there is no such group. */
   async info(name: string): Promise<ImageGroup> {
     const { io } = this.services
     const id = await this.idOf(name)
-    const { results } = await io.execute(groupObjectName(id), [
-      { kind: 'omap-get-range', after: undefined, prefix: emptyBytes, limit: listMax },
-    ])
-    return { id, name, ...contentOf(results[0]?.kind === 'omap' ? results[0].entries : []) }
+    return { id, name, ...contentOf(await omapEntries(io, groupObjectName(id), '')) }
   }
 
   /** EEXIST when it is one of them already. */
   async addImage(name: string, image: string): Promise<void> {
     const { id } = await this.services.store.info(image)
     await this.change(name, async (group, guard) => {
-      if (group.images.includes(id)) throw new ClusterError('EEXIST', `${image} is in group ${name} already`)
-      if (group.images.length >= imagesMax) throw new ClusterError('EDQUOT', `a group has at most ${imagesMax} images`)
+      if (group.images.includes(id))
+        throw new ClusterError('EEXIST', `${image} is in group ${name} already`, {
+          hint: `shoal block group image ls ${name}`,
+        })
+      if (group.images.length >= imagesMax)
+        throw new ClusterError('EDQUOT', `a group has at most ${imagesMax} images`, {
+          hint: 'make another group',
+        })
       const entries = [{ key: memberKey(id), value: emptyBytes }]
       await this.services.io.execute(groupObjectName(group.id), [guard, { kind: 'omap-set', entries }])
     })
@@ -133,7 +128,10 @@ export class ImageGroups {
   async removeImage(name: string, image: string): Promise<void> {
     await this.change(name, async (group, guard) => {
       const id = group.images.includes(image) ? image : (await this.services.store.info(image)).id
-      if (!group.images.includes(id)) throw new ClusterError('ENOENT', `${image} is not in group ${name}`)
+      if (!group.images.includes(id))
+        throw new ClusterError('ENOENT', `${image} is not in group ${name}`, {
+          hint: `shoal block group image ls ${name}`,
+        })
       await this.services.io.execute(groupObjectName(group.id), [guard, { kind: 'omap-remove', keys: [memberKey(id)] }])
     })
   }
@@ -232,7 +230,7 @@ export class ImageGroups {
     for (const id of snapshot.images) {
       try {
         const { header } = await readHeader(io, id)
-        await store.snapshots.remove(header.name, memberSnapshotName(snapshot))
+        await store.snapshots.remove(header.name, memberSnapshotName(snapshot), 'group')
       } catch (error) {
         // It has none, or is gone.
         if (!isClusterError(error, 'ENOENT')) throw error
@@ -243,15 +241,8 @@ export class ImageGroups {
 
   private async idOf(name: string): Promise<string> {
     checkImageName(name, 'a group')
-    try {
-      const { results } = await this.services.io.execute(groupDirectoryName, [
-        { kind: 'omap-get-keys', keys: [nameKey(name)] },
-      ])
-      const entry = results[0]?.kind === 'omap' ? results[0].entries[0] : undefined
-      if (entry !== undefined) return utf8Decode(entry.value)
-    } catch (error) {
-      if (!isClusterError(error, 'ENOENT')) throw error
-    }
+    const id = await ifThere(omapValue(this.services.io, groupDirectoryName, nameKey(name)))
+    if (id !== undefined) return utf8Decode(id)
     throw new ClusterError('ENOENT', `there is no group ${name}`, { hint: 'shoal block group ls' })
   }
 
@@ -301,7 +292,12 @@ function checkRoom({ name, images, snapshots }: ImageGroup, snapshotName: string
   }
   const complete = snapshots.filter(({ state }) => state === 'complete')
   if (complete.some((snapshot) => snapshot.name === snapshotName)) {
-    throw new ClusterError('EEXIST', `group ${name} has a snapshot ${snapshotName} already`)
+    throw new ClusterError('EEXIST', `group ${name} has a snapshot ${snapshotName} already`, {
+      hint: `shoal block group snap ls ${name}`,
+    })
   }
-  if (complete.length >= snapshotsMax) throw new ClusterError('EDQUOT', `a group has at most ${snapshotsMax} snapshots`)
+  if (complete.length >= snapshotsMax)
+    throw new ClusterError('EDQUOT', `a group has at most ${snapshotsMax} snapshots`, {
+      hint: `shoal block group snap rm ${name} SNAPSHOT`,
+    })
 }

@@ -18,6 +18,7 @@ import type { ObjectOp } from '@shoal/wire'
 import { type ImageSnapshot, type SnapshotTable, snapshotTableCodec } from './image-snapshot.ts'
 import { copyIsReadOnly, type MirrorCopy, mirrorCopyCodec } from './mirror/mirror-copy.ts'
 import type { ObjectIo } from './object-io.ts'
+import { omapValue } from './omap.ts'
 import { type ParentLink, parentLinkCodec } from './parent-link.ts'
 import { headerObjectName } from './striping.ts'
 
@@ -149,11 +150,9 @@ export async function readHeader(
   imageId: string,
   guards: readonly ObjectOp[] = [],
 ): Promise<StoredHeader> {
-  const steps: readonly ObjectOp[] = [...guards, { kind: 'omap-get-keys', keys: [headerKey] }]
-  const result = (await io.execute(headerObjectName(imageId), steps)).results.at(-1)
-  const entry = result?.kind === 'omap' ? result.entries[0] : undefined
-  if (entry === undefined) throw new ClusterError('ENOENT', `image ${imageId} has no header`)
-  const header = decode(headerCodec, entry.value)
+  const stored = await omapValue(io, headerObjectName(imageId), headerKey, guards)
+  if (stored === undefined) throw new ClusterError('ENOENT', `image ${imageId} has no header`)
+  const header = decode(headerCodec, stored)
   const unknown = header.incompatibleFeatures & ~knownIncompatibleFeatures
   if (unknown !== 0) {
     throw new ClusterError(
@@ -164,7 +163,7 @@ export async function readHeader(
       },
     )
   }
-  return { header, stored: entry.value }
+  return { header, stored }
 }
 
 /** The steps that create the header object; EEXIST if the id is taken. */

@@ -1,12 +1,14 @@
 /** Words that people keep with an image: omap keys of its header object. */
-import { ClusterError, isClusterError, utf8Decode, utf8Encode } from '@shoal/base'
+import { ClusterError, utf8Decode, utf8Encode } from '@shoal/base'
+import type { ObjectOp } from '@shoal/wire'
+import { ifThere } from './object-io.ts'
+import { omapEntries, omapValue } from './omap.ts'
 import type { StoreServices } from './store-services.ts'
 import { headerObjectName } from './striping.ts'
 
-const prefix = utf8Encode('meta_')
+const prefix = 'meta_'
 const keyBytesMax = 128
 const valueBytesMax = 64 * 1024
-const listPage = 512
 
 export class ImageMeta {
   private readonly services: StoreServices
@@ -33,48 +35,30 @@ export class ImageMeta {
   async get(image: string, key: string): Promise<string> {
     const { directory, io } = this.services
     const { header } = await directory.find(image)
-    const ops = [{ kind: 'omap-get-keys' as const, keys: [keyOf(key)] }]
-    const result = (await io.execute(headerObjectName(header.id), ops)).results[0]
-    const entry = result?.kind === 'omap' ? result.entries[0] : undefined
-    if (entry === undefined) throw noSuchKey(image, key)
-    return utf8Decode(entry.value)
+    const value = await omapValue(io, headerObjectName(header.id), keyOf(key))
+    if (value === undefined) throw noSuchKey(image, key)
+    return utf8Decode(value)
   }
 
   async remove(image: string, key: string): Promise<void> {
     await this.get(image, key)
     const { directory, io } = this.services
     const { header } = await directory.find(image)
-    try {
-      await io.execute(headerObjectName(header.id), [
-        { kind: 'assert-exists' },
-        { kind: 'omap-remove', keys: [keyOf(key)] },
-      ])
-    } catch (error) {
-      if (!isClusterError(error, 'ENOENT')) throw error
-    }
+    const steps: readonly ObjectOp[] = [{ kind: 'assert-exists' }, { kind: 'omap-remove', keys: [keyOf(key)] }]
+    await ifThere(io.execute(headerObjectName(header.id), steps))
   }
 
   /** All, by their keys. */
   async list(image: string): Promise<ReadonlyMap<string, string>> {
     const { directory, io } = this.services
     const { header } = await directory.find(image)
-    const found = new Map<string, string>()
-    let after: Uint8Array | undefined
-    for (;;) {
-      const { results } = await io.execute(headerObjectName(header.id), [
-        { kind: 'omap-get-range', after, prefix, limit: listPage },
-      ])
-      const page = results[0]
-      if (page?.kind !== 'omap') return found
-      for (const { key, value } of page.entries) found.set(utf8Decode(key.subarray(prefix.length)), utf8Decode(value))
-      if (!page.more) return found
-      after = page.entries.at(-1)?.key
-    }
+    const entries = await omapEntries(io, headerObjectName(header.id), prefix)
+    return new Map(Array.from(entries, ([key, value]) => [key, utf8Decode(value)]))
   }
 }
 
 function keyOf(key: string): Uint8Array {
-  const bytes = utf8Encode(`meta_${key}`)
+  const bytes = utf8Encode(`${prefix}${key}`)
   const length = bytes.length - prefix.length
   if (length > 0 && length <= keyBytesMax) return bytes
   throw new ClusterError('EINVAL', `a key has 1 to ${keyBytesMax} bytes, not ${length}`)

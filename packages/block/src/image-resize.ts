@@ -21,7 +21,7 @@ import {
   wasShrunk,
 } from './image-header.ts'
 import { snapContextOf } from './image-snapshot.ts'
-import type { ObjectIo, ObjectIoOptions } from './object-io.ts'
+import { ifThere, type ObjectIo, type ObjectIoOptions } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { noProgress, type ProgressListener, type StoreServices } from './store-services.ts'
 import { dataObjectName } from './striping.ts'
@@ -79,12 +79,9 @@ export class ImageResizer {
     const keptPart = header.sizeBytes % header.objectBytes
     const firstGone = Math.ceil(header.sizeBytes / header.objectBytes)
     if (keptPart > 0) {
-      try {
-        const options = { snapContext: snapContextOf(header) }
-        await dataIoOf(io, header).execute(dataObjectName(header.id, firstGone - 1), truncateTo(keptPart), options)
-      } catch (error) {
-        if (!isClusterError(error, 'ENOENT')) throw error
-      }
+      const last = dataObjectName(header.id, firstGone - 1)
+      const options = { snapContext: snapContextOf(header) }
+      await ifThere(dataIoOf(io, header).execute(last, truncateTo(keptPart), options))
     }
     await this.removeObjects(header, firstGone, Math.ceil(header.shrinkingFromBytes / header.objectBytes), onProgress)
     try {
@@ -121,11 +118,7 @@ function shrunk(header: ImageHeader, sizeBytes: number): ImageHeader {
 }
 
 export async function removeIfThere(io: ObjectIo, objectName: string, options: ObjectIoOptions = {}): Promise<void> {
-  try {
-    await io.execute(objectName, [{ kind: 'remove' }], options)
-  } catch (error) {
-    if (!isClusterError(error, 'ENOENT')) throw error
-  }
+  await ifThere(io.execute(objectName, [{ kind: 'remove' }], options))
 }
 
 export function checkSize(sizeBytes: number): void {

@@ -11,7 +11,7 @@
  */
 import { assert, ClusterError, isClusterError } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
-import { differs, ifThere } from './image-diff.ts'
+import { differs } from './image-diff.ts'
 import {
   beingRolledBack,
   changeHeader,
@@ -23,7 +23,7 @@ import {
   withSnapshots,
 } from './image-header.ts'
 import { type ImageSnapshot, snapContextOf, snapshotNamed, snapshotWithId } from './image-snapshot.ts'
-import type { ObjectIo } from './object-io.ts'
+import { ifThere, type ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { noProgress, type ProgressListener, type StoreServices } from './store-services.ts'
 import { dataObjectName } from './striping.ts'
@@ -122,5 +122,8 @@ async function lookAt(data: ObjectIo, object: string, snap: number): Promise<Dif
 }
 
 function finishedMeanwhile(header: ImageHeader, cause?: unknown): ClusterError {
-  return new ClusterError('EBUSY', `somebody else has rolled image ${header.name} back meanwhile`, { cause })
+  return new ClusterError('EBUSY', `somebody else has rolled image ${header.name} back meanwhile`, {
+    cause,
+    hint: 'look at the image: it may have been written since',
+  })
 }

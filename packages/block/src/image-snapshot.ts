@@ -18,7 +18,10 @@ import {
 import type { SnapContext } from '@shoal/wire'
 import type { ImageHeader } from './image-header.ts'
 
-/** Whose a snapshot is: people see and name only those of `user`; `trash`: removed, but clones still need it. */
+/**
+ * Whose a snapshot is: people change only those of `user`, so that a group's and mirroring's stay whole; `trash`: removed, but
+ * clones still need it.
+ */
 const snapshotKinds = ['user', 'trash', 'group', 'mirror'] as const
 export type SnapshotKind = (typeof snapshotKinds)[number]
 
@@ -92,6 +95,17 @@ export function snapContextOf({ snapshots }: ImageHeader): SnapContext | undefin
   return { seq: snapshots.seq, snaps: snapshots.entries.map(({ id }) => id).toReversed() }
 }
 
+/** Where a snapshot comes from that people did not take, and how they get rid of it. */
+export const takenFor: Readonly<Record<'group' | 'mirror', { readonly what: string; readonly removal: string }>> = {
+  group: { what: 'a snapshot of a group', removal: 'shoal block group snap rm GROUP@SNAPSHOT' },
+  mirror: { what: 'the mirroring of the image', removal: 'shoal block mirror disable IMAGE' },
+}
+
+/** Those that people may see, oldest first. */
+export function visibleSnapshots({ snapshots }: ImageHeader): readonly ImageSnapshot[] {
+  return (snapshots?.entries ?? []).filter(({ kind, removing }) => kind !== 'trash' && !removing)
+}
+
 /** ENOENT unless the image has a snapshot of this name that people may see. */
 export function snapshotNamed(header: ImageHeader, name: string): ImageSnapshot {
   const found = header.snapshots?.entries.find((entry) => entry.kind !== 'trash' && entry.name === name)
@@ -106,7 +120,9 @@ export function snapshotNamed(header: ImageHeader, name: string): ImageSnapshot 
 export function snapshotWithId(header: ImageHeader, id: number): ImageSnapshot {
   const found = header.snapshots?.entries.find((entry) => entry.id === id)
   if (found !== undefined && !found.removing) return found
-  throw new ClusterError('ENOENT', `image ${header.name} has no snapshot with the id ${id} any more`)
+  throw new ClusterError('ENOENT', `image ${header.name} has no snapshot with the id ${id} any more`, {
+    hint: `shoal block snap ls ${header.name}`,
+  })
 }
 
 /** `IMAGE@SNAPSHOT`, or `IMAGE` alone. */

@@ -29,6 +29,8 @@ import {
   type SnapshotKind,
   snapshotNamed,
   snapshotsPerImageMax,
+  takenFor,
+  visibleSnapshots,
 } from './image-snapshot.ts'
 import { overlapOf } from './parent-link.ts'
 import { finishRemovals, removeSnapshot } from './snapshot-removal.ts'
@@ -66,20 +68,24 @@ export class ImageSnapshots {
   /** Those that people may see, oldest first. */
   async list(image: string): Promise<readonly ImageSnapshot[]> {
     const { header } = await this.services.directory.find(image)
-    return (header.snapshots?.entries ?? []).filter(({ kind, removing }) => kind !== 'trash' && !removing)
+    return visibleSnapshots(header)
   }
 
-  /** Resolves when nobody can read it any more; the space comes back by and by. EBUSY while it is protected. */
-  async remove(image: string, name: string): Promise<void> {
+  /**
+   * Resolves when nobody can read it any more; the space comes back by and by. EBUSY while it is protected, or when it is of
+   * another kind: whoever took it removes it.
+   */
+  async remove(image: string, name: string, kind: SnapshotKind = 'user'): Promise<void> {
     const { header } = await this.services.directory.find(image)
-    const { id } = findForRemoval(header, name)
-    await removeSnapshot(this.services.io, header.id, id)
+    const found = findForRemoval(header, name)
+    if (!found.removing) expectOf(kind, header, found)
+    await removeSnapshot(this.services.io, header.id, found.id)
   }
 
-  /** Removes all that are not protected; resolves with the names of those that are. */
+  /** Removes all that people took and did not protect; resolves with the names of those that are protected. */
   async purge(image: string, onProgress: ProgressListener = noProgress): Promise<readonly string[]> {
     const { header } = await this.settled(image)
-    const seen = (header.snapshots?.entries ?? []).filter(({ kind }) => kind !== 'trash')
+    const seen = (header.snapshots?.entries ?? []).filter(({ kind }) => kind === 'user')
     const going = seen.filter((snapshot) => !snapshot.protected)
     let done = 0
     for (const { id } of going) {
@@ -89,7 +95,7 @@ export class ImageSnapshots {
     return seen.filter((snapshot) => snapshot.protected).map(({ name }) => name)
   }
 
-  /** EEXIST when another one has the new name. */
+  /** EEXIST when another one has the new name, EBUSY unless people took it. */
   async rename(image: string, from: string, to: string): Promise<void> {
     checkImageName(to, 'a snapshot')
     await this.changeOne(image, from, (header, snapshot) => {
@@ -168,9 +174,11 @@ export class ImageSnapshots {
     change: (header: ImageHeader, snapshot: ImageSnapshot) => ImageSnapshot,
   ): Promise<void> {
     const { header } = await this.settled(image)
-    await changeHeader(this.services.io, header.id, (current) =>
-      withEntry(current, change(current, snapshotNamed(current, name))),
-    )
+    await changeHeader(this.services.io, header.id, (current) => {
+      const found = snapshotNamed(current, name)
+      expectOf('user', current, found)
+      return withEntry(current, change(current, found))
+    })
   }
 }
 
@@ -178,6 +186,15 @@ export class ImageSnapshots {
 function findForRemoval(header: ImageHeader, name: string): ImageSnapshot {
   const begun = header.snapshots?.entries.find((one) => one.removing && one.name === name)
   return begun ?? snapshotNamed(header, name)
+}
+
+/** People leave alone what they did not take. */
+function expectOf(kind: SnapshotKind, { name: image }: ImageHeader, snapshot: ImageSnapshot): void {
+  if (snapshot.kind === kind) return
+  const owner = snapshot.kind === 'group' || snapshot.kind === 'mirror' ? takenFor[snapshot.kind] : undefined
+  throw new ClusterError('EBUSY', `snapshot ${image}@${snapshot.name} belongs to ${owner?.what ?? 'its clones'}`, {
+    hint: owner?.removal ?? `shoal block children ${image}`,
+  })
 }
 
 function checkRoom(header: ImageHeader, name: string): void {

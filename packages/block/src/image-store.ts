@@ -15,7 +15,7 @@ import type { ObjectOp, ObjectSnaps } from '@shoal/wire'
 import { putStone, takeStone } from './header-stone.ts'
 import { headerLeaseMs, type Image } from './image.ts'
 import { ImageClones } from './image-clones.ts'
-import { diffImage, type ImageChange, ifThere } from './image-diff.ts'
+import { diffImage, type ImageChange } from './image-diff.ts'
 import { beingRemoved, checkImageName, ImageDirectory, type ImageSummary } from './image-directory.ts'
 import {
   beingRolledBack,
@@ -32,10 +32,10 @@ import { openImage } from './image-layers.ts'
 import { ImageMeta } from './image-meta.ts'
 import { checkSize, ImageResizer, removeIfThere } from './image-resize.ts'
 import { rollbackImage } from './image-rollback.ts'
-import { type ImageSnapshot, parseImageSpec, snapshotNamed } from './image-snapshot.ts'
+import { type ImageSnapshot, parseImageSpec, type SnapshotKind, snapshotNamed, takenFor } from './image-snapshot.ts'
 import { ImageSnapshots } from './image-snapshots.ts'
 import { ImageTrash } from './image-trash.ts'
-import type { ObjectIo } from './object-io.ts'
+import { ifThere, type ObjectIo } from './object-io.ts'
 import { forEachIndex } from './parallel.ts'
 import { nobodyHears, type Quiescer } from './quiescer.ts'
 import { finishRemovals } from './snapshot-removal.ts'
@@ -196,10 +196,7 @@ export class ImageStore {
   async remove(name: string, onProgress: ProgressListener = noProgress): Promise<void> {
     const { directory, io } = this.services
     const id = await directory.idOf(name)
-    const current = await readHeader(io, id).catch((error: unknown) => {
-      if (isClusterError(error, 'ENOENT')) return undefined
-      throw error
-    })
+    const current = await ifThere(readHeader(io, id))
     if (current === undefined) return this.removeName(name, id)
     await this.removeAllButName(current, onProgress)
     await directory.remove(name, id)
@@ -219,15 +216,9 @@ export class ImageStore {
   }
 
   private async removeTrashed(id: string, onProgress: ProgressListener): Promise<void> {
-    let current: StoredHeader
-    try {
-      current = await readHeader(this.services.io, id)
-    } catch (error) {
-      // An earlier removal came as far as the header.
-      if (isClusterError(error, 'ENOENT')) return
-      throw error
-    }
-    await this.removeAllButName(current, onProgress)
+    const current = await ifThere(readHeader(this.services.io, id))
+    // Undefined: an earlier removal came as far as the header.
+    if (current !== undefined) await this.removeAllButName(current, onProgress)
   }
 
   /** An earlier removal came as far as the header; or a clone never got one, and must not any more. */
@@ -286,13 +277,17 @@ function cloneBytes({ clones }: ObjectSnaps): number {
 
 /** Their bytes would stay behind: nobody would know of the ids any more. */
 function expectNoSnapshots({ name, snapshots }: ImageHeader): void {
-  const count = snapshots?.entries.length ?? 0
-  if (count === 0) return
-  const waiting = snapshots?.entries.every(({ kind }) => kind === 'trash') === true
-  const what = `${count} snapshot${count === 1 ? '' : 's'}${waiting ? ' that clones need' : ''}`
-  throw new ClusterError('EBUSY', `image ${name} has ${what}`, {
-    hint: waiting
-      ? `shoal block trash mv ${name}: it goes when they do not any more; or shoal block flatten, for each of shoal block children ${name}`
-      : `shoal block snap purge ${name}`,
-  })
+  const entries = snapshots?.entries ?? []
+  if (entries.length === 0) return
+  const kinds = new Set(entries.map(({ kind }) => kind))
+  const waiting = kinds.has('trash') && kinds.size === 1
+  const what = `${entries.length} snapshot${entries.length === 1 ? '' : 's'}${waiting ? ' that clones need' : ''}`
+  throw new ClusterError('EBUSY', `image ${name} has ${what}`, { hint: waysToRemove(name, kinds) })
+}
+
+function waysToRemove(name: string, kinds: ReadonlySet<SnapshotKind>): string {
+  if (kinds.has('user')) return `shoal block snap purge ${name}`
+  if (kinds.has('group')) return takenFor.group.removal
+  if (kinds.has('mirror')) return takenFor.mirror.removal
+  return `shoal block trash mv ${name}: it goes when they do not any more; or shoal block flatten, for each of shoal block children ${name}`
 }

@@ -14,16 +14,14 @@ import {
   decode,
   encode,
   isClusterError,
-  utf8Decode,
   utf8Encode,
   versioned,
 } from '@shoal/base'
 import { checkImageName } from './image-directory.ts'
-import type { ObjectIo } from './object-io.ts'
+import { ifThere } from './object-io.ts'
+import { omapEntries, omapValue } from './omap.ts'
 import { noProgress, type ProgressListener, type StoreServices } from './store-services.ts'
 import { trashObjectName } from './striping.ts'
-
-const listPage = 512
 
 export interface TrashedImage {
   readonly id: string
@@ -34,8 +32,8 @@ export interface TrashedImage {
   readonly keepUntilMs: number
 }
 
-const keyPrefix = utf8Encode('id_')
-const keyOf = (id: string): Uint8Array => utf8Encode(`id_${id}`)
+const keyPrefix = 'id_'
+const keyOf = (id: string): Uint8Array => utf8Encode(`${keyPrefix}${id}`)
 
 const recordCodec: Codec<Omit<TrashedImage, 'id'>> = versioned<Omit<TrashedImage, 'id'>>(1, 1, 'trashed image', {
   write(writer: ByteWriter, { name, trashedMs, keepUntilMs }) {
@@ -69,16 +67,8 @@ export class ImageTrash {
 
   /** By their ids. */
   async list(): Promise<readonly TrashedImage[]> {
-    const images: TrashedImage[] = []
-    let after: Uint8Array | undefined
-    for (;;) {
-      const page = await pageOf(this.services.io, after)
-      for (const { key, value } of page.entries) {
-        images.push({ id: utf8Decode(key.subarray(keyPrefix.length)), ...decode(recordCodec, value) })
-      }
-      if (!page.more) return images
-      after = page.entries.at(-1)?.key
-    }
+    const entries = (await ifThere(omapEntries(this.services.io, trashObjectName, keyPrefix))) ?? new Map()
+    return Array.from(entries, ([id, value]) => ({ id, ...decode(recordCodec, value) }))
   }
 
   /** Under the name that it had, or another one: EEXIST when that is taken. Resolves with it. */
@@ -132,30 +122,12 @@ export class ImageTrash {
   }
 
   private async find(id: string): Promise<TrashedImage> {
-    const found = (await this.list()).find((image) => image.id === id)
-    if (found !== undefined) return found
+    const value = await ifThere(omapValue(this.services.io, trashObjectName, keyOf(id)))
+    if (value !== undefined) return { id, ...decode(recordCodec, value) }
     throw new ClusterError('ENOENT', `there is no image ${id} in the trash`, { hint: 'shoal block trash ls' })
   }
 
   private async forget(id: string): Promise<void> {
     await this.services.io.execute(trashObjectName, [{ kind: 'omap-remove', keys: [keyOf(id)] }])
   }
-}
-
-async function pageOf(
-  io: ObjectIo,
-  after: Uint8Array | undefined,
-): Promise<{
-  readonly entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]
-  readonly more: boolean
-}> {
-  try {
-    const { results } = await io.execute(trashObjectName, [
-      { kind: 'omap-get-range', after, prefix: keyPrefix, limit: listPage },
-    ])
-    if (results[0]?.kind === 'omap') return results[0]
-  } catch (error) {
-    if (!isClusterError(error, 'ENOENT')) throw error
-  }
-  return { entries: [], more: false }
 }

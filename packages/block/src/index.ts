@@ -19,7 +19,7 @@ export {
 } from './image-lock.ts'
 export { type Pause, type PauseOptions, pauseImage, pauseMsDefault } from './image-pause.ts'
 export { ImageSession, type ImageSessionOptions } from './image-session.ts'
-export type { ImageSnapshot, SnapshotKind, SnapshotTable } from './image-snapshot.ts'
+export { type ImageSnapshot, type SnapshotKind, type SnapshotTable, visibleSnapshots } from './image-snapshot.ts'
 export type { ImageSnapshots } from './image-snapshots.ts'
 export { ImageStore, type ImageUsage } from './image-store.ts'
 export type { TrashedImage } from './image-trash.ts'

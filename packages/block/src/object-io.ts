@@ -1,5 +1,5 @@
 /** What images need of a pool: one compound operation on one object. The client library's pool handle is one. */
-import type { ClusterError, Epoch } from '@shoal/base'
+import { type ClusterError, type Epoch, isClusterError } from '@shoal/base'
 import type { NotifyOutcome, ObjectOp, ObjectOpResult, SnapContext } from '@shoal/wire'
 
 export interface ObjectIoOptions {
@@ -26,6 +26,16 @@ export interface ObjectIo {
   createSelfManagedSnapshot?(): Promise<number>
   /** What only this snapshot needed goes by and by. Can be done again. */
   removeSelfManagedSnapshot?(snap: number): Promise<void>
+}
+
+/** Undefined: ENOENT. */
+export async function ifThere<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked
+  } catch (error) {
+    if (isClusterError(error, 'ENOENT')) return undefined
+    throw error
+  }
 }
 
 export interface HeaderWatch {

@@ -13,6 +13,7 @@ import {
 } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
 import type { ObjectIo } from './object-io.ts'
+import { omapValue } from './omap.ts'
 import { sleep } from './parallel.ts'
 import { headerObjectName } from './striping.ts'
 
@@ -54,9 +55,8 @@ export const assertNotPaused: ObjectOp = { kind: 'compare-omap', key: pauseKey, 
 
 /** Undefined when the image is not paused. */
 async function readPause(io: ObjectIo, imageId: string): Promise<PauseRecord | undefined> {
-  const { results } = await io.execute(headerObjectName(imageId), [{ kind: 'omap-get-keys', keys: [pauseKey] }])
-  const entry = results[0]?.kind === 'omap' ? results[0].entries[0] : undefined
-  return entry === undefined ? undefined : decode(pauseCodec, entry.value)
+  const value = await omapValue(io, headerObjectName(imageId), pauseKey)
+  return value === undefined ? undefined : decode(pauseCodec, value)
 }
 
 /** Takes a record away, if it is there still. */

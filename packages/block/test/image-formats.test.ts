@@ -1,5 +1,5 @@
 /** The bytes of docs/formats/block-image.md that those who have an image open leave in its header, and send each other. */
-import { hexEncode, utf8Encode } from '@shoal/base'
+import { hexEncode, utf8Decode, utf8Encode } from '@shoal/base'
 import { encodeNotice, pauseImage } from '@shoal/block'
 import { expect, test } from 'vitest'
 import { contentOf, putSnapshot } from '../src/group-record.ts'
@@ -34,7 +34,9 @@ test('a group snapshot', () => {
   const [entry] = op.kind === 'omap-set' ? op.entries : []
   const [id, name, image] = ['020000006162', '060000006d6f6e646179', '020000006364']
   expect(hexEncode(entry?.value ?? utf8Encode('?'))).toBe(`010123000000${id}${name}01000000000000f03f01000000${image}`)
-  expect(contentOf(entry === undefined ? [] : [entry]).snapshots).toEqual([snapshot])
+  expect(
+    contentOf(new Map([[utf8Decode(entry?.key ?? utf8Encode('?')), entry?.value ?? utf8Encode('?')]])).snapshots,
+  ).toEqual([snapshot])
 })
 
 test('the records in the header', async () => {

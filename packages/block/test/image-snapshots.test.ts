@@ -349,6 +349,28 @@ describe('removing a snapshot', () => {
     await store.snapshots.remove('a', 'last')
     await store.remove('a')
   })
+
+  test.each([
+    ['group', 'shoal block group snap rm GROUP@SNAPSHOT'],
+    ['mirror', 'shoal block mirror disable IMAGE'],
+  ] as const)('of a kind that people do not take is left to whoever took it: %s', async (kind, hint) => {
+    const store = storeOn(new MemoryObjects())
+    await store.create('a', 1)
+    await store.snapshots.create('a', 'theirs', kind)
+    await store.snapshots.create('a', 'ours')
+    for (const change of [
+      () => store.snapshots.remove('a', 'theirs'),
+      () => store.snapshots.rename('a', 'theirs', 'other'),
+      () => store.snapshots.protect('a', 'theirs', true),
+    ]) {
+      await expect(change()).rejects.toMatchObject({ code: 'EBUSY', hint })
+    }
+    expect(await store.snapshots.purge('a')).toEqual([])
+    expect((await store.snapshots.list('a')).map(({ name }) => name)).toEqual(['theirs'])
+    await expect(store.remove('a')).rejects.toMatchObject({ code: 'EBUSY', hint })
+    await store.snapshots.remove('a', 'theirs', kind)
+    await store.remove('a')
+  })
 })
 
 test('the header with snapshots has the bytes that its format page shows', async () => {

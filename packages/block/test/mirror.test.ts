@@ -101,7 +101,7 @@ test('a copy can be read, and not changed, by anybody else', async () => {
     () => b.store.resize('disk', objectBytes),
     () => b.store.rename('disk', 'other'),
     () => b.store.snapshots.create('disk', 'mine'),
-    () => b.store.snapshots.purge('disk'),
+    async () => b.store.snapshots.remove('disk', (await b.snapshots())[0] as string, 'mirror'),
   ]) {
     await expect(change()).rejects.toMatchObject({ code: 'EROFS' })
   }
@@ -216,7 +216,7 @@ describe('whoever copies dies at any step', () => {
         await (await a.store.open('disk')).discard(objectBytes * 4, objectBytes)
         await snapshot(a)
         const isTaken = (await b.snapshots()).includes(middle as string)
-        if (!isTaken) await a.pool.store.snapshots.remove('disk', middle as string)
+        if (!isTaken) await a.pool.store.snapshots.remove('disk', middle as string, 'mirror')
         expect(await pull(b, a, globalId)).toBe('synced')
         await expectSame(a, b)
       },

@@ -5,7 +5,7 @@
  * keeps the size it was told; what lies beyond the present end is refused on all of them.
  */
 import { ClusterError, isClusterError } from '@shoal/base'
-import type { Image, ImageChange, ImageSession } from '@shoal/block'
+import { type Image, type ImageChange, type ImageSession, visibleSnapshots } from '@shoal/block'
 import type { BlockDevice, DirtyExtent, ExportSource, NbdExport } from './block-device.ts'
 import type { ImageSource } from './image-source.ts'
 
@@ -144,7 +144,7 @@ export class ImageExports implements ExportSource {
     if (!this.isOffered(name)) return undefined
     try {
       const header = await (await this.options.source.store(poolOf(name))).info(imageNameOf(name))
-      const entries = (header.snapshots?.entries ?? []).filter(({ kind, removing }) => kind !== 'trash' && !removing)
+      const entries = visibleSnapshots(header)
       const at = snapshotOf(name)
       const older =
         at === undefined

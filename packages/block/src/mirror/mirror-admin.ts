@@ -124,7 +124,7 @@ export async function resyncMirror(pool: MirrorPool, name: string): Promise<void
   }
   for (const snapshot of await pool.store.snapshots.list(name)) {
     if (snapshot.protected) await pool.store.snapshots.protect(name, snapshot.name, false)
-    await pool.store.snapshots.remove(name, snapshot.name)
+    await pool.store.snapshots.remove(name, snapshot.name, snapshot.kind)
   }
   await pool.store.remove(name)
   await removeFromList(pool.io, record.globalId)
@@ -132,7 +132,7 @@ export async function resyncMirror(pool: MirrorPool, name: string): Promise<void
 
 async function removeMirrorSnapshots(pool: MirrorPool, { name, snapshots }: ImageHeader): Promise<void> {
   for (const snapshot of snapshots?.entries ?? []) {
-    if (snapshot.kind === 'mirror') await pool.store.snapshots.remove(name, snapshot.name)
+    if (snapshot.kind === 'mirror') await pool.store.snapshots.remove(name, snapshot.name, 'mirror')
   }
 }
 

@@ -91,8 +91,8 @@ async function perform(
     case 'publish':
       return publish(pair, step.snapshot)
     case 'prune':
-      for (const name of step.local) await local.store.snapshots.remove(pair.localName, name)
-      for (const name of step.remote) await remote.store.snapshots.remove(pair.remoteName, name)
+      for (const name of step.local) await local.store.snapshots.remove(pair.localName, name, 'mirror')
+      for (const name of step.remote) await remote.store.snapshots.remove(pair.remoteName, name, 'mirror')
       return
   }
 }

@@ -56,14 +56,14 @@ export async function* exportContent(
   onProgress(image.sizeBytes, image.sizeBytes)
 }
 
-/** The image with all snapshots that people see, as `rbd export --export-format 2` tells it. */
+/** The image with all snapshots that people took, as `rbd export --export-format 2` tells it. */
 export async function* exportImage(
   store: ImageStore,
   name: string,
   onProgress: ProgressListener = () => undefined,
 ): AsyncGenerator<ImageRecord, void, void> {
   const { objectBytes } = await store.info(name)
-  const snapshots = await store.snapshots.list(name)
+  const snapshots = (await store.snapshots.list(name)).filter(({ kind }) => kind === 'user')
   yield { kind: 'order', order: Math.log2(objectBytes) }
   yield { kind: 'stripe-unit', bytes: objectBytes }
   yield { kind: 'stripe-count', count: 1 }

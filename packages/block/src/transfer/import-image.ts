@@ -122,7 +122,7 @@ async function removeIfThere(store: ImageStore, partial: string): Promise<void> 
   try {
     for (const snapshot of await store.snapshots.list(partial)) {
       if (snapshot.protected) await store.snapshots.protect(partial, snapshot.name, false)
-      await store.snapshots.remove(partial, snapshot.name)
+      await store.snapshots.remove(partial, snapshot.name, snapshot.kind)
     }
     await store.remove(partial)
   } catch (error) {

@@ -2,20 +2,10 @@
  * What an image remembers of a diff that is being imported, beside its header: from before the first byte until after the
  * snapshot. Whoever imports next finds what to undo. Byte table: docs/formats/block-image.md.
  */
-import {
-  boolean,
-  type Codec,
-  decode,
-  encode,
-  isClusterError,
-  optional,
-  string,
-  struct,
-  utf8Encode,
-  versioned,
-} from '@shoal/base'
+import { boolean, type Codec, decode, encode, optional, string, struct, utf8Encode, versioned } from '@shoal/base'
 import type { ObjectOp } from '@shoal/wire'
-import type { ObjectIo } from '../object-io.ts'
+import { ifThere, type ObjectIo } from '../object-io.ts'
+import { omapValue } from '../omap.ts'
 import { headerObjectName } from '../striping.ts'
 
 export interface ImportMarker {
@@ -42,10 +32,8 @@ const markerCodec: Codec<ImportMarker> = versioned<ImportMarker>(
 )
 
 export async function readMarker(io: ObjectIo, imageId: string, owner: MarkerOwner): Promise<ImportMarker | undefined> {
-  const markerKey = markerKeys[owner]
-  const { results } = await io.execute(headerObjectName(imageId), [{ kind: 'omap-get-keys', keys: [markerKey] }])
-  const entry = results[0]?.kind === 'omap' ? results[0].entries[0] : undefined
-  return entry === undefined ? undefined : decode(markerCodec, entry.value)
+  const value = await omapValue(io, headerObjectName(imageId), markerKeys[owner])
+  return value === undefined ? undefined : decode(markerCodec, value)
 }
 
 export async function setMarker(
@@ -62,14 +50,8 @@ export async function setMarker(
 
 /** Also when there is none, or no such image any more. */
 export async function clearMarker(io: ObjectIo, imageId: string, owner: MarkerOwner): Promise<void> {
-  try {
-    await io.execute(headerObjectName(imageId), [
-      { kind: 'assert-exists' },
-      { kind: 'omap-remove', keys: [markerKeys[owner]] },
-    ])
-  } catch (error) {
-    if (!isClusterError(error, 'ENOENT')) throw error
-  }
+  const steps: readonly ObjectOp[] = [{ kind: 'assert-exists' }, { kind: 'omap-remove', keys: [markerKeys[owner]] }]
+  await ifThere(io.execute(headerObjectName(imageId), steps))
 }
 
 /** In front of what only whoever set this marker may do: ECANCELED when it is not there any more. */

@@ -185,7 +185,7 @@ class Life {
     const has = [...(there?.snapshots ?? []).map((one) => one.name), there?.unpublished]
     // One stays: a copier that finds none takes its own, of which we know nothing.
     if (newest === undefined || there === undefined || has.includes(newest) || here?.snapshots.length === 1) return
-    await this.attempt('forget', () => this.primary.pool.store.snapshots.remove(name, newest))
+    await this.attempt('forget', () => this.primary.pool.store.snapshots.remove(name, newest, 'mirror'))
   }
 
   private async sides(): Promise<readonly [Side, Side]> {

@@ -109,6 +109,7 @@ function addOfImage(snap: Command): void {
             { title: 'ID', cell: (row) => row.id, align: 'right' },
             { title: 'NAME', cell: (row) => row.name },
             { title: 'SIZE', cell: (row) => formatBytes(row.sizeBytes), align: 'right' },
+            { title: 'KIND', cell: (row) => row.kind },
             { title: 'PROTECTED', cell: (row) => (row.protected ? 'yes' : '') },
             { title: 'CREATED', cell: (row) => new Date(row.createdMs).toISOString() },
           ],
@@ -121,13 +122,13 @@ function addOfImage(snap: Command): void {
     snap
       .command('purge')
       .argument('<image>', 'POOL/IMAGE')
-      .description('remove all snapshots of an image that are not protected'),
+      .description('remove all snapshots of an image that people took and did not protect'),
     async (context, [image = '']) => {
       const { pool, name } = parsePoolAndName(image, defaultBlockPool)
       const store = await imageStore(context, pool)
       const kept = await withProgress('removing', (update) => store.snapshots.purge(name, update))
       context.print({ image: `${pool}/${name}`, kept }, () =>
-        kept.length === 0 ? `${pool}/${name} has no snapshots any more` : `protected, and kept: ${kept.join(', ')}`,
+        kept.length === 0 ? `the snapshots of ${pool}/${name} are removed` : `protected, and kept: ${kept.join(', ')}`,
       )
     },
   )
